@@ -1,0 +1,78 @@
+"""Every exception that nbpar raises of its own.
+
+What a user's function raises keeps its type and is not listed here: it arrives with a
+note that names the item.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+
+class NbparError(Exception):
+    """Base of nbpar's own errors."""
+
+
+class ClusterError(NbparError):
+    """A cluster could not be started, joined or kept."""
+
+
+class PoolClosedError(NbparError):
+    """The pool was closed; it takes no new work."""
+
+
+class NoWorkersError(NbparError):
+    """Every worker is gone and none will come."""
+
+
+class PicklingError(NbparError, pickle.PicklingError):
+    """Something cannot travel to or from the workers; the message names it."""
+
+
+class RemoteError(NbparError):
+    """A remote exception that cannot be raised here as itself; the message carries its text.
+
+    Attributes:
+        formatted: the remote traceback as text.
+    """
+
+    def __init__(self, message: str, formatted: str = "") -> None:
+        super().__init__(message)
+        self.formatted = formatted
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.args[0], self.formatted)
+
+
+class ItemExitedError(NbparError):
+    """A function tried to end its worker (`sys.exit`, or it raised `KeyboardInterrupt` itself)."""
+
+
+class ItemTimeoutError(NbparError, TimeoutError):
+    """An item took longer than its `timeout`."""
+
+
+class WorkerDied(NbparError):  # noqa: N818 (the name users know)
+    """An item's worker died while it ran.
+
+    Attributes:
+        index: place of the item in the input.
+        item: the item itself.
+        reason: what is known of the death, for example "killed by SIGKILL".
+    """
+
+    def __init__(self, message: str, index: int | None = None, item: object = None, reason: str = "") -> None:
+        super().__init__(message)
+        self.index = index
+        self.item = item
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.args[0], self.index, self.item, self.reason)
+
+
+class RemoteTraceback(Exception):  # noqa: N818 (a cause that carries text, never raised)
+    """Text of what happened on a worker, where a front end would not show it otherwise."""
+
+    def __str__(self) -> str:
+        return "\n" + str(self.args[0])
