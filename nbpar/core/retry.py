@@ -1,0 +1,103 @@
+"""Decide whether a failed item is tried again, and when.
+
+Attempts are counted from 1.  The clock and the dice are the caller's: this module only
+turns numbers into numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+
+ExceptionTypes = type[Exception] | tuple[type[Exception], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and after which delay an item that failed is tried again.
+
+    `Retry(3)` waits 0.1, 0.2 and 0.4 seconds.  Stop is never retried: `on` takes `Exception`
+    and its subclasses only, which `KeyboardInterrupt` is not.
+
+    Raises:
+        TypeError: a field is of the wrong kind.
+        ValueError: a number is out of range.
+    """
+
+    times: int = 0
+    """How many attempts may follow the first; 0 is none."""
+
+    first: float = 0.1
+    """Seconds before the second attempt."""
+
+    growth: float = 2.0
+    """Each further delay is so many times the one before."""
+
+    longest: float = 30.0
+    """Seconds that no delay exceeds, jitter aside."""
+
+    jitter: float = 0.1
+    """Up to this share of a delay is added by chance, so that items do not come back all at once."""
+
+    on: ExceptionTypes = (Exception,)
+    """Exceptions worth another attempt: a type or a tuple of types."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "times", _count(self.times))
+        object.__setattr__(self, "on", _types(self.on))
+        for name, least in (("first", 0.0), ("growth", 1.0), ("longest", 0.0), ("jitter", 0.0)):
+            _check_number(name, getattr(self, name), least)
+
+    @classmethod
+    def of(cls, retries: int | Retry | None) -> Retry:
+        """Return what a user's `retries=` means: a number of times, a `Retry`, or None for never."""
+        if isinstance(retries, Retry):
+            return retries
+        return cls() if retries is None else cls(times=retries)
+
+    def again(self, exception: BaseException, attempt: int) -> bool:
+        """Whether an item whose `attempt` ended with `exception` is tried once more."""
+        return attempt <= self.times and isinstance(exception, self.on)
+
+    def delay_before(self, attempt: int, jitter: float = 0.0) -> float:
+        """Seconds to wait before this attempt; `jitter` is a random number from 0 to 1.
+
+        There is no wait before attempt 1.
+        """
+        if attempt <= 1 or not self.first:
+            return 0.0
+        return min(self.longest, self._grown(attempt - 2)) * (1 + self.jitter * jitter)
+
+    def _grown(self, steps: int) -> float:
+        try:
+            return self.first * self.growth**steps
+        except OverflowError:
+            return math.inf
+
+
+def _count(times: object) -> int:
+    try:
+        count = operator.index(times)  # type: ignore[arg-type]  # whether it is one is the question
+    except TypeError:
+        count = None
+    if count is None or isinstance(times, bool):
+        raise TypeError(f"retries must be a whole number or a Retry, was {times!r}")
+    if count < 0:
+        raise ValueError(f"retries must be at least 0, was {count}")
+    return count
+
+
+def _types(on: object) -> tuple[type[Exception], ...]:
+    types = tuple(on) if isinstance(on, (tuple, list, set, frozenset)) else (on,)
+    for kind in types:
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise TypeError(f"on must hold Exception or subclasses of it, had {kind!r}")
+    return types
+
+
+def _check_number(name: str, value: object, least: float) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, was {value!r}")
+    if not least <= float(value) < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least {least:g}, was {value!r}")

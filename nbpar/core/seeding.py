@@ -1,0 +1,237 @@
+"""Give each item a random stream of its own.
+
+A stream depends on the run's seed and the item's index alone, so it is the same for any
+number of workers, chunks and attempts and on every backend.  NumPy is used where it is
+there and is never imported on behalf of a function that does not use it.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import operator
+import random
+import sys
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
+from hashlib import blake2b
+from importlib.abc import MetaPathFinder
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+_NUMPY_RANDOM = "numpy.random"
+
+
+def item_seed(seed: int, index: int) -> int:
+    """Return the 128-bit seed of item `index` in a run with this `seed`.
+
+    It is a BLAKE2b digest (RFC 7693) of both numbers, so neighbouring seeds and indices give
+    unrelated streams, and it is the same on every machine, Python and NumPy.  Any whole
+    numbers will do.
+    """
+    return _derive(seed, index, b"item")
+
+
+def rng() -> Any:
+    """Return the random generator of the item that runs now.
+
+    It is a `numpy.random.Generator` (PCG64) where NumPy is installed, otherwise a
+    `random.Random`.  Calls from one item return the same generator, which goes on where it
+    was.  Items that run in several threads at once have one each.  Outside an item of a run
+    with a seed, each call returns a fresh generator.
+
+    A thread that the item starts itself may not know its item: hand it the generator.
+    """
+    stream = _current.get()
+    return _generator(None) if stream is None else stream.generator()
+
+
+@contextmanager
+def seeded(seed: int, index: int) -> Iterator[None]:
+    """Seed `random`, NumPy's legacy state and `rng` for one item, and put back what was before.
+
+    NumPy's legacy state (`numpy.random.rand` and the like) is seeded when `numpy.random` is
+    imported, be it now or only by the item itself.
+
+    `random` and the legacy state belong to the whole process.  Where items run in several
+    threads at once they draw from the same two, so their order decides what each gets; only
+    `rng` is then repeatable.  What was before still comes back when the last of them ends.
+    """
+    outer = _current.get()
+    stream = _Stream(seed, index)
+    token = _current.set(stream)
+    try:
+        with _put_back(outer), _numpy_that_comes_late(stream):
+            stream.seed_random()
+            stream.seed_numpy(sys.modules.get(_NUMPY_RANDOM))
+            yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def randomness_kept() -> Iterator[None]:
+    """Put `random` and NumPy's legacy state back at the end, once for all items seeded within.
+
+    Saving NumPy's legacy state takes longer than seeding it (70 to 10 microseconds), so a
+    worker wraps a chunk in this.
+    """
+    with _put_back(_current.get()):
+        yield
+
+
+class _Stream:
+    """The randomness of one item."""
+
+    def __init__(self, seed: int, index: int) -> None:
+        self._seed = operator.index(seed)
+        self._index = operator.index(index)
+        self._generator: Any = None
+
+    def seed_random(self) -> None:
+        random.seed(item_seed(self._seed, self._index))
+
+    def seed_numpy(self, numpy_random: Any) -> None:
+        """Seed the legacy state; `numpy_random` may be None or still on its way in."""
+        if hasattr(numpy_random, "set_state"):
+            # A key of its own: `random` is the same Mersenne Twister and would give the same numbers.
+            numpy_random.seed(_words(_derive(self._seed, self._index, b"numpy")))
+
+    def generator(self) -> Any:
+        if self._generator is None:
+            self._generator = _generator(_derive(self._seed, self._index, b"rng"))
+        return self._generator
+
+
+_current: ContextVar[_Stream | None] = ContextVar("nbpar_item_stream", default=None)
+
+
+def _derive(seed: int, index: int, use: bytes) -> int:
+    """Mix both numbers; the streams of different uses have nothing in common."""
+    content = f"{operator.index(seed):x}/{operator.index(index):x}".encode()
+    return int.from_bytes(blake2b(content, digest_size=16, person=use).digest(), "little")
+
+
+def _words(seed: int) -> list[int]:
+    """Cut 128 bits into the 32-bit words that NumPy's legacy seeding takes."""
+    return [seed >> shift & 0xFFFFFFFF for shift in range(0, 128, 32)]
+
+
+def _generator(seed: int | None) -> Any:
+    try:
+        import numpy.random
+    except ImportError:
+        return random.Random(seed)
+    return numpy.random.Generator(numpy.random.PCG64(seed))
+
+
+# ---- what was before
+
+
+class _States:
+    """`random` and NumPy's legacy state at one moment."""
+
+    def __init__(self) -> None:
+        self._python = random.getstate()
+        numpy_random: Any = sys.modules.get(_NUMPY_RANDOM)
+        self._numpy = numpy_random.get_state() if hasattr(numpy_random, "get_state") else None
+
+    def restore(self, outer: _Stream | None = None) -> None:
+        random.setstate(self._python)
+        numpy_random: Any = sys.modules.get(_NUMPY_RANDOM)
+        if not hasattr(numpy_random, "set_state"):
+            return
+        if self._numpy is not None:
+            numpy_random.set_state(self._numpy)
+        elif outer is not None:  # NumPy came in the meantime
+            outer.seed_numpy(numpy_random)
+        else:
+            numpy_random.seed()
+
+
+class _Process:
+    """The states before the first of the items that run now, in all threads together.
+
+    Each item cannot put back what it found: that may be another item's state.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._items = 0
+        self._before: _States | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._items == 0:
+                self._before = _States()
+            self._items += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._items -= 1
+            if self._items == 0 and self._before is not None:
+                self._before.restore()
+                self._before = None
+
+
+_process = _Process()
+
+
+@contextmanager
+def _put_back(outer: _Stream | None) -> Iterator[None]:
+    if outer is not None:  # an item within an item: what it finds is the outer one's
+        found = _States()
+        try:
+            yield
+        finally:
+            found.restore(outer)
+        return
+    _process.enter()
+    try:
+        yield
+    finally:
+        _process.leave()
+
+
+# ---- NumPy imported by the item itself
+
+
+class _LateNumpy(MetaPathFinder):
+    """Seeds NumPy's legacy state at the moment that `numpy.random` has been imported."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name != _NUMPY_RANDOM:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            self._seed_after(spec.loader)
+        return spec
+
+    def _seed_after(self, loader: Any) -> None:
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            del loader.exec_module  # once; the module keeps its loader
+            execute(module)
+            self._stream.seed_numpy(module)
+
+        loader.exec_module = exec_module
+
+
+@contextmanager
+def _numpy_that_comes_late(stream: _Stream) -> Iterator[None]:
+    if _NUMPY_RANDOM in sys.modules:
+        yield
+        return
+    finder = _LateNumpy(stream)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
