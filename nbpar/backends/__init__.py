@@ -1,0 +1,1 @@
+"""Where workers are: in this thread, in threads, on engines."""

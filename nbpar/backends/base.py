@@ -1,0 +1,48 @@
+"""What a backend does for the dispatcher, which alone calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from nbpar.wire.frames import Message
+
+WorkerId = str
+
+
+class Backend(Protocol):
+    """A kind of worker, and the way to it.
+
+    All calls but `wake` come from one thread.  A worker takes part from its `Ready` to its
+    `Bye` or `Lost`, which arrive by `receive` like everything else.
+    """
+
+    in_process: bool
+    """Objects pass as they are, without being pickled."""
+
+    blocking: bool
+    """Calls run inside `receive`, in the caller's thread."""
+
+    def acquire(self) -> None:
+        """Make the workers come that are not here; each says `Ready` when it is."""
+
+    def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:
+        """Send messages to one worker; an item that cannot be sent comes back as its own failure."""
+
+    def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
+        """Return what has arrived; wait up to `timeout` seconds for something, or until `wake`."""
+
+    def wake(self) -> None:
+        """Make `receive` return now.  May be called from any thread."""
+
+    def interrupt(self, worker: WorkerId) -> bool:
+        """Stop the item that a worker runs; False where that cannot be done."""
+
+    def release(self, worker: WorkerId) -> None:
+        """Let a worker go when it has answered what it has; it says `Bye`."""
+
+    def describe(self) -> list[dict[str, object]]:
+        """Facts of each place where a worker is or could be: `worker`, `host`, `pid`, ..."""
+
+    def close(self) -> None:
+        """Let all workers go and free everything.  May be called twice."""

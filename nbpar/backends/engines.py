@@ -1,0 +1,271 @@
+"""Workers on ipyparallel engines: enter their loops, carry messages, notice who is gone.
+
+An engine is entered by one long `apply` that runs the worker loop; everything else passes
+over two sockets of ours, one for engines on this host, one through the controller.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket as network
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbpar.backends.base import WorkerId
+from nbpar.backends.client_sockets import ClientSockets
+from nbpar.backends.watching import ProcessWatch
+from nbpar.errors import PicklingError
+from nbpar.version import __version__
+from nbpar.wire.diagnosis import explain, explain_unpickling
+from nbpar.wire.faults import Fault, describe
+from nbpar.wire.frames import Bye, Call, Done, Lost, Message, Ping, Ready, Release
+from nbpar.wire.pickling import pack, unpack
+from nbpar.wire.shipping import bootstrap, shipment
+
+PING_EVERY = 15.0
+"""Seconds between two signs of life to workers that have nothing to do."""
+
+REASON_WAIT = 0.5
+"""Seconds that an engine's death waits for its reason to arrive."""
+
+
+@dataclass
+class _Engine:
+    """One engine whose loop has been asked for, or runs."""
+
+    worker: WorkerId
+    engine_id: int
+    uuid: str
+    identity: bytes
+    facts: dict[str, Any] = field(default_factory=dict)
+    local: bool = True
+    ready: bool = False
+    moved: dict[int, int] = field(default_factory=dict)
+    """Bytes sent, by call."""
+
+
+class EnginesBackend:
+    """The engines of one ipyparallel cluster.
+
+    Args:
+        client: an ipyparallel Client that nobody else uses at the same time.
+        path: "auto", or "controller" to use the controller's queue also on this host.
+    """
+
+    in_process = False
+    blocking = False
+
+    def __init__(self, client: Any, *, path: str = "auto") -> None:
+        self._client = client
+        self._path = path
+        self._sockets: ClientSockets | None = None
+        self._watch = ProcessWatch()
+        self._engines: dict[WorkerId, _Engine] = {}
+        self._by_identity: dict[bytes, _Engine] = {}
+        self._notes: deque[tuple[bytes, str]] = deque()
+        self._reasons: dict[str, str] = {}
+        self._unfit: set[str] = set()
+        self._dying: dict[WorkerId, tuple[float, str]] = {}
+        self._pinged = time.monotonic()
+        self._entered = 0
+        self.explains_deaths = False
+        """Whether somebody calls `note_death` with the reason when an engine dies."""
+
+    # ---- from the dispatcher's thread
+
+    def acquire(self) -> None:
+        if self._sockets is None:
+            self._sockets = ClientSockets(self._client, local=self._path == "auto")
+        held = {engine.uuid for engine in self._engines.values()}
+        for engine_id in self._client.ids:
+            uuid = self._client._engines.get(engine_id)  # noqa: SLF001 (there is no public way)
+            if uuid is not None and uuid not in held and uuid not in self._unfit:
+                self._enter(engine_id, uuid)
+
+    def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:
+        engine = self._engines.get(worker)
+        if engine is None or self._sockets is None:
+            return
+        ready = [self._packed(engine, message) if isinstance(message, Call) else message for message in messages]
+        self._sockets.send(engine.identity, ready, local=engine.local)
+
+    def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
+        if self._sockets is None:
+            time.sleep(0.001 if timeout is None else min(timeout, 0.001))
+            return self._lost()
+        self._ping_idle()
+        if self._dying:
+            timeout = 0.02
+        arrived: list[tuple[WorkerId, Message]] = []
+        for identity, messages in self._sockets.receive(timeout, self._watch.handles):
+            if (engine := self._by_identity.get(identity)) is not None:
+                arrived += [(engine.worker, self._unpacked(engine, message)) for message in messages]
+        for worker in self._watch.gone():
+            self._begin_dying(worker, "its process ended")
+        return arrived + self._lost()
+
+    def wake(self) -> None:
+        if self._sockets is not None:
+            self._sockets.wake()
+
+    def interrupt(self, worker: WorkerId) -> bool:
+        engine = self._engines.get(worker)
+        if engine is None or not engine.ready:
+            return False
+        if engine.facts["host"] == network.gethostname():
+            try:
+                os.kill(engine.facts["pid"], signal.SIGINT)
+            except OSError:
+                return False
+            return True
+        self._interrupt_far(engine.uuid.encode())
+        return True
+
+    def release(self, worker: WorkerId) -> None:
+        self.send(worker, [Release()])
+
+    def describe(self) -> list[dict[str, object]]:
+        known = {engine.engine_id: engine for engine in list(self._engines.values())}
+        rows: list[dict[str, object]] = []
+        for engine_id in self._client.ids:
+            engine = known.get(engine_id)
+            rows.append({"worker": f"engine {engine_id}", **(engine.facts if engine is not None else {})})
+        return rows
+
+    def close(self) -> None:
+        if self._sockets is None:
+            return
+        for worker in list(self._engines):
+            self.release(worker)
+        deadline = time.monotonic() + 1.0
+        while any(engine.ready for engine in self._engines.values()) and time.monotonic() < deadline:
+            self.receive(0.05)
+        self._sockets.close()
+        self._sockets = None
+        self._watch.close()
+        self._engines.clear()
+        self._by_identity.clear()
+
+    # ---- from any thread
+
+    def note_death(self, uuid: str, reason: str) -> None:
+        """Take in why an engine died; safe from any thread."""
+        self._reasons[uuid] = reason
+        self.wake()
+
+    # ---- entering and leaving
+
+    def _enter(self, engine_id: int, uuid: str) -> None:
+        assert self._sockets is not None
+        self._entered += 1
+        identity = f"{uuid}.{self._entered}.{os.urandom(4).hex()}".encode()
+        worker = f"engine {engine_id}"
+        settings = {
+            "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+            "version": __version__,
+            "sources": shipment(),
+            "host": network.gethostname(),
+            "address": self._sockets.address,
+            "client": self._sockets.identity,
+            "identity": identity,
+        }
+        engine = _Engine(worker, engine_id, uuid, identity)
+        self._engines[worker] = self._by_identity[identity] = engine
+        view = self._client[engine_id]
+        result = view.apply_async(exec, bootstrap(), {"settings": settings})
+        result.add_done_callback(lambda done: self._note_end(identity, done))
+
+    def _note_end(self, identity: bytes, done: Any) -> None:
+        """Take in that a loop's `apply` ended (called in the client's own thread)."""
+        try:
+            done.result()
+            reason = ""
+        except Exception as error:  # noqa: BLE001 (whatever ended it is the reason)
+            reason = f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}"
+        self._notes.append((identity, reason))
+        self.wake()
+
+    def _lost(self) -> list[tuple[WorkerId, Message]]:
+        """Return the workers that are gone without a good-bye."""
+        while self._notes:
+            identity, reason = self._notes.popleft()
+            if (engine := self._by_identity.get(identity)) is not None:
+                self._begin_dying(engine.worker, reason)
+        now = time.monotonic()
+        lost: list[tuple[WorkerId, Message]] = []
+        for worker, (deadline, reason) in list(self._dying.items()):
+            known = self._reasons.get(self._engines[worker].uuid)
+            if known is not None or now >= deadline:
+                self._unfit.add(self._engines[worker].uuid)
+                self._forget(worker)
+                lost.append((worker, Lost(known or reason or "its loop ended")))
+        return lost
+
+    def _begin_dying(self, worker: WorkerId, reason: str) -> None:
+        """Wait a moment for the reason, or for a `Bye` on its way."""
+        if worker in self._engines:
+            wait = REASON_WAIT if self.explains_deaths or not reason else 0.0
+            self._dying.setdefault(worker, (time.monotonic() + wait, reason))
+
+    def _forget(self, worker: WorkerId) -> None:
+        self._watch.forget(worker)
+        self._dying.pop(worker, None)
+        if (engine := self._engines.pop(worker, None)) is not None:
+            self._by_identity.pop(engine.identity, None)
+
+    def _interrupt_far(self, ident: bytes) -> None:
+        client = self._client
+        client._io_loop.add_callback(  # noqa: SLF001 (the only thread that may use the stream)
+            lambda: client.session.send(client._control_stream, "interrupt_request", content={}, ident=ident)  # noqa: SLF001
+        )
+
+    # ---- messages
+
+    def _packed(self, engine: _Engine, call: Call) -> Call:
+        body, errors = pack(call.items)
+        engine.moved[call.id] = body.nbytes
+        broken = {
+            place: _fault(explain(call.items[place], error, what=f"item {call.first + place}"))
+            for place, error in errors.items()
+        }
+        return call._replace(items=body, broken={**call.broken, **broken})
+
+    def _unpacked(self, engine: _Engine, message: Message) -> Message:
+        if isinstance(message, Done):
+            return _with_values(message, engine)
+        if isinstance(message, Ready):
+            engine.facts = {"worker": engine.worker, **message.facts}
+            engine.ready, engine.local = True, message.facts["local"]
+            if engine.facts["host"] == network.gethostname():
+                self._watch.add(engine.worker, message.facts["pid"])
+            return Ready(engine.facts)
+        if isinstance(message, Bye):
+            self._forget(engine.worker)
+        return message
+
+    def _ping_idle(self) -> None:
+        now = time.monotonic()
+        if now - self._pinged > PING_EVERY:
+            self._pinged = now
+            for worker in list(self._engines):
+                self.send(worker, [Ping(0)])
+
+
+def _with_values(done: Done, engine: _Engine) -> Done:
+    moved = engine.moved.pop(done.id, 0) if done.final else 0
+    moved += done.values.nbytes
+    values, errors = unpack(done.values)
+    faults = {
+        place: _fault(explain_unpickling(error, what=f"the result of item {done.first + place}"))
+        for place, error in errors.items()
+    }
+    return done._replace(values=values, faults={**done.faults, **faults}, moved=moved)
+
+
+def _fault(message: str) -> Fault:
+    return describe(PicklingError(message))

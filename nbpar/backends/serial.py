@@ -1,0 +1,94 @@
+"""The caller's own thread as the only worker: breakpoints work, nothing is pickled."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nbpar.backends.base import WorkerId
+from nbpar.core.spread import caller
+from nbpar.wire.frames import Bye, Call, Done, Load, Message, Ready
+from nbpar.worker.codec import ByReference
+from nbpar.worker.execution import Execution
+from nbpar.worker.inside import inside
+from nbpar.worker.interrupting import Interrupts
+from nbpar.worker.memory import resident_bytes
+
+WORKER = "here"
+
+
+class SerialBackend:
+    """Calls run inside `receive`; Ctrl-C stops them as it stops any code."""
+
+    in_process = True
+    blocking = True
+
+    def __init__(self) -> None:
+        self._arrived: deque[Message] = deque()
+        self._calls: deque[Call] = deque()
+        self._functions: dict[bytes, Callable[..., Any]] = {}
+        self._codec = ByReference()
+        self._here = False
+
+    def acquire(self) -> None:
+        if not self._here:
+            self._here = True
+            self._arrived.append(Ready(self.describe()[0]))
+
+    def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:  # noqa: ARG002 (there is one)
+        for message in messages:
+            if isinstance(message, Load):
+                self._functions = {message.digest: message.function}
+            elif isinstance(message, Call):
+                self._calls.append(message)
+
+    def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:  # noqa: ARG002 (nothing is waited for)
+        if not self._arrived and self._calls:
+            self._run(self._calls.popleft())
+        arrived = [(WORKER, message) for message in self._arrived]
+        self._arrived.clear()
+        return arrived
+
+    def wake(self) -> None:
+        """Nothing ever waits."""
+
+    def interrupt(self, worker: WorkerId) -> bool:  # noqa: ARG002
+        """Ctrl-C does it."""
+        return False
+
+    def release(self, worker: WorkerId) -> None:  # noqa: ARG002
+        self._here = False
+        self._arrived.append(Bye("released"))
+
+    def describe(self) -> list[dict[str, object]]:
+        return [{"worker": WORKER, "host": platform.node(), "pid": os.getpid()}]
+
+    def close(self) -> None:
+        self._calls.clear()
+        self._functions.clear()
+
+    def _run(self, call: Call) -> None:
+        function = caller(self._functions[call.digest], call.spread)
+        execution = Execution(
+            function, call.items, call, call.broken,
+            interrupts=Interrupts(), describe=self._codec.describe, stopped_by=KeyboardInterrupt,
+        )  # fmt: skip
+        with inside(whole_process=False):
+            execution.advance()
+        while not execution.finished:
+            self._arrived.append(self._done(execution))
+            with inside(whole_process=False):
+                execution.advance()
+        self._arrived.append(self._done(execution))
+        if execution.interrupted:
+            raise KeyboardInterrupt
+
+    def _done(self, execution: Execution) -> Done:
+        first, values, faults, seconds, each = execution.take()
+        return Done(
+            execution.call_id, first, execution.finished, execution.interrupted, seconds, each,
+            resident_bytes(), faults, 0, values,
+        )  # fmt: skip

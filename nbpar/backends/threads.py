@@ -1,0 +1,112 @@
+"""Threads of this process: for code that releases the GIL, and for free-threaded Python.
+
+Nothing is pickled, and an item that runs cannot be stopped: Python has no way to.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import threading
+from collections.abc import Sequence
+
+from nbpar.backends.base import WorkerId
+from nbpar.wire.frames import Bye, Lost, Message, Release
+from nbpar.worker.codec import ByReference
+from nbpar.worker.inside import inside
+from nbpar.worker.interrupting import Interrupts
+from nbpar.worker.serve import Loop
+
+Inbox = queue.SimpleQueue[tuple[WorkerId, Message] | None]
+
+
+class ThreadsBackend:
+    """A worker loop in each of a number of daemon threads."""
+
+    in_process = True
+    blocking = False
+
+    def __init__(self, workers: int) -> None:
+        self._number = workers
+        self._arrived: Inbox = queue.SimpleQueue()
+        self._ways: dict[WorkerId, _ThreadTransport] = {}
+        self._started = 0
+
+    def acquire(self) -> None:
+        while len(self._ways) < self._number:
+            worker = f"thread {self._started}"
+            self._started += 1
+            self._ways[worker] = way = _ThreadTransport(worker, self._arrived)
+            threading.Thread(target=_serve, args=(way,), name=f"nbpar {worker}", daemon=True).start()
+
+    def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:
+        if (way := self._ways.get(worker)) is not None:
+            way.inbox.put(list(messages))
+
+    def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
+        arrived: list[tuple[WorkerId, Message]] = []
+        try:
+            first = self._arrived.get(timeout=timeout) if timeout != 0 else self._arrived.get_nowait()
+            while True:
+                if first is not None:
+                    arrived.append(first)
+                    self._forget_if_gone(*first)
+                first = self._arrived.get_nowait()
+        except queue.Empty:
+            return arrived
+
+    def wake(self) -> None:
+        self._arrived.put(None)
+
+    def interrupt(self, worker: WorkerId) -> bool:  # noqa: ARG002
+        """Threads cannot be stopped from outside."""
+        return False
+
+    def release(self, worker: WorkerId) -> None:
+        self.send(worker, [Release()])
+
+    def describe(self) -> list[dict[str, object]]:
+        return [{"worker": worker, "host": platform.node(), "pid": os.getpid()} for worker in self._ways]
+
+    def close(self) -> None:
+        for worker in list(self._ways):
+            self.release(worker)
+        self._ways.clear()
+
+    def _forget_if_gone(self, worker: WorkerId, message: Message) -> None:
+        if isinstance(message, (Bye, Lost)):
+            self._ways.pop(worker, None)
+
+
+class _ThreadTransport:
+    """Queues to and from one thread."""
+
+    def __init__(self, worker: WorkerId, outbox: Inbox) -> None:
+        self.worker = worker
+        self.inbox: queue.SimpleQueue[list[Message]] = queue.SimpleQueue()
+        self._outbox = outbox
+
+    def receive(self, timeout: float) -> list[Message]:
+        messages: list[Message] = []
+        try:
+            messages = self.inbox.get(timeout=timeout) if timeout else self.inbox.get_nowait()
+            while True:
+                messages += self.inbox.get_nowait()
+        except queue.Empty:
+            return messages
+
+    def send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._outbox.put((self.worker, message))
+
+
+def _serve(way: _ThreadTransport) -> None:
+    facts = {"worker": way.worker, "host": platform.node(), "pid": os.getpid()}
+    loop = Loop(way, ByReference(), interrupts=Interrupts(), facts=facts, silence=threading.TIMEOUT_MAX)
+    try:
+        with inside(whole_process=False):
+            loop.serve()
+    except BaseException as error:
+        way.send([Lost(f"{way.worker} ended with {error!r}")])
+        raise

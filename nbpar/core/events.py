@@ -1,0 +1,144 @@
+"""What happens in a run, as frozen records; a listener is any callable that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nbpar.core.outcome import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run takes part from now on."""
+
+    at: float
+    """Seconds on the dispatcher's clock, here and in every event."""
+
+    label: str
+    total: int | None
+    """Number of items; None when it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerJoined:
+    """A worker takes part."""
+
+    at: float
+    worker: str
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLeft:
+    """A worker takes part no more, in peace."""
+
+    at: float
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """A worker died."""
+
+    at: float
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSent:
+    """A worker was given neighbouring items."""
+
+    at: float
+    worker: str
+    call: int
+    first: int
+    count: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsDone:
+    """Neighbouring items have their outcomes."""
+
+    at: float
+    worker: str
+    call: int
+    first: int
+    count: int
+    failed: int
+    """How many of them failed for good."""
+
+    retried: int
+    """How many of them will be tried again."""
+
+    seconds: float
+    """Time in the function, all items together."""
+
+    each: tuple[float, ...]
+    """The same per item; empty when items are too short to be timed one by one."""
+
+    moved: int
+    """Bytes of items and values."""
+
+    memory: int
+    """Resident bytes of the worker."""
+
+    final: bool
+    """The worker is through with the call."""
+
+    chunk_size: int
+    """Items in the chunks that follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFailed:
+    """An item failed for good."""
+
+    at: float
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPrinted:
+    """An item printed something."""
+
+    at: float
+    index: int
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused:
+    """The run was paused, or goes on."""
+
+    at: float
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """Nothing will happen any more."""
+
+    at: float
+    state: str
+    """`done`, `failed` or `stopped`."""
+
+
+Event = (
+    RunStarted
+    | WorkerJoined
+    | WorkerLeft
+    | WorkerLost
+    | ChunkSent
+    | ItemsDone
+    | ItemFailed
+    | ItemPrinted
+    | RunPaused
+    | RunFinished
+)
+
+Listener = Callable[[Event], None]

@@ -1,0 +1,228 @@
+"""What one run still has to do, and which of its outcomes may be delivered.
+
+Plain state, like the scheduler that owns it.  Every item of the source is in exactly one
+place: not yet taken, in a chunk to run (again), under way, held back for order, or delivered.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbpar.core.chunking import Chunker
+from nbpar.core.outcome import Failure, Part
+from nbpar.core.retry import Retry
+from nbpar.core.source import Source
+
+PIECES = 64
+"""A chunk that killed its worker comes back in at most so many pieces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Neighbouring items that are sent together."""
+
+    first: int
+    """Index of the first item."""
+
+    items: Sequence[Any]
+
+    attempt: int = 1
+    """How often these items are being tried, this time included."""
+
+    deaths: int = 0
+    """How many workers died while they ran one of these items."""
+
+    def rest(self, done: int) -> Chunk:
+        """Return the chunk without its first `done` items."""
+        return Chunk(self.first + done, self.items[done:], self.attempt, self.deaths)
+
+
+@dataclass(slots=True)
+class RunState:
+    """One run as the scheduler sees it."""
+
+    id: int
+    source: Source
+    chunker: Chunker = field(default_factory=Chunker)
+    ordered: bool = True
+    """Deliver in input order."""
+
+    streaming: bool = False
+    """Whether a consumer takes the results one by one and reports it by `consume`."""
+
+    buffersize: int | None = None
+    """At most so many items are taken and not yet consumed; None: as many as keep workers busy."""
+
+    retry: Retry = field(default_factory=Retry)
+    dice: Callable[[], float] = random.random
+    """Numbers from 0 to 1, for the jitter of delays."""
+
+    pinned: bool = False
+    """Item i belongs to the i-th worker (`Pool.each`)."""
+
+    priority: float = 0.0
+    """Seconds of workers' time used so far; the run with the least is served first."""
+
+    paused: bool = False
+    cancelled: bool = False
+    taken: int = 0
+    consumed: int = 0
+    running: int = 0
+    """Chunks under way."""
+
+    _again: deque[Chunk] = field(default_factory=deque)
+    _later: list[tuple[float, int, Chunk]] = field(default_factory=list)
+    _tie: Iterator[int] = field(default_factory=itertools.count)
+    _held: dict[int, Part] = field(default_factory=dict)
+    _next_index: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to run or deliver."""
+        if self.running:
+            return False
+        return self.cancelled or not (self._again or self._later or self._held or not self.source.ended)
+
+    @property
+    def due(self) -> float | None:
+        """When the next delayed retry may run."""
+        return self._later[0][0] if self._later and not self.paused else None
+
+    def next_chunk(self, workers: int, now: float, *, idle: bool, place: int | None = None) -> Chunk | None:
+        """Return what to run next on a worker, or None for nothing at the moment."""
+        if self.paused or self.cancelled:
+            return None
+        if self.pinned:
+            return self._next_pinned(place)
+        if self._later and self._later[0][0] <= now:
+            return heapq.heappop(self._later)[2]
+        if self._again:
+            # what killed a worker runs with nothing behind it
+            return self._again.popleft() if idle or not self._again[0].deaths else None
+        return self._next_new(workers, idle=idle)
+
+    def settle(
+        self, chunk: Chunk, values: list[Any], failures: dict[int, Failure], now: float, *, hopeless: bool = False
+    ) -> list[Part]:
+        """Take the outcomes of a chunk's items; return what may be delivered now.
+
+        Failures that the run's `retry` allows come back later, unless they are `hopeless`.
+        """
+        final = failures
+        if failures and self.retry.times and not (self.cancelled or hopeless):
+            final = {
+                i: f for i, f in failures.items() if not self.retry.again(f.exception, chunk.attempt)
+            }
+            for index in failures.keys() - final.keys():
+                self._retry_later(chunk, index, now)
+        retried = sorted(failures.keys() - final.keys())
+        return self._deliver(_parts_between(chunk.first, values, final, retried))
+
+    def give_back(self, chunk: Chunk) -> None:
+        """Put items back that no worker has begun."""
+        if chunk.items and not self.cancelled:
+            self._again.appendleft(chunk)
+
+    def split_after_death(self, chunk: Chunk) -> bool:
+        """Put a chunk back whose worker died, in pieces; False when its one item did it twice."""
+        if len(chunk.items) == 1 and chunk.deaths >= 1:
+            return False
+        if self.cancelled:
+            return True
+        size = -(-len(chunk.items) // PIECES)
+        for start in reversed(range(0, len(chunk.items), size)):
+            piece = chunk.items[start : start + size]
+            self._again.appendleft(Chunk(chunk.first + start, piece, chunk.attempt, chunk.deaths + 1))
+        return True
+
+    def consume(self, items: int) -> None:
+        """Take in that the consumer has taken so many items more."""
+        self.consumed += items
+
+    def cancel(self) -> None:
+        """Forget what has not begun."""
+        self.cancelled = True
+        self._again.clear()
+        self._later.clear()
+
+    def flush(self) -> list[Part]:
+        """Return what was held back for order, in order (the run was cancelled)."""
+        held, self._held = sorted(self._held.items()), {}
+        return [part for _, part in held]
+
+    def ask(self, workers: int) -> None:
+        """Tell the source how much it may read ahead."""
+        ahead = self.taken + 2 * max(workers, 1) * self.chunker.current * min(self.chunker.window(), 8)
+        if self.streaming:
+            ahead = min(ahead, self.consumed + self._look_ahead(workers))
+        self.source.want(ahead)
+
+    def _look_ahead(self, workers: int) -> int:
+        if self.buffersize is not None:
+            return self.buffersize
+        return 4 * max(workers, 1) * self.chunker.current * self.chunker.window()
+
+    def _next_new(self, workers: int, *, idle: bool) -> Chunk | None:
+        size = self.chunker.size(self.source.remaining, workers)
+        if self.streaming:
+            size = min(size, self.consumed + self._look_ahead(workers) - self.taken)
+        if size < 1 or self.source.ended:
+            return None
+        items = self.source.take(size, eager=idle)
+        if not len(items):
+            return None
+        chunk = Chunk(self.taken, items)
+        self.taken += len(items)
+        return chunk
+
+    def _next_pinned(self, place: int | None) -> Chunk | None:
+        for chunk in self._again:
+            if chunk.first == place:
+                self._again.remove(chunk)
+                return chunk
+        return None
+
+    def pin(self) -> None:
+        """Take every item now, one chunk for each worker's place."""
+        while len(items := self.source.take(1, eager=True)):
+            self._again.append(Chunk(self.taken, items))
+            self.taken += 1
+
+    def _retry_later(self, chunk: Chunk, index: int, now: float) -> None:
+        offset = index - chunk.first
+        again = Chunk(index, chunk.items[offset : offset + 1], chunk.attempt + 1, chunk.deaths)
+        due = now + self.retry.delay_before(again.attempt, self.dice())
+        heapq.heappush(self._later, (due, next(self._tie), again))
+
+    def _deliver(self, parts: list[Part]) -> list[Part]:
+        if not self.ordered:
+            return parts
+        for part in parts:
+            self._held[part.first] = part
+        ready = []
+        while (part_or_none := self._held.pop(self._next_index, None)) is not None:
+            ready.append(part_or_none)
+            self._next_index = part_or_none.stop
+        return ready
+
+
+def _parts_between(
+    first: int, values: list[Any], failures: dict[int, Failure], gaps: list[int]
+) -> list[Part]:
+    """Cut outcomes into parts that leave out the items in `gaps`."""
+    if not gaps:
+        return [Part(first, values, failures)] if values else []
+    parts = []
+    starts = [first, *(gap + 1 for gap in gaps)]
+    stops = [*gaps, first + len(values)]
+    for start, stop in zip(starts, stops, strict=True):
+        if start < stop:
+            inside = {i: f for i, f in failures.items() if start <= i < stop}
+            parts.append(Part(start, values[start - first : stop - first], inside))
+    return parts

@@ -1,0 +1,54 @@
+"""Where a run's items come from, seen from the scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Source(Protocol):
+    """Items of one run, read from the front."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no item will come any more."""
+
+    @property
+    def remaining(self) -> int | None:
+        """How many items are left to take; None when nobody knows."""
+
+    def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
+        """Take up to `limit` items that are ready now; when not `eager`, `limit` of them or none."""
+
+    def want(self, total: int) -> None:
+        """Allow that `total` items, counted from the start of the run, are read from the user's input."""
+
+
+class SequenceSource:
+    """Items of lists, tuples, ranges, arrays: sliced, never copied as a whole.
+
+    With several sequences an item is the tuple of their elements, up to the shortest.
+    """
+
+    def __init__(self, *sequences: Sequence[Any]) -> None:
+        self._sequences = sequences
+        self._next = 0
+        self._stop = min(len(sequence) for sequence in sequences)
+
+    @property
+    def ended(self) -> bool:
+        return self._next >= self._stop
+
+    @property
+    def remaining(self) -> int:
+        return self._stop - self._next
+
+    def take(self, limit: int, *, eager: bool) -> Sequence[Any]:  # noqa: ARG002 (everything is ready)
+        here = slice(self._next, min(self._next + limit, self._stop))
+        self._next = here.stop
+        if len(self._sequences) == 1:
+            return self._sequences[0][here]
+        return list(zip(*(sequence[here] for sequence in self._sequences), strict=True))
+
+    def want(self, total: int) -> None:
+        """Nothing is read ahead."""

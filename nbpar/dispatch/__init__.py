@@ -1,0 +1,1 @@
+"""The one thread of a pool, between the scheduler and a backend."""

@@ -1,0 +1,126 @@
+"""The workers of a pool: who is here, what each has been told, who must be stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbpar.backends.base import Backend, WorkerId
+from nbpar.core.spread import Spread
+from nbpar.wire.frames import Call, Cancel, Done, Load, Message
+
+INITIALIZER_CALL = -1
+"""Id of the call that runs the pool's initializer on a worker."""
+
+INTERRUPT_AGAIN = 0.2
+"""Seconds after which an interrupt that had no effect is repeated."""
+
+
+@dataclass
+class _Worker:
+    facts: dict[str, Any]
+    loaded: set[bytes] = field(default_factory=set)
+    ready: bool = False
+    leaving: bool = False
+
+
+class Workforce:
+    """Workers between their `Ready` and their `Bye`, with the pool's initializer run on each."""
+
+    def __init__(self, backend: Backend, initializer: tuple[Load, tuple[Any, ...]] | None) -> None:
+        self._backend = backend
+        self._initializer = initializer
+        self._workers: dict[WorkerId, _Worker] = {}
+        self._outgoing: dict[WorkerId, list[Message]] = {}
+        self._stopping: dict[WorkerId, tuple[float, Callable[[], bool]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def facts(self, worker: WorkerId) -> dict[str, Any]:
+        """What is known of a worker's place."""
+        return self._workers[worker].facts if worker in self._workers else {}
+
+    @property
+    def ready(self) -> list[WorkerId]:
+        """Workers that take calls."""
+        return [worker for worker, state in self._workers.items() if state.ready]
+
+    def arrive(self, worker: WorkerId, facts: dict[str, Any]) -> bool:
+        """Take a worker in; False when its initializer has to run first."""
+        self._workers[worker] = state = _Worker(facts)
+        if self._initializer is None:
+            state.ready = True
+            return True
+        load, arguments = self._initializer
+        call = Call(
+            INITIALIZER_CALL, INITIALIZER_CALL, load.digest, 0, Spread.CALL.value, True, True, None, None, {}, [(arguments, {})]
+        )
+        self._backend.send(worker, [load, call])
+        return False
+
+    def initialized(self, worker: WorkerId, done: Done) -> bool:
+        """Take in the initializer's answer; whether the worker takes calls now."""
+        state = self._workers.get(worker)
+        if state is not None:
+            state.ready = not done.faults
+        return state is not None and state.ready
+
+    def leave(self, worker: WorkerId) -> None:
+        """Forget a worker that is gone."""
+        self._workers.pop(worker, None)
+        self._outgoing.pop(worker, None)
+        self._stopping.pop(worker, None)
+
+    def post(self, worker: WorkerId, load: Load, call: Call) -> None:
+        """Put a call among what is sent next, after its function if the worker does not have it."""
+        state = self._workers[worker]
+        messages = self._outgoing.setdefault(worker, [])
+        if load.digest not in state.loaded:
+            state.loaded.add(load.digest)
+            messages.append(load)
+        messages.append(call)
+
+    def forget_function(self, worker: WorkerId, digest: bytes) -> None:
+        """The worker does not have this function (any more)."""
+        if worker in self._workers:
+            self._workers[worker].loaded.discard(digest)
+
+    def send(self) -> None:
+        """Send what was put together, one message to each worker."""
+        outgoing, self._outgoing = self._outgoing, {}
+        for worker, messages in outgoing.items():
+            self._backend.send(worker, messages)
+
+    def cancel(self, worker: WorkerId, calls: Sequence[int]) -> None:
+        """Tell a worker not to begin calls."""
+        self._backend.send(worker, [Cancel(tuple(calls))])
+
+    def stop_item(self, worker: WorkerId, now: float, still: Callable[[], bool]) -> None:
+        """Interrupt what a worker runs, again and again while `still` says that it runs it."""
+        if self._backend.interrupt(worker):
+            self._stopping[worker] = (now + INTERRUPT_AGAIN, still)
+
+    def stop_again(self, now: float) -> None:
+        """Repeat interrupts that had no effect."""
+        for worker, (due, still) in list(self._stopping.items()):
+            if not still():
+                del self._stopping[worker]
+            elif now >= due:
+                self.stop_item(worker, now, still)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether an interrupt has not had its effect yet."""
+        return bool(self._stopping)
+
+    def release_all(self) -> list[WorkerId]:
+        """Let all workers go; return who they were."""
+        released = []
+        for worker, state in self._workers.items():
+            if not state.leaving:
+                state.leaving, state.ready = True, False
+                self._backend.release(worker)
+                released.append(worker)
+        return released

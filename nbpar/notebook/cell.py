@@ -1,0 +1,144 @@
+"""Turn a cell into a function of one item.
+
+The function is an ordinary one: its globals are the notebook's namespace, so that cloudpickle
+takes along exactly what it uses, and its lines are those of the cell, so that tracebacks and
+debuggers show the cell.
+
+It keeps the meaning that the body has in a loop where a Python function would differ:
+
+- A name that the body assigns is local to the item, but where it may be read first
+  (`total = total + x`) it starts with the value that it has in the notebook.
+- `continue` ends the item.
+
+It differs from the loop where items that run apart from each other must: `break`, `yield` and
+`await` are errors, and an item does not see what the item before it assigned.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any, cast
+
+from nbpar.notebook.body import complete, read_body
+from nbpar.notebook.early_reads import early_reads
+from nbpar.notebook.names import class_names, global_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nbpar.notebook.place import Place
+
+FUNCTION_NAME = "parallel_map"
+
+
+def unchanged(source: str) -> str:
+    """The transformation of a body that is plain Python already."""
+    return source
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a body finds around it."""
+
+    namespace: dict[str, Any]
+    """The notebook's names, which become the globals of the function."""
+
+    place: Place
+    """Where the magic stands."""
+
+    transform: Callable[[str], str] = unchanged
+    """Turns magics and shell commands into Python."""
+
+    flags: int = 0
+    """Compiler flags of `from __future__` imports that are in force."""
+
+    instead: Mapping[str, object] = field(default_factory=dict)
+    """Values that the body sees in place of the notebook's, where it uses these names."""
+
+
+def item_function(targets: ast.expr, body: str, setting: Setting) -> FunctionType:
+    """Make the function that runs `body` for one item bound to `targets`.
+
+    Raises:
+        SyntaxError: in the body, at its line of the cell.
+    """
+    statements = read_body(body, setting.place, setting.transform)
+    argument, unpacking = _receive(targets, statements)
+    whole = [*unpacking, *statements]
+    code = _compile(argument, whole, (), setting)
+    values = _starting_values(argument, whole, code, setting)
+    if values:
+        code = _compile(argument, whole, tuple(values), setting)
+    function = FunctionType(code, setting.namespace, FUNCTION_NAME)
+    function.__kwdefaults__ = values or None
+    function.__module__ = "__main__"  # cloudpickle ships what belongs to no importable module
+    return function
+
+
+def _receive(targets: ast.expr, statements: list[ast.stmt]) -> tuple[str, list[ast.stmt]]:
+    """The name of the function's argument, and what spreads it over the targets."""
+    if isinstance(targets, ast.Name):
+        return targets.id, []
+    argument = _unused("item", [targets, *statements])
+    assignment = ast.Assign([targets], ast.Name(argument, ast.Load()))
+    ast.copy_location(assignment, targets)
+    ast.copy_location(assignment.value, targets)
+    return argument, [assignment]
+
+
+def _unused(name: str, nodes: Sequence[ast.AST]) -> str:
+    """A name that no node mentions."""
+    taken = _declared_global(nodes) | {
+        part.id for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)
+    }
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _declared_global(nodes: Sequence[ast.AST]) -> set[str]:
+    parts = (part for node in nodes for part in ast.walk(node))
+    return {name for part in parts if isinstance(part, ast.Global) for name in part.names}
+
+
+def _starting_values(
+    argument: str, statements: list[ast.stmt], code: CodeType, setting: Setting
+) -> dict[str, Any]:
+    """Names that have a value in each item before it assigns them, and that value.
+
+    They are the names that may be read early, those that only the body of a class reads
+    (cloudpickle would leave them behind), and those that the setting replaces.
+    """
+    local = {*code.co_varnames, *code.co_cellvars}
+    shared = local | _declared_global(statements)
+    early = (early_reads(statements) & local) - {argument}
+    notebook = {**vars(builtins), **setting.namespace}
+    values = {name: notebook[name] for name in early if name in notebook}
+    values |= {
+        name: setting.namespace[name] for name in class_names(code) - shared if name in setting.namespace
+    }
+    used = (global_names(code) | values.keys()) - _declared_global(statements)
+    values |= {name: value for name, value in setting.instead.items() if name in used}
+    return dict(sorted(values.items()))
+
+
+def _compile(
+    argument: str, statements: list[ast.stmt], starting: tuple[str, ...], setting: Setting
+) -> CodeType:
+    """Compile the function's definition, which stands on the magic's line, and take its code out."""
+    place = setting.place
+    keywords = "".join(f", {name}=None" for name in starting)
+    text = f"def {FUNCTION_NAME}({argument}{', *' if starting else ''}{keywords}): pass"
+    module = ast.parse("\n" * (place.header - 1) + text)
+    definition = cast("ast.FunctionDef", module.body[0])
+    definition.body = statements
+    definition.end_lineno = statements[-1].end_lineno
+    definition.end_col_offset = statements[-1].end_col_offset
+    try:
+        outer = compile(module, place.filename, "exec", flags=setting.flags, dont_inherit=True)
+    except SyntaxError as error:
+        raise complete(error, place) from None
+    return next(part for part in outer.co_consts if isinstance(part, CodeType))

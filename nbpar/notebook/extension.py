@@ -1,0 +1,51 @@
+"""Put nbpar's magics into an IPython shell, and take them out again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbpar.notebook.commands import Commands
+from nbpar.notebook.completion import option_matcher
+from nbpar.notebook.magics import ParallelMap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nbpar.notebook.pools import Pools
+
+_MARK = "_nbpar_installed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Installed:
+    """What was put into a shell."""
+
+    parallel_map: ParallelMap
+    matcher: Callable[[Any], Any] | None
+
+
+def install(shell: Any, pools: Pools) -> None:
+    """Register the magics; they take their pools from `pools`.  Doing it again replaces them."""
+    uninstall(shell)
+    parallel_map, commands = ParallelMap(shell, pools), Commands(pools)
+    shell.register_magic_function(parallel_map.parallel_map, magic_kind="cell", magic_name="parallel_map")
+    shell.register_magic_function(commands.nbpar, magic_kind="line", magic_name="nbpar")
+    shell.events.register("pre_run_cell", parallel_map.remember_cell)
+    matcher = option_matcher(commands.table)
+    if matcher is not None:
+        shell.Completer.custom_matchers.append(matcher)
+    setattr(shell, _MARK, _Installed(parallel_map, matcher))
+
+
+def uninstall(shell: Any) -> None:
+    """Take out what `install` put in; a shell without it stays as it is."""
+    installed: _Installed | None = getattr(shell, _MARK, None)
+    if installed is None:
+        return
+    shell.events.unregister("pre_run_cell", installed.parallel_map.remember_cell)
+    if installed.matcher is not None:
+        shell.Completer.custom_matchers.remove(installed.matcher)
+    for kind, name in (("cell", "parallel_map"), ("line", "nbpar")):
+        shell.magics_manager.magics[kind].pop(name, None)
+    delattr(shell, _MARK)

@@ -1,0 +1,70 @@
+"""Where a magic stands in the cell that its user sees, so that errors point at the right line."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A cell and the line of the magic in it."""
+
+    filename: str
+    """What tracebacks call the cell; Python finds its lines under this name."""
+
+    text: str
+    """The whole cell as it was typed."""
+
+    header: int
+    """Number of the magic's line, from 1."""
+
+    def line(self, number: int) -> str:
+        """A line of the cell, counted from 1; empty where the cell has none."""
+        lines = self.text.splitlines()
+        return lines[number - 1] if 1 <= number <= len(lines) else ""
+
+    def column(self, part: str) -> int:
+        """Where `part` starts on the magic's line, in bytes, as Python counts columns; 0 if it does not."""
+        before, found, _ = self.line(self.header).rpartition(part)
+        return len(before.encode()) if found else 0
+
+
+def locate(magic: str, line: str, body: str, cell: str | None) -> tuple[str, int]:
+    """Find a magic in the cell that is being run.
+
+    Returns the text of the cell and the number of the magic's line.  When `cell` does not hold
+    this magic (it was called by a program, or by another cell), the text is put together from
+    its parts.
+    """
+    wanted = [text.strip() for text in body.splitlines()]
+    lines = (cell or "").rstrip().splitlines()
+    for number, text in enumerate(lines, start=1):
+        if text.strip().startswith(magic) and _same(wanted, lines[number:]):
+            return cell or "", number
+    return f"{magic} {line}\n{body}", 1
+
+
+def _same(wanted: list[str], lines: Sequence[str]) -> bool:
+    """Whether the lines are the wanted ones, but for blank lines around them and indentation."""
+    return "\n".join(wanted).strip() == "\n".join(text.strip() for text in lines).strip()
+
+
+def line_numbers(before: str, after: str) -> list[int]:
+    """For each line of `after`, the number (from 1) of the line of `before` that it came from.
+
+    A magic or shell command that runs over several lines becomes one; whatever stands below
+    it keeps its number this way.  Numbers never decrease.
+    """
+    old, new = before.splitlines(), after.splitlines()
+    if len(old) == len(new):
+        return list(range(1, len(new) + 1))
+    numbers: list[int] = []
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    for _, first, last, start, stop in matcher.get_opcodes():
+        numbers.extend(min(first + step, max(first, last - 1)) + 1 for step in range(stop - start))
+    return numbers

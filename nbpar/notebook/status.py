@@ -1,0 +1,97 @@
+"""The workers as a table, for `%nbpar`."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from nbpar.notebook.pools import MapPool
+
+_COLUMNS = ("worker", "host", "pid", "CPU", "memory")
+_NOTHING = "no workers are running; a map starts them by itself, `%nbpar start 4` starts four now"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process takes now."""
+
+    cpu: float
+    """Share of one CPU, in percent."""
+
+    memory: int
+    """Bytes of memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A table of workers, as text or as HTML."""
+
+    rows: tuple[tuple[str, ...], ...]
+    """One line for each worker, as it is shown."""
+
+    def __repr__(self) -> str:
+        if not self.rows:
+            return _NOTHING
+        table = [_COLUMNS, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table
+        ]
+        return "\n".join([self._title(), *(line.rstrip() for line in lines)])
+
+    def _repr_html_(self) -> str:
+        if not self.rows:
+            return f"<p>{escape(_NOTHING)}</p>"
+        head = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self.rows)
+        caption = f"<caption>{self._title()}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _title(self) -> str:
+        return f"{len(self.rows)} worker{'' if len(self.rows) == 1 else 's'}"
+
+
+def status(
+    pools: Iterable[MapPool], measure: Callable[[Sequence[int]], dict[int, Usage]] | None = None
+) -> Status:
+    """Look at the workers of the pools.
+
+    CPU and memory are known for this machine only.  The look takes a tenth of a second.
+    """
+    workers = [worker for pool in pools for worker in pool.workers]
+    here = [worker.pid for worker in workers if worker.host in (socket.gethostname(), "localhost")]
+    usage = (measure or usage_of)(sorted(set(here))) if here else {}
+    return Status(tuple(_row(worker.id, worker.host, worker.pid, usage) for worker in workers))
+
+
+def _row(name: object, host: str, pid: int, usage: dict[int, Usage]) -> tuple[str, ...]:
+    found = usage.get(pid) if host in (socket.gethostname(), "localhost") else None
+    cpu, memory = (f"{found.cpu:.0f} %", f"{found.memory / 1e6:.0f} MB") if found else ("", "")
+    return str(name), host, str(pid), cpu, memory
+
+
+def usage_of(pids: Sequence[int], seconds: float = 0.1) -> dict[int, Usage]:
+    """Watch processes of this machine for a moment; those that are gone are left out."""
+    import psutil
+
+    processes, found = [], {}
+    for pid in pids:
+        try:
+            process = psutil.Process(pid)
+            process.cpu_percent()  # the first call starts the measurement
+        except psutil.Error:
+            continue
+        processes.append(process)
+    time.sleep(seconds)
+    for process in processes:
+        try:
+            found[process.pid] = Usage(process.cpu_percent(), process.memory_info().rss)
+        except psutil.Error:
+            continue
+    return found

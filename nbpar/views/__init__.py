@@ -1,0 +1,1 @@
+"""How a run looks.  Views know snapshots and nothing else."""

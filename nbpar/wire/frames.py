@@ -1,0 +1,289 @@
+"""Messages between client and worker, and their bytes.
+
+Several messages travel as one list of frames: first a pickle of plain values (all heads),
+then what is large.  Heads are read by an unpickler that knows no class and no function, so
+that a malformed or foreign frame can do nothing but be refused.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from nbpar.wire.faults import Fault
+from nbpar.wire.pickling import Packed
+
+INLINE = 1 << 14
+"""A body smaller than this travels in the head."""
+
+
+class FrameError(ValueError):
+    """Bytes that are no message of ours."""
+
+
+# ---- client to worker
+
+
+class Load(NamedTuple):
+    """Here is a function; calls name it by its digest."""
+
+    digest: bytes
+    name: str
+    function: Any
+
+
+class Call(NamedTuple):
+    """Apply a function to neighbouring items."""
+
+    id: int
+    run: int
+    """Each run has its own instance of the function, with the captured values as they were sent."""
+
+    digest: bytes
+    first: int
+    spread: str
+    timed: bool
+    """Measure every item, not only all of them."""
+
+    stop_early: bool
+    """Leave the rest undone after the first failure."""
+
+    timeout: float | None
+    seed: int | None
+    broken: dict[int, Fault]
+    """Items that could not be sent, by offset: they have failed already."""
+
+    items: Any
+
+
+class Cancel(NamedTuple):
+    """Do not begin these calls."""
+
+    ids: tuple[int, ...]
+
+
+class Ping(NamedTuple):
+    """The client is still there."""
+
+    token: int
+
+
+class Release(NamedTuple):
+    """Leave the loop; the engine is free for others."""
+
+
+# ---- worker to client
+
+
+class Ready(NamedTuple):
+    """The loop has begun."""
+
+    facts: dict[str, Any]
+    """`pid`, `host`, `python`, `memory` and what else is known of the place."""
+
+
+class Done(NamedTuple):
+    """Outcomes of a call's next items."""
+
+    id: int
+    first: int
+    """Index of the first of them."""
+
+    final: bool
+    """The call is over; what it left undone was not begun."""
+
+    interrupted: bool
+    """The item after the last outcome was stopped by a signal."""
+
+    seconds: float
+    """Time spent in the function."""
+
+    each: tuple[float, ...]
+    """The same per item; empty unless the call was `timed`."""
+
+    memory: int
+    """Resident bytes of the worker."""
+
+    faults: dict[int, Fault]
+    """By offset from `first`."""
+
+    moved: int
+    """Bytes of items and values together (filled in by the receiving side)."""
+
+    values: Any
+
+
+class Missing(NamedTuple):
+    """The worker does not have this function (any more); the calls were not begun."""
+
+    digest: bytes
+    calls: tuple[int, ...]
+
+
+class Output(NamedTuple):
+    """What items printed."""
+
+    call: int
+    lines: tuple[tuple[int, str, str], ...]
+    """Index of the item, stream (`stdout` or `stderr`), text."""
+
+
+class Pong(NamedTuple):
+    """Answer to a ping."""
+
+    token: int
+
+
+class Bye(NamedTuple):
+    """The loop has ended; nothing more will come."""
+
+    reason: str
+
+
+class Lost(NamedTuple):
+    """The worker is gone.  Made by backends, never sent."""
+
+    reason: str
+
+
+# ---- channels (both ways); the worker loop hands them on
+
+
+class Open(NamedTuple):
+    """Begin a channel and run code at its other end."""
+
+    channel: int
+    digest: bytes
+    credit: int
+    code: Any
+
+
+class Item(NamedTuple):
+    """One item through a channel."""
+
+    channel: int
+    value: Any
+
+
+class Credit(NamedTuple):
+    """The other side may send so many items and bytes more."""
+
+    channel: int
+    items: int
+    nbytes: int
+
+
+class Close(NamedTuple):
+    """No more items from this side."""
+
+    channel: int
+    fault: Fault | None
+
+
+Message = (
+    Load
+    | Call
+    | Cancel
+    | Ping
+    | Release
+    | Ready
+    | Done
+    | Missing
+    | Output
+    | Pong
+    | Bye
+    | Lost
+    | Open
+    | Item
+    | Credit
+    | Close
+)
+
+KINDS: tuple[type[Any], ...] = (
+    Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close
+)  # fmt: skip
+_CODE = {kind: code for code, kind in enumerate(KINDS)}
+
+
+def encode(messages: Sequence[Message]) -> list[Any]:
+    """Return the frames of several messages."""
+    frames: list[Any] = [b""]
+    heads = []
+    for message in messages:
+        fields: tuple[Any, ...] = tuple(message)
+        if fields and type(fields[-1]) is Packed:
+            fields = (*fields[:-1], _place(fields[-1], frames))
+        heads.append((_CODE[type(message)], fields))
+    frames[0] = pickle.dumps(_plainly(heads), 5)
+    return frames
+
+
+def decode(frames: Sequence[Any]) -> list[Message]:
+    """Reverse `encode`; bodies come back as `Packed`, faults as `Fault`.
+
+    Raises:
+        FrameError: the bytes are no messages of ours.
+    """
+    try:
+        heads = _HeadUnpickler(io.BytesIO(frames[0])).load()
+        rest = iter(frames[1:])
+        messages = [_message(code, fields, rest) for code, fields in heads]
+    except FrameError:
+        raise
+    except Exception as error:
+        raise FrameError(f"not a message: {error}") from error
+    return messages
+
+
+def _place(packed: Packed, frames: list[Any]) -> tuple[Any, ...]:
+    """Put a body into the head or behind it; return what the head says of it."""
+    inline = len(packed.head) <= INLINE
+    if not inline:
+        frames.append(packed.head)
+    frames.extend(packed.buffers)
+    return ("packed", packed.head if inline else None, packed.layout, len(packed.buffers))
+
+
+def _plainly(heads: list[tuple[int, tuple[Any, ...]]]) -> list[tuple[int, tuple[Any, ...]]]:
+    """Replace faults, the only objects in heads, by tuples."""
+    return [(code, tuple(_plain_field(field) for field in fields)) for code, fields in heads]
+
+
+def _plain_field(field: Any) -> Any:
+    if type(field) is Fault:
+        return tuple(field)
+    if type(field) is dict and field and type(next(iter(field.values()))) is Fault:
+        return {key: tuple(fault) for key, fault in field.items()}
+    return field
+
+
+def _message(code: int, fields: tuple[Any, ...], rest: Iterator[Any]) -> Message:
+    kind = KINDS[code]
+    values = list(fields)
+    if len(values) != len(kind._fields):
+        raise FrameError(f"a {kind.__name__} has {len(kind._fields)} fields, this one {len(values)}")
+    if values and type(values[-1]) is tuple and values[-1][:1] == ("packed",):
+        values[-1] = _take(values[-1], rest)
+    for place, name in enumerate(kind._fields):
+        if name in ("faults", "broken"):
+            values[place] = {key: Fault(*fault) for key, fault in values[place].items()}
+        elif name == "fault" and values[place] is not None:
+            values[place] = Fault(*values[place])
+    message: Message = kind(*values)
+    return message
+
+
+def _take(said: tuple[Any, ...], rest: Iterator[Any]) -> Packed:
+    _, head, layout, buffers = said
+    if head is None:
+        head = bytes(next(rest))
+    return Packed(head, layout, [bytearray(next(rest)) for _ in range(buffers)])
+
+
+class _HeadUnpickler(pickle.Unpickler):
+    """Reads plain values only."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise FrameError(f"a head may not hold {module}.{name}")

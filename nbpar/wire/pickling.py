@@ -1,0 +1,157 @@
+"""Turn objects into bytes, each item by itself, large buffers out of band.
+
+Items of plain types are pickled as one list, which is fastest.  Everything else is pickled
+item by item, so that one that cannot be pickled or unpickled harms no other.  Buffers of
+arrays travel beside the pickle (protocol 5, PEP 574) and arrive writable.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from itertools import islice
+from types import NoneType
+from typing import Any, NamedTuple
+
+import cloudpickle
+
+PLAIN = frozenset({int, float, complex, bool, str, bytes, NoneType})
+"""Types whose pickles always load, wherever they arrive."""
+
+OUT_OF_BAND = 1 << 14
+"""Buffers of at least so many bytes travel beside the pickle."""
+
+Buffer = bytes | bytearray | memoryview | pickle.PickleBuffer
+
+
+class Packed(NamedTuple):
+    """A list of objects as bytes."""
+
+    head: bytes
+    """One pickle of them all, or one after another as `layout` says."""
+
+    layout: tuple[tuple[int, int], ...] | None
+    """Bytes and out-of-band buffers of each object; None for one pickle of them all."""
+
+    buffers: list[Any]
+    """Out-of-band buffers, in order."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all of it."""
+        return len(self.head) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+
+
+def pack(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:
+    """Pickle items; those that cannot be are replaced by None and returned with their errors, by place."""
+    if _plain(items):
+        return Packed(pickle.dumps(items, 5), None, []), {}
+    if type(items).__module__ == "numpy" and not items.dtype.hasobject:  # type: ignore[attr-defined]
+        out_of_band: list[Any] = []
+        return Packed(pickle.dumps(items, 5, buffer_callback=_keeper(out_of_band)), None, out_of_band), {}
+    return _pack_each(items)
+
+
+def unpack(packed: Packed) -> tuple[Sequence[Any], dict[int, Exception]]:
+    """Reverse `pack`; objects that cannot be unpickled are None and returned with their errors, by place."""
+    head, layout, buffers = packed
+    if layout is None:
+        return pickle.loads(head, buffers=buffers), {}
+    view = memoryview(head)
+    rest = iter(buffers)
+    items: list[Any] = []
+    errors: dict[int, Exception] = {}
+    start = 0
+    for size, count in layout:
+        own = tuple(islice(rest, count))
+        try:
+            items.append(pickle.loads(view[start : start + size], buffers=own))
+        except Exception as error:  # noqa: BLE001 (any user code may run here)
+            errors[len(items)] = error
+            items.append(None)
+        start += size
+    return items, errors
+
+
+def pack_one(value: Any) -> Packed:
+    """Pickle one object; raises what its pickling raises."""
+    packed, errors = _pack_each([value])
+    if errors:
+        raise errors[0]
+    return packed
+
+
+def unpack_one(packed: Packed) -> Any:
+    """Reverse `pack_one`; raises what unpickling raises."""
+    items, errors = unpack(packed)
+    if errors:
+        raise errors[0]
+    return items[0]
+
+
+def digest(packed: Packed) -> bytes:
+    """Name content by what it is: 16 bytes of BLAKE2b."""
+    content = blake2b(packed.head, digest_size=16)
+    for buffer in packed.buffers:
+        content.update(buffer)
+    return content.digest()
+
+
+def _plain(items: Sequence[Any]) -> bool:
+    if type(items) is range:
+        return True
+    if type(items) not in (list, tuple):
+        return type(items) in (str, bytes)
+    types = set(map(type, items))
+    return types <= PLAIN or all(kind in PLAIN or _numpy_scalar(kind) for kind in types)
+
+
+def _numpy_scalar(kind: type) -> bool:
+    return kind.__module__ == "numpy" and kind.__name__ not in (
+        "ndarray",
+        "void",
+        "object_",
+        "matrix",
+        "recarray",
+        "record",
+    )
+
+
+def _keeper(kept: list[Any]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return a callback that keeps large contiguous buffers out of the pickle."""
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:
+            return True  # not contiguous: into the pickle
+        if raw.nbytes < OUT_OF_BAND:
+            return True
+        kept.append(raw)
+        return False
+
+    return keep
+
+
+def _pack_each(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:
+    buffers: list[Any] = []
+    layout: list[tuple[int, int]] = []
+    errors: dict[int, Exception] = {}
+    out = io.BytesIO()
+    pickler = cloudpickle.Pickler(out, 5, buffer_callback=_keeper(buffers))
+    for place, item in enumerate(items):
+        start, had = out.tell(), len(buffers)
+        try:
+            pickler.dump(item)
+        except Exception as error:  # noqa: BLE001 (any user code may run here)
+            errors[place] = error
+            del buffers[had:]
+            out.seek(start)
+            out.truncate()
+            pickler = cloudpickle.Pickler(out, 5, buffer_callback=_keeper(buffers))
+            pickler.dump(None)
+        pickler.clear_memo()
+        layout.append((out.tell() - start, len(buffers) - had))
+    return Packed(out.getvalue(), tuple(layout), buffers), errors

@@ -1,0 +1,63 @@
+"""Begin the worker loop on an engine, also where nbpar is not installed.
+
+The source of this file is executed there as text, so it must run on any Python 3 and may
+import the standard library only.
+"""
+
+
+def enter(settings):  # type: ignore[no-untyped-def]  # noqa: D103
+    import sys
+
+    here = "%d.%d" % sys.version_info[:2]
+    if here != settings["python"]:
+        raise RuntimeError(
+            "the engine runs Python %s and the client Python %s: functions cannot travel between them; "
+            "start the engines with Python %s" % (here, settings["python"], settings["python"])
+        )
+    if not _has(settings["version"]):
+        _install(settings["sources"])
+    from nbpar.worker.engine import serve_engine
+
+    serve_engine(settings)
+
+
+def _has(version):  # type: ignore[no-untyped-def]
+    """Whether this nbpar is here, installed or sent before."""
+    try:
+        import nbpar.worker.engine  # noqa: F401
+        from nbpar import __version__
+    except ImportError:
+        return False
+    return __version__ == version
+
+
+def _install(packed):  # type: ignore[no-untyped-def]
+    """Make modules importable that came as text."""
+    import importlib.abc
+    import importlib.util
+    import json
+    import sys
+    import zlib
+
+    sources = json.loads(zlib.decompress(packed).decode())
+
+    class Sent(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+        def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+            if name not in sources:
+                return None
+            package, source, origin = sources[name]
+            spec = importlib.util.spec_from_loader(name, self, origin=origin, is_package=package)
+            spec.has_location = True
+            if package:
+                spec.submodule_search_locations = []
+            return spec
+
+        def get_source(self, name):  # type: ignore[no-untyped-def]
+            return sources[name][1]
+
+        def is_package(self, name):  # type: ignore[no-untyped-def]
+            return sources[name][0]
+
+    for name in [name for name in sys.modules if name == "nbpar" or name.startswith("nbpar.")]:
+        del sys.modules[name]
+    sys.meta_path.insert(0, Sent())

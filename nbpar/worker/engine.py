@@ -1,0 +1,68 @@
+"""Serve on an ipyparallel engine: find the way to the client and run the loop on it.
+
+Touches these attributes of the engine's application: `context`, `session`,
+`connection_info`, `init_connector` (ipyparallel 8.8 to 9.2; a contract test holds them).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket as network
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from nbpar.wire.signing import Signer
+from nbpar.worker.codec import Pickled
+from nbpar.worker.inside import inside
+from nbpar.worker.interrupting import Interrupts
+from nbpar.worker.output import OutputRecorder
+from nbpar.worker.serve import Loop
+from nbpar.worker.sockets import SocketTransport
+
+
+def serve_engine(settings: dict[str, Any]) -> None:
+    """Run the worker loop until the client lets this engine go."""
+    from IPython import get_ipython
+
+    app = get_ipython().kernel.parent
+    with closing(app.context.socket(zmq.DEALER)) as socket:
+        socket.linger = 2000
+        socket.identity = settings["identity"]
+        local = _same_host(settings)
+        transport = _connect_local(socket, settings) if local else _connect_through_controller(socket, settings, app)
+        facts = {
+            "pid": os.getpid(),
+            "host": network.gethostname(),
+            "python": platform.python_version(),
+            "local": local,
+        }
+        with Interrupts() as interrupts, inside(whole_process=True):
+            loop = Loop(transport, Pickled(), interrupts=interrupts, facts=facts)
+            with OutputRecorder(lambda: loop.index, loop.send_output) as recorder:
+                loop.output, loop.end_output = recorder.take, recorder.end_call
+                loop.serve()
+
+
+def _same_host(settings: dict[str, Any]) -> bool:
+    address: str = settings["address"]
+    return (
+        bool(address)
+        and settings["host"] == network.gethostname()
+        and (not address.startswith("ipc://") or Path(address[len("ipc://") :]).exists())
+    )
+
+
+def _connect_local(socket: zmq.Socket[bytes], settings: dict[str, Any]) -> SocketTransport:
+    socket.connect(settings["address"])
+    return SocketTransport(socket)
+
+
+def _connect_through_controller(socket: zmq.Socket[bytes], settings: dict[str, Any], app: Any) -> SocketTransport:
+    connect, _ = app.init_connector()
+    info = app.connection_info
+    connect(socket, f"{info['interface']}:{info['control']}")
+    return SocketTransport(socket, client=settings["client"], signer=Signer(app.session.key))

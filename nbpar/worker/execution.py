@@ -1,0 +1,186 @@
+"""Run one call: the user's function on neighbouring items, each outcome by itself.
+
+Short items run in a bare loop; what needs care for each item (timing, a limit, a seed,
+items that did not arrive) runs in a slower one.  A long call hands out what it has every
+`FLUSH` seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from typing import Any
+
+from nbpar.core.seeding import seeded
+from nbpar.wire.faults import Fault
+from nbpar.wire.frames import Call
+from nbpar.worker.interrupting import Interrupted, Interrupts
+
+FLUSH = 0.1
+"""Seconds after which a call hands out what it has done so far."""
+
+SLAB = 2048
+"""Items between two looks at the clock when items are short."""
+
+_clock = time.perf_counter
+
+Describe = Callable[[BaseException], Fault]
+
+
+class Execution:
+    """One call under way: `advance` until `finished`, and `take` what is done."""
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        call: Call,
+        broken: dict[int, Fault],
+        *,
+        interrupts: Interrupts,
+        describe: Describe,
+        stopped_by: type[BaseException] = Interrupted,
+    ) -> None:
+        self.finished = not len(items)
+        self.interrupted = False
+        self._function = function
+        self._items = items if type(items) is list else list(items)
+        self._total = len(self._items)
+        self._iterator = iter(self._items)
+        self.call_id = call.id
+        self._call = call
+        self._broken = broken
+        self._interrupts = interrupts
+        self._describe = describe
+        self._stopped_by = stopped_by
+        self._begin(call.first)
+        careful = broken or call.timeout is not None or call.seed is not None
+        self._step = self._careful if careful else self._timed if call.timed else self._slab
+        self._pid = os.getpid()
+        _current.execution = self
+
+    @property
+    def long(self) -> bool:
+        """Whether it may take much longer than a message."""
+        return self._step != self._slab
+
+    @property
+    def index(self) -> int:
+        """Index of the item that runs now."""
+        return self.first + len(self.values)
+
+    def advance(self) -> None:
+        """Run items until all are done or `FLUSH` seconds are over."""
+        started = _clock()
+        self._deadline = started + FLUSH
+        while not self.finished and _clock() < self._deadline:
+            try:
+                try:
+                    self._interrupts.armed = True
+                    self._step()
+                    self._interrupts.armed = False
+                except self._stopped_by:
+                    self._stop()
+                except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
+                    self._interrupts.armed = False
+                    self._fail(error)
+            except Interrupted:  # the signal came while another exception was on its way
+                self._stop()
+            if os.getpid() != self._pid:
+                os._exit(0)  # the user's function forked, and this is the child coming back
+        self.seconds += _clock() - started
+
+    def take(self) -> tuple[int, list[Any], dict[int, Fault], float, tuple[float, ...]]:
+        """Hand out first index, values, faults by offset, seconds, and seconds per item since the last time."""
+        each = tuple(self.each[: len(self.values)])
+        taken = (self.first, self.values, self.faults, self.seconds, each)
+        self._begin(self.first + len(self.values))
+        return taken
+
+    def forget_items(self) -> None:
+        """Leave nothing to run: called in the child when the user's function forks."""
+        self._items.clear()
+        self.finished = True
+
+    def _begin(self, first: int) -> None:
+        self.first = first
+        self.values: list[Any] = []
+        self.faults: dict[int, Fault] = {}
+        self.each: list[float] = []
+        self.seconds = 0.0
+
+    def _slab(self) -> None:
+        append, function = self.values.append, self._function
+        for item in islice(self._iterator, SLAB):
+            append(function(item))
+        self._check_end()
+
+    def _timed(self) -> None:
+        function, values, each, deadline = self._function, self.values, self.each, self._deadline
+        begun = _clock()
+        for item in self._iterator:
+            values.append(function(item))
+            ended = _clock()
+            each.append(ended - begun)
+            if ended > deadline:
+                break
+            begun = ended
+        self._check_end()
+
+    def _careful(self) -> None:
+        call = self._call
+        for item in self._iterator:
+            begun = _clock()
+            fault = self._broken.get(self.index - call.first)
+            if fault is not None:
+                self._interrupts.armed = False
+                self._note_fault(fault)
+                break
+            with ExitStack() as care:
+                if call.seed is not None:
+                    care.enter_context(seeded(call.seed, self.index))
+                care.enter_context(self._interrupts.limit(call.timeout))
+                value = self._function(item)
+            self.values.append(value)
+            self.each.append(_clock() - begun)
+            if _clock() > self._deadline:
+                break
+        self._check_end()
+
+    def _check_end(self) -> None:
+        if self.index - self._call.first >= self._total:
+            self.finished = True
+
+    def _fail(self, error: BaseException) -> None:
+        self._note_fault(self._describe(error))
+        self._check_end()
+
+    def _note_fault(self, fault: Fault) -> None:
+        self.faults[len(self.values)] = fault
+        self.values.append(None)
+        while len(self.each) < len(self.values):
+            self.each.append(0.0)
+        if self._call.stop_early:
+            self.finished = True
+
+    def _stop(self) -> None:
+        self.faults.pop(len(self.values), None)
+        self.interrupted = self.finished = True
+
+
+class _Current:
+    """The execution whose items a forked child must not go on with."""
+
+    execution: Execution | None = None
+
+    def forget(self) -> None:
+        if self.execution is not None:
+            self.execution.forget_items()
+
+
+_current = _Current()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_current.forget)
