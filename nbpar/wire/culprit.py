@@ -14,13 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
-from nbpar.wire.parts import Place, parts
+from nbpar.wire.parts import MANY, Place, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-MANY = 300_000
-"""Objects that a search remembers."""
 
 
 class Culprit(NamedTuple):
@@ -48,7 +45,9 @@ def find(whole: object, suspicious: Callable[[object], bool], seconds: float = 2
     except Exception as error:  # noqa: BLE001 (any user code may run here)
         value = tracer.touched[-1] if tracer.touched else whole
         if _fails(value, end):
-            return Culprit(value, error, _way(whole, value, tracer.touched, end))
+            cause = error.__cause__  # cloudpickle hides a RecursionError behind an error of its own
+            shown = cause if isinstance(cause, RecursionError) else error
+            return Culprit(value, shown, _way(whole, value, tracer.touched, end))
     except _TooLong:
         path = _search(whole, suspicious, frozenset(), end)
         if path is not None:

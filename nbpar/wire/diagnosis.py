@@ -25,9 +25,7 @@ LONGEST = 200
 DEEP = 60
 """Levels of nesting from which on depth is the likely reason for a RecursionError."""
 
-_OWN_METHODS = frozenset(
-    "__reduce__ __reduce_ex__ __getstate__ __setstate__ __getnewargs__ __getnewargs_ex__ __getattr__".split()
-)
+_OWN_METHOD = re.compile("__(reduce|reduce_ex|getstate|setstate|getnewargs|getnewargs_ex|getattr)__")
 
 
 def explain(obj: object, error: BaseException, *, what: str, seconds: float = 2.0) -> str:
@@ -60,7 +58,7 @@ def _sentence(whole: object, culprit: Culprit, error: BaseException, returned: b
     path, value = _to_known_kind(whole, culprit.path)
     subject = f"{_where(path)} is {_kind_of(value)}"
     raised_in = _own_method(error)
-    if raised_in and value is culprit.value:
+    if raised_in and remedy_for(type(value)) is None:
         return f"{subject}, whose `{raised_in}` raised {_text_of(error)}"
     return f"{subject}, which cannot be pickled{_advice(value, _owners(whole, path), error, returned)}"
 
@@ -150,7 +148,7 @@ def _own_method(error: BaseException) -> str | None:
     """Return the method of a user's class that raised while pickle asked it."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         name, module = frame.f_code.co_name, frame.f_globals.get("__name__", "")
-        if name in _OWN_METHODS and module.partition(".")[0] not in ("cloudpickle", "copyreg"):
+        if _OWN_METHOD.fullmatch(name) and module.partition(".")[0] not in ("cloudpickle", "copyreg"):
             return name
     return None
 
@@ -266,7 +264,7 @@ def _missing_name(text: str, where: str) -> str | None:
     if found is None:
         return None
     name, module = found.groups()
-    if module == "__main__":
+    if module.endswith("__main__"):
         return (
             f"`{name}` was sent by its name alone and `__main__` {where} has nothing of that name;"
             " define it in a module that both sides can import"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import types
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
@@ -20,6 +21,9 @@ ATOMS = frozenset(
     {bool, int, float, complex, str, bytes, bytearray, range, type(None), type(...), types.CodeType}
 )
 """Types that hold nothing else and always travel."""
+
+MANY = 300_000
+"""Objects that a search looks at; an iterator of a user's class may have no end."""
 
 
 class Step(NamedTuple):
@@ -133,8 +137,8 @@ def _object_parts(holder: Any) -> Iterator[Place]:
             "part", name(value) or (f".args[{index}]" if isinstance(holder, BaseException) else ""), value
         )
     yield _place("part", "", make)
-    yield from _indexed(items or ())
-    yield from _entries(entries or ())
+    yield from _indexed(islice(items or (), MANY))
+    yield from _entries(islice(entries or (), MANY))
 
 
 def _state_parts(state: Any, name: Callable[[object], str]) -> Iterator[Place]:

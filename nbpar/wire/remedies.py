@@ -28,7 +28,8 @@ _REMEDIES = {
     "keep its text instead: `traceback.format_exc()`": "frame traceback",
     "send `bytes(...)` of it": "memoryview",
     "hold the object itself, or its name": (
-        "weakref.ReferenceType weakref.ProxyType weakref.WeakValueDictionary weakref.WeakKeyDictionary"
+        "weakref weakproxy weakref.ReferenceType weakref.ProxyType weakref.WeakValueDictionary"
+        " weakref.WeakKeyDictionary"
     ),
     "a pointer means nothing in another process: send the value, or load the library inside the function": (
         "_ctypes._SimpleCData _ctypes._Pointer _ctypes.CFuncPtr _ctypes.Structure _ctypes.Array"
