@@ -15,7 +15,6 @@ import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from hashlib import blake2b
-from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -199,7 +198,7 @@ def _put_back(outer: _Stream | None) -> Iterator[None]:
 # ---- NumPy imported by the item itself
 
 
-class _LateNumpy(MetaPathFinder):
+class _LateNumpy:
     """Seeds NumPy's legacy state at the moment that `numpy.random` has been imported."""
 
     def __init__(self, stream: _Stream) -> None:
