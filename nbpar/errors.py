@@ -76,3 +76,7 @@ class RemoteTraceback(Exception):  # noqa: N818 (a cause that carries text, neve
 
     def __str__(self) -> str:
         return "\n" + str(self.args[0])
+
+
+class StoppedError(KeyboardInterrupt):
+    """The run was stopped; finished results are kept in `nbpar.last_run.results()`."""

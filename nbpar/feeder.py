@@ -23,7 +23,9 @@ class FeederSource:
     An exception that it raises ends the input and is kept in `error`.
     """
 
-    def __init__(self, iterable: Iterable[Any], *, wake: Callable[[], None], total: int | None = None) -> None:
+    def __init__(
+        self, iterable: Iterable[Any], *, wake: Callable[[], None], total: int | None = None
+    ) -> None:
         self._iterator = iter(iterable)
         self._wake = wake
         self._total = total

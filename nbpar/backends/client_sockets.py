@@ -113,7 +113,9 @@ class ClientSockets:
     def _unlimited(socket: zmq.Socket[bytes]) -> None:
         socket.sndhwm = socket.rcvhwm = 0  # what is under way is bounded by the scheduler
 
-    def _read(self, socket: zmq.Socket[bytes], arrived: list[tuple[bytes, list[Message]]], *, signed: bool) -> None:
+    def _read(
+        self, socket: zmq.Socket[bytes], arrived: list[tuple[bytes, list[Message]]], *, signed: bool
+    ) -> None:
         for _ in range(BURST):
             try:
                 identity, *frames = socket.recv_multipart(zmq.NOBLOCK)

@@ -91,7 +91,9 @@ class EnginesBackend:
         engine = self._engines.get(worker)
         if engine is None or self._sockets is None:
             return
-        ready = [self._packed(engine, message) if isinstance(message, Call) else message for message in messages]
+        ready = [
+            self._packed(engine, message) if isinstance(message, Call) else message for message in messages
+        ]
         self._sockets.send(engine.identity, ready, local=engine.local)
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:

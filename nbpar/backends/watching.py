@@ -43,7 +43,11 @@ class ProcessWatch:
         """Return the names of those that have ended since the last time."""
         ended = []
         if self._handles:
-            readable, _, _ = select.select(list(self._handles), [], [], 0) if max(self._handles) < 1024 else _poll(self._handles)
+            readable, _, _ = (
+                select.select(list(self._handles), [], [], 0)
+                if max(self._handles) < 1024
+                else _poll(self._handles)
+            )
             ended += [self._handles[handle] for handle in readable]
         if self._polled and time.monotonic() - self._looked > LOOK_EVERY:
             self._looked = time.monotonic()

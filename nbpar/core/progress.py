@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import islice
 
 from nbpar.core import events
 from nbpar.core.outcome import Failure
@@ -187,10 +186,10 @@ class Progress:
 
     def _lane(self, name: str, lane: _Lane) -> Lane:
         calls = list(lane.calls.values())
-        since, first, count = calls[0] if calls else (0.0, -1, 0)
+        since, first, _ = calls[0] if calls else (0.0, -1, 0)
         return Lane(
-            name, lane.host, lane.pid, lane.state, first, sum(call[2] for call in calls) if calls else count, since,
-            lane.done, lane.busy, lane.memory, lane.moved, lane.note, tuple(islice(lane.spans, 0, None)),
+            name, lane.host, lane.pid, lane.state, first, sum(call[2] for call in calls), since,
+            lane.done, lane.busy, lane.memory, lane.moved, lane.note, tuple(lane.spans),
         )  # fmt: skip
 
     def _started(self, event: events.RunStarted) -> None:

@@ -10,7 +10,7 @@ import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,8 +63,8 @@ class RunState:
     dice: Callable[[], float] = random.random
     """Numbers from 0 to 1, for the jitter of delays."""
 
-    pinned: bool = False
-    """Item i belongs to the i-th worker (`Pool.each`)."""
+    pinned: tuple[str, ...] | None = None
+    """Item i belongs to the i-th of these workers (`Pool.each`)."""
 
     priority: float = 0.0
     """Seconds of workers' time used so far; the run with the least is served first."""
@@ -94,12 +94,12 @@ class RunState:
         """When the next delayed retry may run."""
         return self._later[0][0] if self._later and not self.paused else None
 
-    def next_chunk(self, workers: int, now: float, *, idle: bool, place: int | None = None) -> Chunk | None:
-        """Return what to run next on a worker, or None for nothing at the moment."""
+    def next_chunk(self, worker: str, workers: int, now: float, *, idle: bool) -> Chunk | None:
+        """Return what to run next on a worker, one of so many, or None for nothing at the moment."""
         if self.paused or self.cancelled:
             return None
-        if self.pinned:
-            return self._next_pinned(place)
+        if self.pinned is not None:
+            return self.pinned_to(worker)
         if self._later and self._later[0][0] <= now:
             return heapq.heappop(self._later)[2]
         if self._again:
@@ -108,21 +108,25 @@ class RunState:
         return self._next_new(workers, idle=idle)
 
     def settle(
-        self, chunk: Chunk, values: list[Any], failures: dict[int, Failure], now: float, *, hopeless: bool = False
-    ) -> list[Part]:
-        """Take the outcomes of a chunk's items; return what may be delivered now.
+        self,
+        chunk: Chunk,
+        values: list[Any],
+        failures: dict[int, Failure],
+        now: float,
+        *,
+        hopeless: bool = False,
+    ) -> tuple[list[Part], list[Failure]]:
+        """Take the outcomes of a chunk's items; return what may be delivered now, and what failed for good.
 
         Failures that the run's `retry` allows come back later, unless they are `hopeless`.
         """
         final = failures
         if failures and self.retry.times and not (self.cancelled or hopeless):
-            final = {
-                i: f for i, f in failures.items() if not self.retry.again(f.exception, chunk.attempt)
-            }
-            for index in failures.keys() - final.keys():
-                self._retry_later(chunk, index, now)
+            final = {i: f for i, f in failures.items() if not self.retry.again(f.exception, chunk.attempt)}
         retried = sorted(failures.keys() - final.keys())
-        return self._deliver(_parts_between(chunk.first, values, final, retried))
+        for index in retried:
+            self._retry_later(chunk, index, now)
+        return self._deliver(_parts_between(chunk.first, values, final, retried)), list(final.values())
 
     def give_back(self, chunk: Chunk) -> None:
         """Put items back that no worker has begun."""
@@ -130,8 +134,8 @@ class RunState:
             self._again.appendleft(chunk)
 
     def split_after_death(self, chunk: Chunk) -> bool:
-        """Put a chunk back whose worker died, in pieces; False when its one item did it twice."""
-        if len(chunk.items) == 1 and chunk.deaths >= 1:
+        """Put a chunk back whose worker died, in pieces; False when its one item has no other chance."""
+        if self.pinned is not None or (len(chunk.items) == 1 and chunk.deaths >= 1):
             return False
         if self.cancelled:
             return True
@@ -181,18 +185,19 @@ class RunState:
         self.taken += len(items)
         return chunk
 
-    def _next_pinned(self, place: int | None) -> Chunk | None:
+    def pin(self, workers: Iterable[str], item: Any) -> None:
+        """Make one item for each of these workers."""
+        self.pinned = tuple(workers)
+        self._again.extend(Chunk(place, [item]) for place in range(len(self.pinned)))
+        self.taken = len(self.pinned)
+
+    def pinned_to(self, worker: str) -> Chunk | None:
+        """Take the chunk that waits for a worker, if there is one."""
         for chunk in self._again:
-            if chunk.first == place:
+            if self.pinned is not None and self.pinned[chunk.first] == worker:
                 self._again.remove(chunk)
                 return chunk
         return None
-
-    def pin(self) -> None:
-        """Take every item now, one chunk for each worker's place."""
-        while len(items := self.source.take(1, eager=True)):
-            self._again.append(Chunk(self.taken, items))
-            self.taken += 1
 
     def _retry_later(self, chunk: Chunk, index: int, now: float) -> None:
         offset = index - chunk.first

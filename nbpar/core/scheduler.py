@@ -42,7 +42,6 @@ class Assignment:
 class _Worker:
     """What a worker has under way, oldest first."""
 
-    place: int
     calls: dict[int, Assignment] = field(default_factory=dict)
 
 
@@ -55,7 +54,6 @@ class Scheduler:
         self._calls: dict[int, Assignment] = {}
         self._hungry: set[WorkerId] = set()
         self._next_id = 0
-        self._places = 0
 
     @property
     def workers(self) -> Iterable[WorkerId]:
@@ -88,8 +86,6 @@ class Scheduler:
         """Let a run take part; it is as urgent as the neediest of the others."""
         run.priority = min((other.priority for other in self.runs.values()), default=0.0)
         self.runs[run.id] = run
-        if run.pinned:
-            run.pin()
 
     def remove(self, run: RunState) -> list[Assignment]:
         """Forget a run's waiting work; return its calls that are under way."""
@@ -100,8 +96,7 @@ class Scheduler:
 
     def join(self, worker: WorkerId) -> None:
         """A worker takes part from now on."""
-        self._workers[worker] = _Worker(self._places)
-        self._places += 1
+        self._workers[worker] = _Worker()
         self._hungry.add(worker)
 
     def assign(self, now: float) -> Iterator[Assignment]:
@@ -149,17 +144,17 @@ class Scheduler:
         now: float,
         *,
         hopeless: bool = False,
-    ) -> list[Part]:
-        """Hand outcomes of an assignment's items, from index `first` on, to its run; return what may be delivered.
+    ) -> tuple[list[Part], list[Failure]]:
+        """Hand outcomes of an assignment's items, from index `first` on, to its run.
 
-        Failures that are `hopeless` are not tried again.
+        Failures that are `hopeless` are not tried again.  Returns what may be delivered now, and what failed for good.
         """
         whole = assignment.chunk
         here = first - whole.first
         chunk = Chunk(first, whole.items[here : here + len(values)], whole.attempt, whole.deaths)
-        parts = assignment.run.settle(chunk, values, failures, now, hopeless=hopeless)
+        settled = assignment.run.settle(chunk, values, failures, now, hopeless=hopeless)
         self._forget_if_done(assignment.run)
-        return parts
+        return settled
 
     def lose(self, worker: WorkerId) -> list[Assignment]:
         """Forget a dead worker; its chunks go back to their runs.
@@ -171,6 +166,9 @@ class Scheduler:
         if lost is None:
             return []
         hopeless = []
+        for run in self.runs.values():
+            if run.pinned is not None and (chunk := run.pinned_to(worker)) is not None:
+                hopeless.append(Assignment(-1, worker, run, chunk, 0.0, alone=True, expected=0.0))
         for n, assignment in reversed(list(enumerate(lost.calls.values()))):
             self._close(assignment)
             assignment.run.priority -= assignment.expected
@@ -188,18 +186,24 @@ class Scheduler:
         state = self._workers[worker]
         load = len(state.calls)
         full = True
-        for run in sorted(self.runs.values(), key=lambda run: run.priority) if len(self.runs) > 1 else self.runs.values():
+        for run in (
+            sorted(self.runs.values(), key=lambda run: run.priority)
+            if len(self.runs) > 1
+            else self.runs.values()
+        ):
             if load >= run.chunker.window() or any(call.chunk.deaths for call in state.calls.values()):
                 continue
             full = False
-            chunk = run.next_chunk(len(self._workers), now, idle=not load, place=state.place)
+            chunk = run.next_chunk(worker, len(self._workers), now, idle=not load)
             if chunk is not None:
                 return self._record(worker, state, run, chunk, now)
         if full:
             self._hungry.discard(worker)
         return None
 
-    def _record(self, worker: WorkerId, state: _Worker, run: RunState, chunk: Chunk, now: float) -> Assignment:
+    def _record(
+        self, worker: WorkerId, state: _Worker, run: RunState, chunk: Chunk, now: float
+    ) -> Assignment:
         expected = (run.chunker.seconds_per_item or 0.0) * len(chunk.items)
         assignment = Assignment(self._next_id, worker, run, chunk, now, not state.calls, expected)
         self._next_id += 1

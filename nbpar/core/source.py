@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 
@@ -52,3 +53,33 @@ class SequenceSource:
 
     def want(self, total: int) -> None:
         """Nothing is read ahead."""
+
+
+class DirectSource:
+    """Items of any iterable, read by whoever takes them, no further than they are wanted."""
+
+    def __init__(self, iterable: Iterable[Any], total: int | None = None) -> None:
+        self._iterator = iter(iterable)
+        self._total = total
+        self._taken = 0
+        self._wanted = 0
+        self.ended = False
+        self.error: BaseException | None = None
+
+    @property
+    def remaining(self) -> int | None:
+        return None if self._total is None else max(self._total - self._taken, 1)
+
+    def take(self, limit: int, *, eager: bool) -> Sequence[Any]:  # noqa: ARG002 (everything is ready)
+        items: list[Any] = []
+        limit = min(limit, self._wanted - self._taken)
+        try:
+            items.extend(islice(self._iterator, limit))
+        except Exception as error:  # noqa: BLE001 (whatever the user's iterable raises ends the input)
+            self.error = error
+        self._taken += len(items)
+        self.ended = self.error is not None or len(items) < limit
+        return items
+
+    def want(self, total: int) -> None:
+        self._wanted = max(self._wanted, total)

@@ -58,6 +58,7 @@ class Dispatcher:
         self._ids = itertools.count(1)
         self._idle_since = self._looked = self._seen_workers = clock()
         self._ends: list[str] = []
+        self._gathering: list[Job] = []
 
     # ---- from any thread
 
@@ -108,6 +109,8 @@ class Dispatcher:
             self._inbox.popleft()()
         now = self._clock()
         self._look_for_workers(now)
+        if self._gathering:
+            self._gather(now)
         self._assign(now)
         self._workforce.stop_again(now)
         arrived = self._backend.receive(self._timeout(now))
@@ -227,15 +230,12 @@ class Dispatcher:
         if assignment is None or job is None:
             return  # its run was stopped
         failures = {done.first + place: self._failure(job, assignment, done, place) for place in done.faults}
-        parts = self._scheduler.settle(assignment, done.first, values, failures, now)
-        settled = [failure for part in parts for failure in part.failures.values()]
-        final = {index: f for index, f in failures.items() if not job.state.retry.again(f.exception, f.attempts)}
+        parts, final = self._scheduler.settle(assignment, done.first, values, failures, now)
         job.sink.emit(events.ItemsDone(
             now, worker, done.id, done.first, len(values), len(final), len(failures) - len(final), done.seconds,
             done.each, done.moved, done.memory, done.final, job.state.chunker.current,
         ))  # fmt: skip
-        del settled
-        self._deliver(job, parts, list(final.values()), now)
+        self._deliver(job, parts, final, now)
 
     def _failure(self, job: Job, assignment: Assignment, done: Done, place: int) -> Failure:
         fault = done.faults[place]
@@ -287,8 +287,10 @@ class Dispatcher:
         for assignment in hopeless:
             if (job := self._jobs.get(assignment.run.id)) is not None:
                 failure = _death(job, assignment, worker, reason)
-                parts = self._scheduler.settle(assignment, failure.index, [None], {failure.index: failure}, now, hopeless=True)
-                self._deliver(job, parts, [failure], now)
+                parts, final = self._scheduler.settle(
+                    assignment, failure.index, [None], {failure.index: failure}, now, hopeless=True
+                )
+                self._deliver(job, parts, final, now)
 
     def _part(self, worker: WorkerId, event: events.Event) -> None:
         self._scheduler.lose(worker)
@@ -303,14 +305,28 @@ class Dispatcher:
         if not self._jobs:
             self._seen_workers = now
         self._jobs[job.state.id] = job
+        job.begun = now
         job.sink.emit(events.RunStarted(now, job.label, job.total))
         for worker in self._workforce.ready:
             job.sink.emit(self._joined(worker, now))
-        self._scheduler.add(job.state)
+        if job.everywhere is None:
+            self._scheduler.add(job.state)
+        else:
+            self._gathering.append(job)
+
+    def _gather(self, now: float) -> None:
+        """Begin jobs that want every worker, once all are here."""
+        here = self._workforce.ready
+        for job in list(self._gathering):
+            all_here = len(here) >= len(self._backend.describe()) and not self._expecting()
+            if here and (all_here or now - job.begun > PATIENCE):
+                self._gathering.remove(job)
+                job.state.pin(here, job.everywhere)
+                self._scheduler.add(job.state)
 
     def _end_if_done(self, run: int) -> None:
         job = self._jobs.get(run)
-        if job is not None and job.state.done:
+        if job is not None and job.state.done and job not in self._gathering:
             self._scheduler.remove(job.state)
             self._finish(job, getattr(job.state.source, "error", None))
 
@@ -326,13 +342,17 @@ class Dispatcher:
         for worker, assignments in by_worker.items():
             self._workforce.cancel(worker, [assignment.id for assignment in assignments])
             if self._scheduler.head(worker) is assignments[0]:
-                self._workforce.stop_item(worker, now, lambda call=assignments[0].id: self._scheduler.call(call) is not None)  # type: ignore[misc]
+                self._workforce.stop_item(
+                    worker, now, lambda call=assignments[0].id: self._scheduler.call(call) is not None
+                )  # type: ignore[misc]
         if held := job.state.flush():
             job.sink.deliver(held)
         self._finish(job, error)
 
     def _finish(self, job: Job, error: BaseException | None) -> None:
         del self._jobs[job.state.id]
+        if job in self._gathering:
+            self._gathering.remove(job)
         self._idle_since = self._clock()
         close = getattr(job.state.source, "close", None)
         if close is not None:
@@ -344,8 +364,17 @@ def _death(job: Job, assignment: Assignment, worker: WorkerId, reason: str) -> F
     chunk = assignment.chunk
     item: Any = chunk.items[0]
     died = WorkerDied(
-        f"item {chunk.first} killed its worker twice (the second time {worker}: {reason})", chunk.first, item, reason
+        f"item {chunk.first} killed its worker twice (the second time {worker}: {reason})",
+        chunk.first,
+        item,
+        reason,
     )
     return Failure(
-        chunk.first, item, died, worker=worker, attempts=chunk.deaths + 1, function=job.function, spread=job.spread
+        chunk.first,
+        item,
+        died,
+        worker=worker,
+        attempts=chunk.deaths + 1,
+        function=job.function,
+        spread=job.spread,
     )

@@ -46,6 +46,10 @@ class Job:
     max_errors: int | None = None
     """More failures than this end the run."""
 
+    everywhere: Any = None
+    """An item that every worker gets once (`Pool.each`), in place of a source."""
+
+    begun: float = 0.0
     failed: int = 0
 
     def call(self, call_id: int, first: int, items: Any) -> Call:

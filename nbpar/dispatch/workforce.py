@@ -55,7 +55,17 @@ class Workforce:
             return True
         load, arguments = self._initializer
         call = Call(
-            INITIALIZER_CALL, INITIALIZER_CALL, load.digest, 0, Spread.CALL.value, True, True, None, None, {}, [(arguments, {})]
+            INITIALIZER_CALL,
+            INITIALIZER_CALL,
+            load.digest,
+            0,
+            Spread.CALL.value,
+            True,
+            True,
+            None,
+            None,
+            {},
+            [(arguments, {})],
         )
         self._backend.send(worker, [load, call])
         return False

@@ -33,7 +33,9 @@ def serve_engine(settings: dict[str, Any]) -> None:
         socket.linger = 2000
         socket.identity = settings["identity"]
         local = _same_host(settings)
-        transport = _connect_local(socket, settings) if local else _connect_through_controller(socket, settings, app)
+        transport = (
+            _connect_local(socket, settings) if local else _connect_through_controller(socket, settings, app)
+        )
         facts = {
             "pid": os.getpid(),
             "host": network.gethostname(),
@@ -61,7 +63,9 @@ def _connect_local(socket: zmq.Socket[bytes], settings: dict[str, Any]) -> Socke
     return SocketTransport(socket)
 
 
-def _connect_through_controller(socket: zmq.Socket[bytes], settings: dict[str, Any], app: Any) -> SocketTransport:
+def _connect_through_controller(
+    socket: zmq.Socket[bytes], settings: dict[str, Any], app: Any
+) -> SocketTransport:
     connect, _ = app.init_connector()
     info = app.connection_info
     connect(socket, f"{info['interface']}:{info['control']}")

@@ -85,7 +85,11 @@ class OutputRecorder:
                 self._lines.append((index, stream, kept))
                 if len(kept) < len(text):
                     self._lines.append((index, stream, f"\n... (output cut at {PER_ITEM} characters)\n"))
-        if threading.get_ident() == self._owner and time.monotonic() - self._sent > DELAY and (lines := self.take()):
+        if (
+            threading.get_ident() == self._owner
+            and time.monotonic() - self._sent > DELAY
+            and (lines := self.take())
+        ):
             self._send(lines)
 
     def _merged(self) -> Lines:

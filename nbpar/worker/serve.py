@@ -15,7 +15,20 @@ from nbpar.core.spread import caller
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.frames import Bye, Call, Cancel, Done, Load, Message, Missing, Output, Ping, Pong, Ready, Release
+from nbpar.wire.frames import (
+    Bye,
+    Call,
+    Cancel,
+    Done,
+    Load,
+    Message,
+    Missing,
+    Output,
+    Ping,
+    Pong,
+    Ready,
+    Release,
+)
 from nbpar.worker.codec import Codec
 from nbpar.worker.execution import Execution
 from nbpar.worker.interrupting import Interrupts
@@ -47,7 +60,13 @@ class Loop:
     """One client's worker, until it is released."""
 
     def __init__(
-        self, transport: Transport, codec: Codec, *, interrupts: Interrupts, facts: dict[str, Any], silence: float = SILENCE
+        self,
+        transport: Transport,
+        codec: Codec,
+        *,
+        interrupts: Interrupts,
+        facts: dict[str, Any],
+        silence: float = SILENCE,
     ) -> None:
         self._transport = transport
         self._codec = codec

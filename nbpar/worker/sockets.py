@@ -23,7 +23,9 @@ COPY_BELOW = 1 << 16
 class SocketTransport:
     """One DEALER socket; what is malformed or not genuine is dropped and counted."""
 
-    def __init__(self, socket: zmq.Socket[bytes], *, client: bytes = b"", signer: Signer | None = None) -> None:
+    def __init__(
+        self, socket: zmq.Socket[bytes], *, client: bytes = b"", signer: Signer | None = None
+    ) -> None:
         self._socket = socket
         self._client = client
         self._signer = signer

@@ -1,0 +1,42 @@
+"""The results of a map: a list that also knows what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+from nbpar.core.outcome import Failure, Part
+
+
+class Results(list[Any]):
+    """Values in input order.
+
+    With `errors="collect"` a `Failure` stands in the place of an item that failed; with
+    `errors="skip"` such items are left out.
+
+    Attributes:
+        failures: the failures, in input order.
+    """
+
+    def __init__(self, values: Sequence[Any] = (), failures: Sequence[Failure] = ()) -> None:
+        super().__init__(values)
+        self.failures = list(failures)
+
+
+def assemble(parts: list[Part], *, errors: str) -> Results:
+    """Put parts together in input order; items that have no outcome are left out."""
+    values: list[Any] = []
+    failures: list[Failure] = []
+    for part in sorted(parts, key=attrgetter("first")):
+        if not part.failures:
+            values += part.values
+            continue
+        failures += [part.failures[index] for index in sorted(part.failures)]
+        for index, value in enumerate(part.values, part.first):
+            failure = part.failures.get(index)
+            if failure is None:
+                values.append(value)
+            elif errors == "collect":
+                values.append(failure)
+    return Results(values, failures)

@@ -1,0 +1,76 @@
+"""The default pools: made when first used, kept warm, closed with the interpreter."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+from nbpar.core.results import Results
+from nbpar.pool import Pool
+from nbpar.run import Run
+from nbpar.worker.inside import inside_item
+
+_pools: dict[tuple[str, int | None], Pool] = {}
+_lock = threading.Lock()
+
+
+def default_pool(workers: int | None = None, backend: str = "engines") -> Pool:
+    """Return the default pool of this kind and size; it is started when there is none."""
+    if inside_item():
+        return Pool(backend="serial", progress="none")
+    with _lock:
+        pool = _pools.get((backend, workers))
+        if pool is None or pool.closed:
+            pool = _pools[backend, workers] = Pool(workers, backend=backend)
+        return pool
+
+
+def default_pools() -> list[Pool]:
+    """Return the default pools that are open."""
+    return [pool for pool in _pools.values() if not pool.closed]
+
+
+def close_default_pools() -> None:
+    """Close them all; the next use starts anew."""
+    with _lock:
+        pools = list(_pools.values())
+        _pools.clear()
+    for pool in pools:
+        pool.close()
+
+
+def map(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Results:  # noqa: A001 (our map)
+    """`Pool.map` on the default pool."""
+    return default_pool().map(fn, *iterables, **options)
+
+
+def starmap(fn: Callable[..., Any], iterable: Iterable[Any], **options: Any) -> Results:
+    """`Pool.starmap` on the default pool."""
+    return default_pool().starmap(fn, iterable, **options)
+
+
+def imap(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Iterator[Any]:
+    """`Pool.imap` on the default pool."""
+    return default_pool().imap(fn, *iterables, **options)
+
+
+def imap_unordered(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Iterator[Any]:
+    """`Pool.imap_unordered` on the default pool."""
+    return default_pool().imap_unordered(fn, *iterables, **options)
+
+
+def map_async(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Run:
+    """`Pool.map_async` on the default pool."""
+    return default_pool().map_async(fn, *iterables, **options)
+
+
+def submit(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    """`Pool.submit` on the default pool."""
+    return default_pool().submit(fn, *args, **kwargs)
+
+
+def each(fn: Callable[..., Any], *args: Any) -> list[Any]:
+    """`Pool.each` on the default pool."""
+    return default_pool().each(fn, *args)

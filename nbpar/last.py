@@ -1,0 +1,10 @@
+"""The last run that a user began, for `nbpar.last_run`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbpar.run import Run
+
+run: Run | None = None

@@ -1,0 +1,55 @@
+"""Say with an exception which item it belongs to.
+
+The note follows the exception's text where notes are shown (PEP 678).  Where they are not,
+in Python 3.10 and old IPythons, a cause carries the same words, which everything shows.
+"""
+
+from __future__ import annotations
+
+import sys
+from reprlib import Repr
+
+from nbpar.core.outcome import Failure
+from nbpar.errors import RemoteTraceback
+
+_short = Repr()
+_short.maxstring = _short.maxother = 120
+_short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 4
+
+
+def short(item: object) -> str:
+    """Return an item's representation, shortened."""
+    try:
+        return _short.repr(item)
+    except Exception:  # noqa: BLE001 (a broken __repr__ must not hide the error)
+        return f"a {type(item).__name__}"
+
+
+def note_of(failure: Failure) -> str:
+    """Return the sentence that names the item."""
+    attempts = f", attempt {failure.attempts}" if failure.attempts > 1 else ""
+    return f"item {failure.index}, {short(failure.item)}, failed on {failure.worker or 'a worker'}{attempts}"
+
+
+def annotate(failure: Failure) -> None:
+    """Add the note to a failure's exception; once, also when the same exception comes back twice."""
+    error, note = failure.exception, note_of(failure)
+    notes = getattr(error, "__notes__", None)
+    if isinstance(notes, list) and note in notes:
+        return
+    try:
+        error.__notes__ = [*(notes or []), note]  # type: ignore[attr-defined]
+    except AttributeError:
+        pass  # an exception that takes no attributes
+    if not notes_are_shown() and error.__cause__ is None:
+        error.__cause__ = RemoteTraceback(f"{note}\n{failure.traceback}")
+
+
+def notes_are_shown() -> bool:
+    """Whether an uncaught exception's notes will be seen by the user."""
+    if sys.version_info < (3, 11):
+        return False
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
+        return True
+    return bool(tuple(ipython.version_info[:2]) >= (8, 15))

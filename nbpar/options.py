@@ -1,0 +1,93 @@
+"""What may be said of a map, checked in one place."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbpar.core.retry import Retry
+
+ERRORS = ("raise", "collect", "skip")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Keyword arguments of every map.
+
+    Raises:
+        TypeError, ValueError: a word or number that does not do; the message says what does.
+    """
+
+    chunksize: int | str = "auto"
+    """Items sent together; "auto" aims at 50 ms of work."""
+
+    timeout: float | None = None
+    """Seconds that one item may take; only that item is stopped."""
+
+    retries: int | Retry | None = 0
+    """How often an item that failed is tried again."""
+
+    errors: str = "raise"
+    """"raise" the first, "collect" a `Failure` in the item's place, or "skip" the item."""
+
+    max_errors: int | None = None
+    """With "collect" and "skip": more failures than this raise after all."""
+
+    seed: int | None = None
+    """Gives item i the same random stream on any number of workers."""
+
+    progress: str = "auto"
+    """"auto", "widget", "text" or "none"."""
+
+    label: str | None = None
+    """What views call the run; the function's name unless given."""
+
+    total: int | None = None
+    """Number of items, for inputs that cannot tell."""
+
+    buffersize: int | None = None
+    """`imap`: at most so many items are under way or waiting to be taken."""
+
+    retry: Retry = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.chunksize != "auto":
+            object.__setattr__(self, "chunksize", _at_least_one("chunksize", self.chunksize, '"auto" or '))
+        for name in ("max_errors", "total"):
+            _count_or_none(name, getattr(self, name))
+        if self.buffersize is not None:
+            _at_least_one("buffersize", self.buffersize)
+        if self.timeout is not None and not self.timeout > 0:
+            raise ValueError(f"timeout must be a number of seconds above 0, was {self.timeout!r}")
+        if self.errors not in ERRORS:
+            raise ValueError(f'errors must be "raise", "collect" or "skip", was {self.errors!r}')
+        if self.seed is not None:
+            object.__setattr__(self, "seed", operator.index(self.seed))
+        object.__setattr__(self, "retry", Retry.of(self.retries))
+
+    @property
+    def fixed_chunksize(self) -> int | None:
+        """The chunk size when it is fixed."""
+        return None if isinstance(self.chunksize, str) else self.chunksize
+
+
+def _at_least_one(name: str, value: Any, otherwise: str = "") -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {otherwise}a whole number, was {value!r}") from None
+    if number < 1:
+        raise ValueError(f"{name} must be at least 1, was {number}")
+    return number
+
+
+def _count_or_none(name: str, value: Any) -> None:
+    if value is None:
+        return
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number or None, was {value!r}") from None
+    if number < 0:
+        raise ValueError(f"{name} must be at least 0, was {number}")

@@ -1,0 +1,269 @@
+"""One map under way: results as they come, and the means to stop, pause and await it."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from nbpar.core import events
+from nbpar.core.outcome import Failure, Part
+from nbpar.core.progress import Progress, Snapshot
+from nbpar.core.results import Results, assemble
+from nbpar.dispatch.dispatcher import Dispatcher
+from nbpar.dispatch.job import Job
+from nbpar.errors import StoppedError
+from nbpar.notes import annotate
+
+Watch = Callable[[], None]
+
+REFRESH = 0.1
+"""Seconds between two pictures of a view."""
+
+
+class Run:
+    """A map that has begun.  `get()` waits for its results; `await run` does the same.
+
+    Attributes:
+        label: what views call it.
+        failures: what has failed so far.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, *, label: str, errors: str, streaming: bool) -> None:
+        self.label = label
+        self.failures: list[Failure] = []
+        self._dispatcher = dispatcher
+        self._errors = errors
+        self._parts: list[Part] = []
+        self._queue: queue.SimpleQueue[list[Part] | None] | None = queue.SimpleQueue() if streaming else None
+        self._progress = Progress()
+        self._stops: dict[int, int] = {}
+        self._prefix = 0
+        """Items before this index are settled."""
+
+        self._printed: dict[int, list[tuple[str, str]]] = {}
+        self._over = threading.Event()
+        self._error: BaseException | None = None
+        self._state = "running"
+        self._lock = threading.Lock()  # guards the callbacks against the end
+        self._callbacks: list[Callable[[], None]] = []
+        self._job: Job | None = None
+
+    # ---- for users
+
+    @property
+    def state(self) -> str:
+        """`running`, `done`, `failed` or `stopped`."""
+        return self._state
+
+    @property
+    def done(self) -> bool:
+        """Whether it is over, one way or another."""
+        return self._over.is_set()
+
+    @property
+    def finished_indices(self) -> set[int]:
+        """Indices of the items that have an outcome by now."""
+        return {index for part in list(self._parts) for index in range(part.first, part.stop)}
+
+    @property
+    def report(self) -> Snapshot:
+        """How it went, or goes."""
+        return self._progress.snapshot(time.monotonic())
+
+    def get(self, timeout: float | None = None) -> Results:
+        """Wait for all results and return them in input order.
+
+        Raises:
+            Exception: what the function raised first, with `errors="raise"`.
+            TimeoutError: they did not come in time; the run goes on.
+            KeyboardInterrupt: the run was stopped.
+        """
+        self.wait(timeout)
+        if self._error is not None:
+            raise self._error
+        return self.results()
+
+    def results(self) -> Results:
+        """Return what has finished by now, in input order, without waiting."""
+        return assemble(list(self._parts), errors=self._errors)
+
+    def wait(self, timeout: float | None = None, watch: Watch | None = None) -> None:
+        """Wait until it is over; `watch()` is called about ten times a second meanwhile.
+
+        Raises:
+            TimeoutError: it was not over in time.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._over.is_set():
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"{self.label} is not over after {timeout:g} s; it goes on")
+            self._wait_a_moment(deadline)
+            if watch is not None:
+                watch()
+
+    def cancel(self) -> None:
+        """Stop it: what has not begun is dropped, what runs is interrupted, what is done is kept.
+
+        Waiting for it raises KeyboardInterrupt.  Does nothing when it is over.
+        """
+        assert self._job is not None
+        if not self.done:
+            self._dispatcher.stop(self._job, StoppedError(f"{self.label} was stopped"))
+            if self._dispatcher.blocking:
+                self._dispatcher.step()
+
+    def pause(self) -> None:
+        """Begin no more items until `resume`; what runs goes on."""
+        self._set_paused(paused=True)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._set_paused(paused=False)
+
+    def add_done_callback(self, callback: Callable[[Run], None]) -> None:
+        """Have `callback(run)` called when it is over; at once if it is."""
+        with self._lock:
+            if not self._over.is_set():
+                self._callbacks.append(lambda: callback(self))
+                return
+        callback(self)
+
+    def __await__(self) -> Generator[Any, None, Results]:
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def end() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        self.add_done_callback(lambda _: loop.call_soon_threadsafe(end))
+        try:
+            yield from over
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        return self.get()
+
+    def __repr__(self) -> str:
+        snapshot = self.report
+        of = "" if snapshot.total is None else f" of {snapshot.total}"
+        return (
+            f"<nbpar.Run {self.label!r}: {self._state}, {snapshot.done}{of} done, {snapshot.failed} failed>"
+        )
+
+    # ---- for the pool
+
+    def begin(self, job: Job) -> None:
+        """Hand the job to the dispatcher."""
+        self._job = job
+        self._dispatcher.start(job)
+
+    def stream(self, watch: Watch | None = None) -> Iterator[Any]:
+        """Yield values as they come; leaving early stops the run."""
+        assert self._queue is not None
+        assert self._job is not None
+        try:
+            while (parts := self._next_parts(watch)) is not None:
+                for part in parts:
+                    yield from self._values(part)
+                self._consume(sum(len(part.values) for part in parts))
+            if self._error is not None:
+                raise self._error
+        finally:
+            self.cancel()
+
+    def take_printed(self) -> list[tuple[int, str, str]]:
+        """Take what items have printed that are settled, with all before them, in item order."""
+        upto = None if self.done else self._prefix
+        indices = sorted(index for index in list(self._printed) if upto is None or index < upto)
+        return [(index, stream, text) for index in indices for stream, text in self._printed.pop(index)]
+
+    def deliver(self, parts: list[Part]) -> None:
+        """Take outcomes (from the dispatcher's thread)."""
+        for part in parts:
+            self._stops[part.first] = part.stop
+        while (stop := self._stops.pop(self._prefix, None)) is not None:
+            self._prefix = stop
+        if self._queue is None:
+            self._parts += parts
+        else:
+            self._queue.put(parts)
+
+    def finish(self, error: BaseException | None) -> None:
+        """Take the end (from the dispatcher's thread)."""
+        self._state = (
+            "done" if error is None else "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+        )
+        self._error = error
+        self._progress(events.RunFinished(time.monotonic(), self._state))
+        with self._lock:
+            self._over.set()
+            callbacks, self._callbacks = self._callbacks, []
+        if self._queue is not None:
+            self._queue.put(None)
+        for callback in callbacks:
+            callback()
+
+    def emit(self, event: events.Event) -> None:
+        """Take an event (from the dispatcher's thread)."""
+        self._progress(event)
+        if isinstance(event, events.ItemFailed):
+            annotate(event.failure)
+            self.failures.append(event.failure)
+        elif isinstance(event, events.ItemPrinted):
+            self._printed.setdefault(event.index, []).append((event.stream, event.text))
+
+    # ---- inside
+
+    def _wait_a_moment(self, deadline: float | None) -> None:
+        if self._dispatcher.blocking:
+            self._dispatcher.step()
+            return
+        left = REFRESH if deadline is None else min(REFRESH, max(deadline - time.monotonic(), 0.0))
+        self._over.wait(left)
+
+    def _next_parts(self, watch: Watch | None) -> list[Part] | None:
+        assert self._queue is not None
+        while True:
+            try:
+                return self._queue.get(timeout=0 if self._dispatcher.blocking else REFRESH)
+            except queue.Empty:
+                if self._dispatcher.blocking:
+                    self._dispatcher.step()
+            if watch is not None:
+                watch()
+
+    def _values(self, part: Part) -> Iterator[Any]:
+        if not part.failures:
+            yield from part.values
+            return
+        for index, value in enumerate(part.values, part.first):
+            failure = part.failures.get(index)
+            if failure is None:
+                yield value
+            elif self._errors == "raise":
+                raise failure.exception
+            elif self._errors == "collect":
+                yield failure
+
+    def _consume(self, items: int) -> None:
+        job, dispatcher = self._job, self._dispatcher
+        assert job is not None
+        if dispatcher.blocking:
+            job.state.consume(items)
+        else:
+            dispatcher.request(lambda: job.state.consume(items))
+
+    def _set_paused(self, *, paused: bool) -> None:
+        job = self._job
+        assert job is not None
+
+        def act() -> None:
+            job.state.paused = paused
+            self._progress(events.RunPaused(time.monotonic(), paused))
+
+        self._dispatcher.request(act)
