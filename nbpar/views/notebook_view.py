@@ -1,0 +1,69 @@
+"""A run under a notebook's cell: a header that stays, a live card while it runs, a report at the end.
+
+Notebook tests see the first state of an output, saved notebooks hold the last one.  So the header's
+text and HTML never change: only the widget beside it comes and goes, which tests do not compare.
+The report is an output of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nbpar.core.progress import Snapshot
+from nbpar.views import report
+from nbpar.views.base import Controls
+
+PATIENCE = 0.3
+"""Seconds that a run may take before it gets a card."""
+
+
+class NotebookView:
+    """A run under a cell.
+
+    Without anywidget there is no card; header and report are the same.  Runs that are over at
+    once get no card either, so that a loop of short maps stays cheap.
+    """
+
+    def __init__(
+        self,
+        controls: Controls,
+        *,
+        label: str,
+        total: int | None,
+        background: bool = False,
+        needs_card: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        from IPython.display import display
+
+        self._controls, self._needs_card, self._clock = controls, needs_card, clock
+        self._background = background
+        self._closed = False
+        self._header = {
+            "text/plain": report.header_text(label, total),
+            "text/html": report.header_html(label, total),
+        }
+        self._handle: Any = display(self._header, raw=True, display_id=True)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Bring the card up to date."""
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Take the card away and leave the report.  May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._report(snapshot)
+
+    def _report(self, snapshot: Snapshot) -> None:
+        from IPython.display import display
+
+        bundle = {"text/plain": report.summary_text(snapshot), "text/html": report.summary_html(snapshot)}
+        metadata = {"nbpar": report.timings(snapshot)}
+        if not self._background:
+            display(bundle, raw=True, metadata=metadata)
+            return
+        bundle = {kind: self._header[kind] + "\n" + text for kind, text in bundle.items()}
+        self._handle.update(bundle, raw=True, metadata=metadata)

@@ -1,0 +1,63 @@
+"""How numbers, sizes, times and items are written, the same in every view."""
+
+from __future__ import annotations
+
+import re
+from reprlib import Repr
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+_SIZES = ("B", "kB", "MB", "GB", "TB")
+
+
+def count(number: int) -> str:
+    """Return a number with its thousands apart."""
+    return f"{number:,}"
+
+
+def plural(number: int, word: str) -> str:
+    """Return a number and its word: `1 worker`, `2 workers`."""
+    return f"{count(number)} {word}" if number == 1 else f"{count(number)} {word}s"
+
+
+def size(number: float) -> str:
+    """Return bytes in the unit that suits."""
+    place = 0
+    while number >= 1000 and place < len(_SIZES) - 1:
+        number /= 1000
+        place += 1
+    return f"{number:.0f} {_SIZES[place]}" if place == 0 or number >= 10 else f"{number:.1f} {_SIZES[place]}"
+
+
+def shown(item: object, longest: int = 60) -> str:
+    """Return an item's representation on one line, shortened and without memory addresses."""
+    shortener = Repr()
+    shortener.maxstring = shortener.maxother = longest
+    shortener.maxdict = shortener.maxlist = shortener.maxtuple = shortener.maxset = 4
+    shortener.maxlevel = 3
+    return one_line(shortener.repr(item), longest)
+
+
+def one_line(text: str, longest: int = 200) -> str:
+    """Return a text on one line, shortened at its end and without memory addresses."""
+    text = _ADDRESS.sub("", " ".join(text[: 4 * longest].split()))
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def tail(text: str, longest: int) -> str:
+    """Return the end of a text, from the start of a line where that is near."""
+    if len(text) <= longest:
+        return text
+    text = text[-(longest - 1) :]
+    newline = text.find("\n")
+    return "…" + (text[newline + 1 :] if 0 <= newline < longest // 4 else text)
+
+
+def error(exception: BaseException, longest: int = 200) -> str:
+    """Return an exception as its traceback's last line has it, without notes."""
+    try:
+        text = str(exception)
+    except Exception:  # noqa: BLE001 (any user code may run here)
+        text = ""
+    name = type(exception).__name__
+    return one_line(f"{name}: {text}" if text else name, longest)

@@ -1,0 +1,127 @@
+"""What stays of a run."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from fake_runs import FakeRun, finished
+
+from nbpar.views import report, wording
+
+
+def test_a_run_that_went_well_is_one_short_line():
+    assert report.summary_text(finished(12)) == "12 of 12 done"
+
+
+def test_a_run_over_an_unknown_number_of_items_says_how_many_there_were():
+    run = FakeRun(total=None)
+    run.work("0", 5)
+
+    assert report.summary_text(run.finish()) == "5 done"
+
+
+def test_a_failure_is_named_with_its_item_and_not_counted_as_done():
+    snapshot = finished(12, fail={3: ValueError("no words")})
+
+    assert report.summary_text(snapshot) == "11 of 12 done, 1 failed: item 3 ('text 3'): ValueError: no words"
+
+
+def test_failures_come_in_the_order_of_their_items_and_only_the_first_are_named():
+    snapshot = finished(12, fail={i: KeyError(i) for i in (9, 1, 7, 3, 5)})
+
+    assert report.summary_text(snapshot) == (
+        "7 of 12 done, 5 failed: item 1 ('text 1'): KeyError: 1; item 3 ('text 3'): KeyError: 3; "
+        "item 5 ('text 5'): KeyError: 5; and 2 more"
+    )
+
+
+def test_a_stopped_run_says_what_is_kept():
+    run = FakeRun(12)
+    run.work("0", 5)
+
+    assert report.summary_text(run.finish("stopped")) == "stopped: 5 of 12 done"
+
+
+def test_retries_and_lost_workers_are_mentioned():
+    run = FakeRun(2)
+    run.work("0", 2, retried=1)
+    run.lose("1")
+    run.work("0", 1)
+
+    assert report.summary_text(run.finish()) == "2 of 2 done, 1 retried, 1 worker lost"
+
+
+@pytest.mark.parametrize("make", [report.summary_text, report.summary_html])
+def test_runs_that_went_alike_are_written_alike_however_long_they_took(make):
+    class Plain:
+        pass
+
+    quick = finished(12, seconds=0.1, fail={3: ValueError(Plain())})
+    slow = finished(12, seconds=60.0, fail={3: ValueError(Plain())})
+
+    assert make(quick) == make(slow)
+    assert "0x" not in make(quick)
+
+
+def test_html_needs_no_script_and_no_asset_and_is_well_formed():
+    snapshot = finished(12, fail={i: ValueError("<script>alert(1)</script>") for i in (1, 2)})
+    html = report.summary_html(snapshot)
+    opened: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            assert tag not in ("script", "link", "img", "style", "iframe")
+            assert not [name for name, _ in attrs if name.startswith("on") or name in ("src", "href")]
+            opened.append(tag)
+
+        def handle_endtag(self, tag):
+            assert opened.pop() == tag
+
+    Reader().feed(html)
+
+    assert not opened
+    assert "&lt;script&gt;" in html
+
+
+def test_the_sign_is_hidden_from_screen_readers_because_words_say_the_same():
+    html = report.summary_html(finished(2))
+
+    assert '<span aria-hidden="true">✓</span> 2 of 2 done' in html
+
+
+def test_times_are_in_the_metadata():
+    assert report.timings(finished(4, seconds=2.0))["seconds"] == pytest.approx(2.0)
+
+
+def test_a_label_and_a_number_of_items_make_the_header():
+    assert report.header_text("count", 12) == "count over 12 items"
+    assert report.header_text("count", 1) == "count over 1 item"
+    assert report.header_text("", None) == "map"
+    assert "&lt;lambda&gt; over 1,000,000 items" in report.header_html("<lambda>", 1_000_000)
+
+
+def test_an_item_that_cannot_be_shown_does_not_break_the_report():
+    class Broken:
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    assert "0x" not in wording.shown(Broken())
+
+
+def test_long_items_and_errors_are_shortened():
+    assert len(wording.shown("x" * 10_000)) <= 60
+    assert len(wording.error(ValueError("y" * 10_000))) <= 200
+    assert "\n" not in wording.error(ValueError("two\nlines"))
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (52e6, "52 MB")])
+def test_sizes(number, text):
+    assert text == wording.size(number)
+
+
+def test_the_end_of_a_long_text_begins_with_a_line():
+    text = "".join(f"line {i}\n" for i in range(1000))
+
+    assert re.match(r"…line \d+\n", wording.tail(text, 100))
+    assert len(wording.tail(text, 100)) <= 100
+    assert wording.tail("short", 100) == "short"

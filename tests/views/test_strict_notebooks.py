@@ -1,0 +1,92 @@
+"""A notebook with views passes strict nbval, and what is stored of it needs no widget."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent
+
+SETUP = f"""
+import sys, time
+sys.path.insert(0, {str(HERE)!r})
+from fake_runs import FakeRun, Pressed
+from nbpar.views.choose import choose
+
+def play(seconds, state="done", fail=None, word="auto", background=False):
+    "Show a run that takes so many seconds."
+    run = FakeRun(12, label="count")
+    view = choose(word, Pressed().controls, label="count", total=12, background=background)
+    for i in range(4):
+        run.work(str(i % 2), 3, fail=fail if i == 1 else None)
+        view.show(run.snapshot())
+        time.sleep(seconds / 4)
+    view.close(run.finish(state))
+"""
+
+CELLS = [
+    SETUP,
+    "play(0)",
+    "play(1)",
+    "play(0, fail={3: ValueError('no words')})",
+    "play(1, fail={3: ValueError('no words'), 4: ValueError('too many')})",
+    "play(1, state='stopped')",
+    "play(0, word='none')",
+    "print('before'); play(1); print('after')",
+]
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory):
+    """A notebook, executed and stored as our own script does it."""
+    path = tmp_path_factory.mktemp("strict") / "views.ipynb"
+    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
+    stored = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(stored, timeout=60, kernel_name="python3", store_widget_state=False).execute()
+    nbformat.write(stored, path)
+    return path
+
+
+@pytest.mark.parametrize("time", ["first", "second", "third"])
+def test_strict_nbval_passes(notebook, time):
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-current-env",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    ]
+    run = subprocess.run(
+        [*command, str(notebook)], check=False, capture_output=True, text=True, cwd=notebook.parent
+    )
+
+    assert run.returncode == 0, run.stdout
+    assert f"{len(CELLS)} passed" in run.stdout
+
+
+def test_what_is_stored_is_static(notebook):
+    stored = nbformat.read(notebook, as_version=4)
+    outputs = [
+        output for cell in stored.cells for output in cell.outputs if output.output_type == "display_data"
+    ]
+
+    assert len(outputs) == 12
+    assert "widgets" not in stored.metadata
+    assert {"text/plain", "text/html"} == {kind for output in outputs for kind in output.data}
+
+
+def test_what_is_stored_can_be_exported(notebook):
+    stored = nbformat.read(notebook, as_version=4)
+    texts = [output.data["text/plain"] for output in stored.cells[3].outputs]
+
+    assert texts == [
+        "count over 12 items",
+        "11 of 12 done, 1 failed: item 3 ('text 3'): ValueError: no words",
+    ]
+    assert stored.cells[3].outputs[1].metadata["nbpar"]["workers"] == 2
