@@ -1,70 +1,49 @@
 """An ipyparallel controller in one process that takes engines in at once.
 
 ipyparallel's own waits for one or two heartbeats of three seconds until an engine counts
-as registered.  This one beats fast while an engine is being registered, slowly otherwise,
-and gives an engine up by the time it has been silent, not by the number of beats.
+as registered.  This one hears an engine subscribe to the heartbeat and pings it right then,
+so that it can beat slowly and still register engines within milliseconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import zmq
 from ipyparallel import util
 from ipyparallel.controller import app as controller_app
 from ipyparallel.controller.heartmonitor import HeartMonitor
-from tornado import ioloop
 from traitlets.config import Config
 from zmq.eventloop.zmqstream import ZMQStream
-
-FAST_PERIOD = 15
-"""Milliseconds between beats while an engine is being registered."""
-
-SLOW_PERIOD = 3000
-"""Milliseconds between beats otherwise."""
 
 SILENCE = 30.0
 """Seconds without an answer after which an engine is given up."""
 
-SETTINGS = [
-    "--ip=127.0.0.1",
-    "--log-level=30",
-    "--usethreads",
-    "--nodb",
-    f"--HeartMonitor.period={SLOW_PERIOD}",
-]
-"""Command line that keeps the controller small and quick."""
-
 
 class QuickHeartMonitor(HeartMonitor):  # type: ignore[misc]  # ipyparallel has no types
-    """Beats fast while somebody waits for a first beat, and counts silence in seconds."""
+    """Pings an engine as soon as it can hear, and counts silence in seconds, not in beats."""
 
-    def expect_heart(self) -> None:
-        """Beat fast until nobody waits any more."""
-        self.caller.stop()
-        self.caller = ioloop.PeriodicCallback(self._fast_beat, FAST_PERIOD)
-        self.caller.start()
+    def start(self) -> None:
+        super().start()
+        self.ping_stream.on_recv(self.handle_subscription)
+
+    def handle_subscription(self, _message: list[bytes]) -> None:
+        """An engine has connected to the heartbeat: ping without waiting for the next beat."""
+        self.ping_stream.send(str(self.lifetime).encode())
 
     def handle_pong(self, message: list[bytes]) -> None:
-        super().handle_pong(message)
-        if message[0] in self.responses and message[0] not in self.hearts:
-            self.handle_new_hearts({message[0]})
-
-    def _fast_beat(self) -> None:
-        self.beat()
-        if not self.waiting():
-            self.caller.stop()
-            self.caller = ioloop.PeriodicCallback(self.beat, self.period)
-            self.caller.start()
-
-    def waiting(self) -> bool:
-        """Whether an engine waits for its first beat; replaced by the controller."""
-        return False
+        """Any answer is a sign of life, however late; the first one registers the engine."""
+        heart = message[0]
+        self.responses.add(heart)
+        if heart not in self.hearts:
+            self.handle_new_hearts({heart})
 
     def _check_missed(
         self, missed: set[bytes], silent_since: dict[bytes, float], hearts: set[bytes]
@@ -82,53 +61,34 @@ class HeartThread(threading.Thread):
     def __init__(self, controller: Controller) -> None:
         super().__init__(name="heartmonitor", daemon=True)
         self._controller = controller
-        self._loop: ioloop.IOLoop | None = None
-        self._monitor: QuickHeartMonitor | None = None
-        self._expected = threading.Event()
-
-    def expect_heart(self) -> None:
-        """An engine is about to beat for the first time; callable from any thread."""
-        self._expected.set()
-        if self._loop is not None:
-            self._loop.add_callback(self._expect)
 
     def run(self) -> None:
         asyncio.run(self._beat_forever())
 
     async def _beat_forever(self) -> None:
-        self._loop = ioloop.IOLoop.current()
-        self._monitor = self._make_monitor()
-        self._monitor.start()
-        self._expect()
+        monitor = self._make_monitor()
+        monitor.start()
         await asyncio.Event().wait()
-
-    def _expect(self) -> None:
-        if self._monitor is not None and self._expected.is_set():
-            self._expected.clear()
-            self._monitor.expect_heart()
 
     def _make_monitor(self) -> QuickHeartMonitor:
         controller = self._controller
         context = controller.context
-        ping, pong, report = context.socket(zmq.PUB), context.socket(zmq.ROUTER), context.socket(zmq.XPUB)
+        ping, pong, report = context.socket(zmq.XPUB), context.socket(zmq.ROUTER), context.socket(zmq.XPUB)
+        ping.setsockopt(zmq.XPUB_VERBOSE, 1)  # every engine subscribes to the same topic
         util.set_hwm(pong, 0)
         controller.bind(ping, controller.engine_url("hb_ping"))
         controller.bind(pong, controller.engine_url("hb_pong"))
         controller.connect(report, util.disambiguate_url(controller.monitor_url))
-        config = Config()
-        for section in ("Session", "HeartMonitor"):
-            if section in controller.config:
-                config[section] = controller.config[section]
+        sections = [name for name in ("Session", "HeartMonitor") if name in controller.config]
+        config = Config({name: controller.config[name] for name in sections})
         config.Session.key = controller.session.key
-        monitor = QuickHeartMonitor(
+        return QuickHeartMonitor(
             ping_stream=ZMQStream(ping),
             pong_stream=ZMQStream(pong),
             monitor_stream=ZMQStream(report),
             config=config,
             log=controller.log,
         )
-        monitor.waiting = lambda: bool(controller.hub.incoming_registrations)
-        return monitor
 
 
 class _NoWait:
@@ -149,7 +109,7 @@ class Controller(controller_app.IPController):  # type: ignore[misc]  # ipyparal
         controller_app.time = _NoWait
         super().init_hub()
         if self.use_threads:
-            self._beat_in_a_thread()
+            self.heartmonitor_process = HeartThread(self)
 
     def start(self) -> None:
         if self.when_ready is not None:
@@ -169,23 +129,7 @@ class Controller(controller_app.IPController):  # type: ignore[misc]  # ipyparal
         """What a client and what an engine needs to connect."""
         return {"client": self._read(self.client_json_file), "engine": self._read(self.engine_json_file)}
 
-    def _beat_in_a_thread(self) -> None:
-        hearts = HeartThread(self)
-        self.heartmonitor_process = hearts
-        register = self.hub.query_handlers["registration_request"]
-
-        def register_and_expect(*arguments: Any) -> Any:
-            try:
-                return register(*arguments)
-            finally:
-                hearts.expect_heart()
-
-        self.hub.query_handlers["registration_request"] = register_and_expect
-
     def _read(self, name: str) -> dict[str, Any]:
-        import json
-        from pathlib import Path
-
         content: dict[str, Any] = json.loads((Path(self.profile_dir.security_dir) / name).read_text())
         return content
 

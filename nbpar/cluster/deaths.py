@@ -26,7 +26,9 @@ class Death:
         if self.code >= 0:
             return f"exit code {self.code}"
         killed = f"killed by {_signal_name(-self.code)}"
-        return f"{killed} ({OUT_OF_MEMORY})" if self.code == -signal.SIGKILL and self.out_of_memory else killed
+        return (
+            f"{killed} ({OUT_OF_MEMORY})" if self.code == -signal.SIGKILL and self.out_of_memory else killed
+        )
 
 
 def death_of(wait_status: int, *, out_of_memory: bool = False) -> Death:

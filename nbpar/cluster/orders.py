@@ -61,7 +61,7 @@ class Order:
     """File that takes its standard output and error."""
 
     controller: str = ""
-    """Key of the controller of the same template that an engine registers with; it is forked once that is ready."""
+    """Key of the controller that an engine registers with; it is forked when that is ready."""
 
 
 def surroundings_here(

@@ -9,7 +9,11 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nbpar.cluster.directory import remove_directory
 
 _PR_SET_PDEATHSIG = 1
 
@@ -38,6 +42,44 @@ def end_with_parent(parent: int) -> None:
             os._exit(1)
     else:
         threading.Thread(target=_poll_parent, args=(parent,), name="nbpar-parent", daemon=True).start()
+
+
+def reap_one(*, wait: bool) -> tuple[int, int] | None:
+    """Pid and wait status of a child that has ended, or None.
+
+    What the child had started itself, in its process group, is killed before its pid can be
+    used again.
+    """
+    try:
+        if hasattr(os, "waitid"):
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG))
+            if ended is None:
+                return None
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(ended.si_pid, signal.SIGKILL)
+            return os.waitpid(ended.si_pid, 0)
+        pid, status = os.waitpid(-1, 0 if wait else os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
+
+
+@contextmanager
+def guard_imports(owner: int, directory: Path) -> Iterator[None]:
+    """End this process, and its directory, when the owner goes while imports keep it from looking."""
+
+    def look(*_: object) -> None:
+        if os.getppid() != owner:
+            remove_directory(directory)
+            os._exit(1)
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def wait_gone(pid: int, timeout: float) -> bool:

@@ -1,0 +1,1 @@
+"""The life of ipyparallel's controller and engines."""

@@ -1,0 +1,285 @@
+"""A controller and engines forked from a template, replaced when they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+import uuid as identities
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbpar.cluster.deaths import Death
+from nbpar.cluster.healing import Healing
+from nbpar.cluster.limits import thread_limits
+from nbpar.cluster.orders import Line, Order, surroundings_here
+from nbpar.cluster.room import Occupant, Settings, with_logs
+from nbpar.cluster.stack import CONTROLLER_SETTINGS, ENGINE_SETTINGS
+from nbpar.cluster.warm import Template, tail
+from nbpar.errors import ClusterError
+
+
+@dataclass
+class _Process:
+    """One engine's process, from order to end."""
+
+    room: ForkedRoom
+    key: str
+    pid: int = 0
+    known: bool = False
+    """Whether the controller has taken it in."""
+
+    expected: bool = False
+    """Whether it was asked to end."""
+
+    killed_for: str = ""
+    """Why it was killed from here."""
+
+    def forked(self, pid: int) -> None:
+        self.pid = pid
+
+    def ready(self, connection: Line) -> None:
+        """Only controllers say this."""
+
+    def ended(self, death: Death) -> None:
+        self.room.engine_ended(self, self.killed_for or death.reason)
+
+    def failed(self, reason: str) -> None:
+        self.room.engine_ended(self, f"it could not be started: {reason}")
+
+
+class _ControllerProcess:
+    """The controller's process, from order to end."""
+
+    def __init__(self, room: ForkedRoom) -> None:
+        self._room = room
+        self.pid = 0
+        self.settled = threading.Event()
+        self.connection: dict[str, Any] | None = None
+        self.reason = ""
+
+    def forked(self, pid: int) -> None:
+        self.pid = pid
+
+    def ready(self, connection: Line) -> None:
+        self.connection = connection
+        self.settled.set()
+
+    def ended(self, death: Death) -> None:
+        self.failed(death.reason)
+
+    def failed(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self.settled.set()
+        self._room.controller_ended(self.reason)
+
+
+class ForkedRoom:
+    """Controller and engines that are children of one template."""
+
+    def __init__(self, template: Template, settings: Settings, occupant: Occupant) -> None:
+        self.directory: Path | None = template.directory
+        self._template = template
+        self._settings = settings
+        self._occupant = occupant
+        self._lock = threading.Lock()
+        self._engines: dict[str, _Process] = {}
+        self._healing = Healing()
+        self._controller = _ControllerProcess(self)
+        self._controller_key = ""
+        self._planned = 0
+        self._numbered = 0
+        self._problem = ""
+        self._closed = False
+        self._timers: set[threading.Timer] = set()
+        template.when_over(self._template_ended)
+
+    def open(self, engines: int, timeout: float) -> dict[str, Any]:
+        self._planned = engines
+        self._order_controller()
+        self.add(engines)
+        import ipyparallel  # noqa: F401 (its import takes about as long as the controller)
+
+        self._controller.settled.wait(timeout)
+        if self._controller.connection is None or self._problem:
+            raise ClusterError(self._why_no_controller(timeout))
+        client: dict[str, Any] = self._controller.connection["client"]
+        return client
+
+    def attach(self, client: Any) -> None:
+        """Nothing to do: the template reaches every engine."""
+
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            self._order_engine()
+
+    def remove(self, uuids: Sequence[str]) -> None:
+        for uuid in uuids:
+            process = self._expect_end(uuid)
+            if process is not None:
+                self._template.tell(self._controller_key, {"gone": uuid})
+                self._template.signal(uuid, signal.SIGTERM)
+                self._later(0.5, lambda key=uuid: self._template.signal(key, signal.SIGKILL))
+
+    def kill(self, uuid: str, reason: str) -> None:
+        with self._lock:
+            process = self._engines.get(uuid)
+            if process is not None:
+                process.killed_for = reason
+        if process is not None:
+            self._template.signal(uuid, signal.SIGKILL)
+
+    def registered(self, uuid: str) -> None:
+        with self._lock:
+            process = self._engines.get(uuid)
+            if process is not None:
+                process.known = True
+            self._healing.registered()
+
+    def coming(self) -> int:
+        with self._lock:
+            return sum(not (process.known or process.expected) for process in self._engines.values())
+
+    def locate(self, uuid: str) -> tuple[str, int]:
+        process = self._engines.get(uuid)
+        return (socket.gethostname(), process.pid) if process is not None else ("", 0)
+
+    def problem(self) -> str:
+        return self._problem or self._template.problem
+
+    def logs(self) -> str:
+        """The ends of the logs: the template's, the controller's, the newest engine's."""
+        folder = self._template.directory
+        names = ["template.log", "controller.log"]
+        with suppress(OSError):
+            names += [path.name for path in sorted(folder.glob("engine-*.log"))[-1:]]
+        parts = [(name, tail(folder / name)) for name in names]
+        return "\n".join(f"--- {name}\n{text}" for name, text in parts if text)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            timers, self._timers = self._timers, set()
+        for timer in timers:
+            timer.cancel()
+        self._template.close()
+
+    # ---- the template's thread
+
+    def engine_ended(self, process: _Process, reason: str) -> None:
+        """An engine is gone; replace it when nobody wanted that."""
+        with self._lock:
+            self._engines.pop(process.key, None)
+            if self._closed or process.expected:
+                return
+            delay = self._delay_of_replacement(process, reason)
+        if process.known:
+            self._occupant.engine_died(process.key, reason)
+        if delay is not None:
+            self._later(delay, self._replace)
+
+    def controller_ended(self, reason: str) -> None:
+        """Nothing works without a controller."""
+        with self._lock:
+            if self._closed:
+                return
+            self._problem = self._problem or f"the cluster's controller ended ({reason})"
+        self._occupant.broke(self._problem)
+
+    def _template_ended(self, reason: str) -> None:
+        with self._lock:
+            self._problem = self._problem or reason
+        self._controller.settled.set()
+        self._occupant.broke(self._problem)
+
+    # ---- orders
+
+    def _order_controller(self) -> None:
+        self._controller_key = f"controller-{identities.uuid4().hex[:8]}"
+        order = Order(
+            key=self._controller_key,
+            kind="controller",
+            arguments=[*CONTROLLER_SETTINGS, *self._profile_arguments()],
+            surroundings=surroundings_here(),
+            log=str(self._template.directory / "controller.log"),
+        )
+        self._template.fork(order, self._controller)
+
+    def _order_engine(self) -> _Process:
+        with self._lock:
+            self._numbered += 1
+            process = _Process(self, identities.uuid4().hex)
+            self._engines[process.key] = process
+            log = self._template.directory / f"engine-{self._numbered:03}.log"
+        added = dict(self._settings.environment)
+        limits = thread_limits(self._planned, {**os.environ, **added})
+        around = surroundings_here({**limits, **added}, self._settings.folder, self._settings.nice)
+        order = Order(
+            key=process.key,
+            kind="engine",
+            arguments=[
+                *ENGINE_SETTINGS,
+                *self._profile_arguments(),
+                f"--Session.session={process.key}",
+                f"--work-dir={around.folder}",
+            ],
+            surroundings=around,
+            log=str(log),
+            controller=self._controller_key,
+        )
+        self._template.fork(order, process)
+        return process
+
+    def _profile_arguments(self) -> list[str]:
+        """Have the profile, and what IPython would write, in the private directory."""
+        folder = self._template.directory
+        return [f"--profile-dir={folder / 'profile'}", f"--ipython-dir={_ipython_folder(folder)}"]
+
+    # ---- healing
+
+    def _delay_of_replacement(self, process: _Process, reason: str) -> float | None:
+        """Seconds until a replacement, None for none; the lock is held."""
+        if self._problem:
+            return None
+        delay = self._healing.delay_after_death(time.monotonic(), registered=process.known)
+        if delay is None:
+            self._problem = f"engines end before they register ({reason})"
+        return delay if self._settings.heal or not process.known else None
+
+    def _replace(self) -> None:
+        with suppress(ClusterError):  # the template has gone meanwhile and has said so
+            self._order_engine()
+            self._occupant.engine_replaced()
+
+    def _later(self, delay: float, action: Any) -> None:
+        if delay <= 0:
+            action()
+            return
+        timer = threading.Timer(delay, action)
+        timer.daemon = True
+        with self._lock:
+            self._timers = {other for other in self._timers if other.is_alive()} | {timer}
+            if not self._closed:
+                timer.start()
+
+    def _expect_end(self, uuid: str) -> _Process | None:
+        with self._lock:
+            process = self._engines.get(uuid)
+            if process is not None:
+                process.expected = True
+            return process
+
+    def _why_no_controller(self, timeout: float) -> str:
+        reason = self.problem() or f"the cluster's controller did not come up within {timeout:g} s"
+        return with_logs(reason, self.logs())
+
+
+def _ipython_folder(private: Path) -> Path:
+    """The user's IPython folder when there is one, else a private one, so that none is made."""
+    theirs = Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
+    return theirs if theirs.is_dir() else private / "ipython"
