@@ -47,8 +47,8 @@ def annotate(failure: Failure) -> None:
 
 def notes_are_shown() -> bool:
     """Whether an uncaught exception's notes will be seen by the user."""
-    if sys.version_info < (3, 11):
-        return False
+    if not hasattr(BaseException, "add_note"):
+        return False  # Python 3.10
     ipython = sys.modules.get("IPython")
     if ipython is None or ipython.get_ipython() is None:
         return True

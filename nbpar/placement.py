@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from nbpar.backends.base import Backend
 from nbpar.backends.serial import SerialBackend
 from nbpar.backends.threads import ThreadsBackend
+from nbpar.cluster.cluster import Cluster
 from nbpar.errors import PoolClosedError
 
 
@@ -32,21 +34,39 @@ def place_in_process(kind: str, workers: int) -> Place:
 
 def place_on_engines(workers: int, cluster: Any, *, path: str) -> Place:
     """Return workers on engines: of a cluster that runs, or of one that is started for this pool."""
+    if cluster is None:
+        own = Cluster(workers)
+        own.start()
+        return _place_on(own, path, close=own.stop)
+    if isinstance(cluster, Cluster):
+        cluster.start()
+        return _place_on(cluster, path, close=lambda: None)
+    from nbpar.backends.engines import EnginesBackend
+    from nbpar.cluster.join import connect
+
+    client, owned = connect(cluster)
+    return Place(EnginesBackend(client, path=path), close=client.close if owned else lambda: None)
+
+
+def _place_on(cluster: Cluster, path: str, *, close: Callable[[], None]) -> Place:
+    """Return the engines of one of our clusters, which tells of deaths and of engines to come."""
     from nbpar.backends.engines import EnginesBackend
 
-    if cluster is not None:
-        from nbpar.cluster.join import connect
-
-        client, owned = connect(cluster)
-        return Place(EnginesBackend(client, path=path), close=client.close if owned else lambda: None)
-    from nbpar.cluster.cluster import Cluster
-
-    own = Cluster(workers)
-    own.start()
-    backend = EnginesBackend(own.client, path=path)
+    backend = EnginesBackend(cluster.client, path=path)
     backend.explains_deaths = True
-    own.on_death(backend.note_death)
-    return Place(backend, close=own.stop, expecting=lambda: own.healing)
+    forget = [cluster.on_death(backend.note_death), cluster.on_join(lambda _: backend.wake())]
+
+    def leave() -> None:
+        for end in forget:
+            end()
+        close()
+
+    return Place(backend, close=leave, expecting=partial(_is_healing, cluster))
+
+
+def _is_healing(cluster: Cluster) -> bool:
+    """Whether engines are on their way."""
+    return cluster.running and not cluster.problem and len(cluster.engines) < cluster.n
 
 
 class Pending:

@@ -140,7 +140,10 @@ class Run:
             if not over.done():
                 over.set_result(None)
 
-        self.add_done_callback(lambda _: loop.call_soon_threadsafe(end))
+        def announce(_: Run) -> None:
+            loop.call_soon_threadsafe(end)
+
+        self.add_done_callback(announce)
         try:
             yield from over
         except asyncio.CancelledError:
@@ -211,10 +214,10 @@ class Run:
     def emit(self, event: events.Event) -> None:
         """Take an event (from the dispatcher's thread)."""
         self._progress(event)
-        if isinstance(event, events.ItemFailed):
+        if type(event) is events.ItemFailed:
             annotate(event.failure)
             self.failures.append(event.failure)
-        elif isinstance(event, events.ItemPrinted):
+        elif type(event) is events.ItemPrinted:
             self._printed.setdefault(event.index, []).append((event.stream, event.text))
 
     # ---- inside

@@ -231,6 +231,8 @@ class EnginesBackend:
     def _packed(self, engine: _Engine, call: Call) -> Call:
         body, errors = pack(call.items)
         engine.moved[call.id] = body.nbytes
+        if not errors:
+            return Call(*call[:-1], body)
         broken = {
             place: _fault(explain(call.items[place], error, what=f"item {call.first + place}"))
             for place, error in errors.items()
@@ -262,8 +264,10 @@ def _with_values(done: Done, engine: _Engine) -> Done:
     moved = engine.moved.pop(done.id, 0) if done.final else 0
     moved += done.values.nbytes
     values, errors = unpack(done.values)
+    if not errors:
+        return Done(*done[:-2], moved, values)
     faults = {
-        place: _fault(explain_unpickling(error, what=f"the result of item {done.first + place}"))
+        place: _fault(explain_unpickling(error, what=f"the result of item {done.first + place}", where="here"))
         for place, error in errors.items()
     }
     return done._replace(values=values, faults={**done.faults, **faults}, moved=moved)

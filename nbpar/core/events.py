@@ -1,4 +1,8 @@
-"""What happens in a run, as frozen records; a listener is any callable that takes them."""
+"""What happens in a run, as records; a listener is any callable that takes them.
+
+Nobody changes a record once it is made.  They are not declared frozen because that triples
+the cost of making one, and there is one for every chunk.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from nbpar.core.outcome import Failure
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunStarted:
     """A run takes part from now on."""
 
@@ -20,7 +24,7 @@ class RunStarted:
     """Number of items; None when it is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WorkerJoined:
     """A worker takes part."""
 
@@ -30,7 +34,7 @@ class WorkerJoined:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WorkerLeft:
     """A worker takes part no more, in peace."""
 
@@ -38,7 +42,7 @@ class WorkerLeft:
     worker: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WorkerLost:
     """A worker died."""
 
@@ -47,7 +51,7 @@ class WorkerLost:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChunkSent:
     """A worker was given neighbouring items."""
 
@@ -59,7 +63,7 @@ class ChunkSent:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ItemsDone:
     """Neighbouring items have their outcomes."""
 
@@ -93,7 +97,7 @@ class ItemsDone:
     """Items in the chunks that follow."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ItemFailed:
     """An item failed for good."""
 
@@ -101,7 +105,7 @@ class ItemFailed:
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ItemPrinted:
     """An item printed something."""
 
@@ -111,7 +115,7 @@ class ItemPrinted:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunPaused:
     """The run was paused, or goes on."""
 
@@ -119,7 +123,7 @@ class RunPaused:
     paused: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunFinished:
     """Nothing will happen any more."""
 

@@ -43,6 +43,8 @@ class _Worker:
     """What a worker has under way, oldest first."""
 
     calls: dict[int, Assignment] = field(default_factory=dict)
+    alone: bool = False
+    """It runs what killed another worker, with nothing behind it."""
 
 
 class Scheduler:
@@ -191,7 +193,7 @@ class Scheduler:
             if len(self.runs) > 1
             else self.runs.values()
         ):
-            if load >= run.chunker.window() or any(call.chunk.deaths for call in state.calls.values()):
+            if state.alone or load >= run.chunker.window():
                 continue
             full = False
             chunk = run.next_chunk(worker, len(self._workers), now, idle=not load)
@@ -209,6 +211,7 @@ class Scheduler:
         self._next_id += 1
         run.priority += expected
         run.running += 1
+        state.alone = chunk.deaths > 0
         state.calls[assignment.id] = self._calls[assignment.id] = assignment
         return assignment
 
@@ -216,6 +219,7 @@ class Scheduler:
         del self._calls[assignment.id]
         if (worker := self._workers.get(assignment.worker)) is not None:
             del worker.calls[assignment.id]
+            worker.alone = False
             self._hungry.add(assignment.worker)
         assignment.run.running -= 1
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from nbpar.backends.base import Backend, WorkerId
@@ -342,12 +343,13 @@ class Dispatcher:
         for worker, assignments in by_worker.items():
             self._workforce.cancel(worker, [assignment.id for assignment in assignments])
             if self._scheduler.head(worker) is assignments[0]:
-                self._workforce.stop_item(
-                    worker, now, lambda call=assignments[0].id: self._scheduler.call(call) is not None
-                )  # type: ignore[misc]
+                self._workforce.stop_item(worker, now, partial(self._under_way, assignments[0].id))
         if held := job.state.flush():
             job.sink.deliver(held)
         self._finish(job, error)
+
+    def _under_way(self, call: int) -> bool:
+        return self._scheduler.call(call) is not None
 
     def _finish(self, job: Job, error: BaseException | None) -> None:
         del self._jobs[job.state.id]

@@ -207,16 +207,27 @@ KINDS: tuple[type[Any], ...] = (
 _CODE = {kind: code for code, kind in enumerate(KINDS)}
 
 
+_BODIED = frozenset({Load, Call, Done, Open, Item})
+"""Kinds whose last field is a body."""
+
+_FAULTED = {Call: Call._fields.index("broken"), Done: Done._fields.index("faults"), Close: Close._fields.index("fault")}
+"""Kinds with faults, and in which field."""
+
+
 def encode(messages: Sequence[Message]) -> list[Any]:
     """Return the frames of several messages."""
     frames: list[Any] = [b""]
     heads = []
     for message in messages:
+        kind = type(message)
         fields: tuple[Any, ...] = tuple(message)
-        if fields and type(fields[-1]) is Packed:
+        if kind in _BODIED and type(fields[-1]) is Packed:
             fields = (*fields[:-1], _place(fields[-1], frames))
-        heads.append((_CODE[type(message)], fields))
-    frames[0] = pickle.dumps(_plainly(heads), 5)
+        if kind in _FAULTED and (faults := fields[_FAULTED[kind]]):
+            at = _FAULTED[kind]
+            fields = (*fields[:at], _plainly(faults), *fields[at + 1 :])
+        heads.append((_CODE[kind], fields))
+    frames[0] = pickle.dumps(heads, 5)
     return frames
 
 
@@ -229,12 +240,9 @@ def decode(frames: Sequence[Any]) -> list[Message]:
     try:
         heads = _HeadUnpickler(io.BytesIO(frames[0])).load()
         rest = iter(frames[1:])
-        messages = [_message(code, fields, rest) for code, fields in heads]
-    except FrameError:
-        raise
+        return [_message(code, fields, rest) for code, fields in heads]
     except Exception as error:
         raise FrameError(f"not a message: {error}") from error
-    return messages
 
 
 def _place(packed: Packed, frames: list[Any]) -> tuple[Any, ...]:
@@ -243,43 +251,38 @@ def _place(packed: Packed, frames: list[Any]) -> tuple[Any, ...]:
     if not inline:
         frames.append(packed.head)
     frames.extend(packed.buffers)
-    return ("packed", packed.head if inline else None, packed.layout, len(packed.buffers))
+    return (packed.head if inline else None, packed.layout, len(packed.buffers))
 
 
-def _plainly(heads: list[tuple[int, tuple[Any, ...]]]) -> list[tuple[int, tuple[Any, ...]]]:
-    """Replace faults, the only objects in heads, by tuples."""
-    return [(code, tuple(_plain_field(field) for field in fields)) for code, fields in heads]
-
-
-def _plain_field(field: Any) -> Any:
-    if type(field) is Fault:
-        return tuple(field)
-    if type(field) is dict and field and type(next(iter(field.values()))) is Fault:
-        return {key: tuple(fault) for key, fault in field.items()}
-    return field
+def _plainly(faults: Fault | dict[int, Fault]) -> Any:
+    """Replace faults by tuples, so that heads hold plain values only."""
+    if isinstance(faults, Fault):
+        return tuple(faults)
+    return {place: tuple(fault) for place, fault in faults.items()}
 
 
 def _message(code: int, fields: tuple[Any, ...], rest: Iterator[Any]) -> Message:
     kind = KINDS[code]
-    values = list(fields)
-    if len(values) != len(kind._fields):
-        raise FrameError(f"a {kind.__name__} has {len(kind._fields)} fields, this one {len(values)}")
-    if values and type(values[-1]) is tuple and values[-1][:1] == ("packed",):
-        values[-1] = _take(values[-1], rest)
-    for place, name in enumerate(kind._fields):
-        if name in ("faults", "broken"):
-            values[place] = {key: Fault(*fault) for key, fault in values[place].items()}
-        elif name == "fault" and values[place] is not None:
-            values[place] = Fault(*values[place])
-    message: Message = kind(*values)
+    if kind in _FAULTED and (faults := fields[_FAULTED[kind]]):
+        at = _FAULTED[kind]
+        fields = (*fields[:at], _as_faults(faults), *fields[at + 1 :])
+    if kind in _BODIED and type(fields[-1]) is tuple:
+        fields = (*fields[:-1], _take(fields[-1], rest))
+    message: Message = kind(*fields)
     return message
 
 
+def _as_faults(said: tuple[Any, ...] | dict[int, tuple[Any, ...]]) -> Fault | dict[int, Fault]:
+    if isinstance(said, tuple):
+        return Fault(*said)
+    return {place: Fault(*fault) for place, fault in said.items()}
+
+
 def _take(said: tuple[Any, ...], rest: Iterator[Any]) -> Packed:
-    _, head, layout, buffers = said
+    head, layout, buffers = said
     if head is None:
         head = bytes(next(rest))
-    return Packed(head, layout, [bytearray(next(rest)) for _ in range(buffers)])
+    return Packed(head, layout, [bytearray(next(rest)) for _ in range(buffers)] if buffers else [])
 
 
 class _HeadUnpickler(pickle.Unpickler):

@@ -41,7 +41,8 @@ class Packed(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Size of all of it."""
-        return len(self.head) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+        size = len(self.head)
+        return size + sum(memoryview(buffer).nbytes for buffer in self.buffers) if self.buffers else size
 
 
 def pack(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:

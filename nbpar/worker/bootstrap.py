@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """Begin the worker loop on an engine, also where nbpar is not installed.
 
 The source of this file is executed there as text, so it must run on any Python 3 and may
@@ -5,7 +6,7 @@ import the standard library only.
 """
 
 
-def enter(settings):  # type: ignore[no-untyped-def]  # noqa: D103
+def enter(settings):  # noqa: D103
     import sys
 
     here = "%d.%d" % sys.version_info[:2]
@@ -21,7 +22,7 @@ def enter(settings):  # type: ignore[no-untyped-def]  # noqa: D103
     serve_engine(settings)
 
 
-def _has(version):  # type: ignore[no-untyped-def]
+def _has(version):
     """Whether this nbpar is here, installed or sent before."""
     try:
         import nbpar.worker.engine  # noqa: F401
@@ -31,7 +32,7 @@ def _has(version):  # type: ignore[no-untyped-def]
     return __version__ == version
 
 
-def _install(packed):  # type: ignore[no-untyped-def]
+def _install(packed):
     """Make modules importable that came as text."""
     import importlib.abc
     import importlib.util
@@ -42,7 +43,7 @@ def _install(packed):  # type: ignore[no-untyped-def]
     sources = json.loads(zlib.decompress(packed).decode())
 
     class Sent(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-        def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+        def find_spec(self, name, path=None, target=None):  # noqa: ARG002
             if name not in sources:
                 return None
             package, source, origin = sources[name]
@@ -52,10 +53,10 @@ def _install(packed):  # type: ignore[no-untyped-def]
                 spec.submodule_search_locations = []
             return spec
 
-        def get_source(self, name):  # type: ignore[no-untyped-def]
+        def get_source(self, name):
             return sources[name][1]
 
-        def is_package(self, name):  # type: ignore[no-untyped-def]
+        def is_package(self, name):
             return sources[name][0]
 
     for name in [name for name in sys.modules if name == "nbpar" or name.startswith("nbpar.")]:

@@ -151,7 +151,7 @@ class Execution:
         self._check_end()
 
     def _check_end(self) -> None:
-        if self.index - self._call.first >= self._total:
+        if self.first + len(self.values) - self._call.first >= self._total:
             self.finished = True
 
     def _fail(self, error: BaseException) -> None:
