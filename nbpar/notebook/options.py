@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from IPython.core.magic_arguments import argument
+from IPython.core.magic import no_var_expand
+from IPython.core.magic_arguments import argument, kwds, magic_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,7 +69,7 @@ _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {
             "choices": BACKENDS,
             "default": "engines",
-            "help": "Where items run: on ipyparallel engines, in threads of this process, or here one by one.",
+            "help": "Where items run: on ipyparallel engines, in threads of this process, or one by one.",
         },
     ),
     (("--chunk",), {"type": _chunk, "help": "Items sent together: a number, or auto (the default)."}),
@@ -119,11 +120,19 @@ TAKES_VALUE: Mapping[str, bool] = {
 """Every option as it is typed, and whether a value follows."""
 
 
-def with_options(function: _Function) -> _Function:
-    """Give a magic the options, and its docstring their help."""
-    for flags, keywords in reversed(_ARGUMENTS):
-        function = argument(*flags, **keywords)(function)
-    return function
+def magic_with_options(name: str, usage: str) -> Callable[[_Function], _Function]:
+    """Make a method a magic with these options; its docstring gets their help.
+
+    `$name` and `{expression}` on the magic's line stay as they are.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        for flags, keywords in reversed(_ARGUMENTS):
+            function = argument(*flags, **keywords)(function)
+        described: _Function = magic_arguments(name)(kwds(usage=usage)(no_var_expand(function)))
+        return described
+
+    return decorate
 
 
 def map_options(parsed: argparse.Namespace) -> dict[str, Any]:
