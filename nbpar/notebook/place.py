@@ -30,8 +30,7 @@ class Place:
 
     def column(self, part: str) -> int:
         """Where `part` starts on the magic's line, in bytes, as Python counts columns; 0 if it does not."""
-        before, found, _ = self.line(self.header).rpartition(part)
-        return len(before.encode()) if found else 0
+        return len(self.line(self.header)[: max(self.line(self.header).rfind(part), 0)].encode())
 
 
 def locate(magic: str, line: str, body: str, cell: str | None) -> tuple[str, int]:
@@ -66,5 +65,5 @@ def line_numbers(before: str, after: str) -> list[int]:
     numbers: list[int] = []
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     for _, first, last, start, stop in matcher.get_opcodes():
-        numbers.extend(min(first + step, max(first, last - 1)) + 1 for step in range(stop - start))
+        numbers.extend(min(first + step, max(last - 1, 0)) + 1 for step in range(stop - start))
     return numbers
