@@ -119,7 +119,8 @@ def estimated_bytes(value: object, depth: int = _DEPTH) -> int:
     if depth == 0:
         return shallow
     if isinstance(value, dict):
-        return shallow + _of_elements(value.items(), len(value), depth)
+        inside = (value.keys(), value.values())
+        return shallow + sum(_of_elements(part, len(value), depth) for part in inside)
     if isinstance(value, list | tuple | set | frozenset | deque):
         return shallow + _of_elements(value, len(value), depth)
     attributes = getattr(value, "__dict__", None)
