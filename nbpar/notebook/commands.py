@@ -6,7 +6,6 @@ import difflib
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
-from IPython.core.magic import no_var_expand
 
 from nbpar.notebook.status import Status, status
 
@@ -28,7 +27,6 @@ class Commands:
             "resize": self._resize,
         }
 
-    @no_var_expand
     def nbpar(self, line: str) -> Status:
         """Show the workers, or start and stop them.
 

@@ -1,35 +1,19 @@
-"""What the magics ask of pools; `nbpar.pool` offers it, and tests put something lighter in its place."""
+"""What the magics ask of pools; `nbpar.defaults` offers it, and tests put something lighter in its place."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-
-class Worker(Protocol):
-    """A place where calls run."""
-
-    @property
-    def id(self) -> object:
-        """Its number, or what tells it from the others."""
-
-    @property
-    def host(self) -> str:
-        """The machine it is on."""
-
-    @property
-    def pid(self) -> int:
-        """Its process there."""
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 class MapPool(Protocol):
     """A pool, as far as the magics use it."""
 
     @property
-    def workers(self) -> Sequence[Worker]:
-        """Its workers now."""
+    def workers(self) -> Sequence[Mapping[str, Any]]:
+        """What is known of each worker now: `worker` (its name), `host`, `pid`."""
 
     def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Any:
         """Results in input order, when all are there."""

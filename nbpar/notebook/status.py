@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import socket
+import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nbpar.notebook.pools import MapPool
 
@@ -49,7 +50,8 @@ class Status:
         if not self.rows:
             return f"<p>{escape(_NOTHING)}</p>"
         head = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self.rows)
+        rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self.rows)
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
         caption = f"<caption>{self._title()}</caption>"
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -65,33 +67,32 @@ def status(
     CPU and memory are known for this machine only.  The look takes a tenth of a second.
     """
     workers = [worker for pool in pools for worker in pool.workers]
-    here = [worker.pid for worker in workers if worker.host in (socket.gethostname(), "localhost")]
-    usage = (measure or usage_of)(sorted(set(here))) if here else {}
-    return Status(tuple(_row(worker.id, worker.host, worker.pid, usage) for worker in workers))
+    here = sorted({worker["pid"] for worker in workers if _is_here(worker)})
+    usage = (measure or usage_of)(here) if here else {}
+    return Status(tuple(_row(worker, usage) for worker in workers))
 
 
-def _row(name: object, host: str, pid: int, usage: dict[int, Usage]) -> tuple[str, ...]:
-    found = usage.get(pid) if host in (socket.gethostname(), "localhost") else None
+def _is_here(worker: Mapping[str, Any]) -> bool:
+    return worker.get("host") == platform.node() and "pid" in worker
+
+
+def _row(worker: Mapping[str, Any], usage: Mapping[int, Usage]) -> tuple[str, ...]:
+    found = usage.get(worker["pid"]) if _is_here(worker) else None
     cpu, memory = (f"{found.cpu:.0f} %", f"{found.memory / 1e6:.0f} MB") if found else ("", "")
-    return str(name), host, str(pid), cpu, memory
+    return *(str(worker.get(fact, "")) for fact in ("worker", "host", "pid")), cpu, memory
 
 
 def usage_of(pids: Sequence[int], seconds: float = 0.1) -> dict[int, Usage]:
     """Watch processes of this machine for a moment; those that are gone are left out."""
     import psutil
 
-    processes, found = [], {}
-    for pid in pids:
-        try:
-            process = psutil.Process(pid)
-            process.cpu_percent()  # the first call starts the measurement
-        except psutil.Error:
-            continue
-        processes.append(process)
-    time.sleep(seconds)
+    processes = [process for process in psutil.process_iter() if process.pid in pids]
     for process in processes:
-        try:
+        with suppress(psutil.Error):
+            process.cpu_percent()  # the first call starts the measurement
+    time.sleep(seconds)
+    found = {}
+    for process in processes:
+        with suppress(psutil.Error):
             found[process.pid] = Usage(process.cpu_percent(), process.memory_info().rss)
-        except psutil.Error:
-            continue
     return found
