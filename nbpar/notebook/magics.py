@@ -8,21 +8,20 @@ import io
 import itertools
 import tokenize
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.error import UsageError
 from IPython.core.getipython import get_ipython
-from IPython.core.magic import no_var_expand
-from IPython.core.magic_arguments import kwds, magic_arguments
 from IPython.display import display
 
 from nbpar.notebook.body import complete
 from nbpar.notebook.captured import captured, mentions
 from nbpar.notebook.cell import Setting, item_function
+from nbpar.notebook.cell_lines import keep_lines, name_of_running_cell, without_own_frames
 from nbpar.notebook.loop_line import FORM, Loop, read_loop
 from nbpar.notebook.names import assigned_globals
 from nbpar.notebook.option_line import OptionLine, misplaced_option, split_options
-from nbpar.notebook.options import TAKES_VALUE, map_options, with_options
+from nbpar.notebook.options import TAKES_VALUE, magic_with_options, map_options
 from nbpar.notebook.place import Place, locate
 
 if TYPE_CHECKING:
@@ -50,10 +49,7 @@ class ParallelMap:
         """Keep the text of the cell that is about to run (an IPython `pre_run_cell` callback)."""
         self._cell = info.raw_cell
 
-    @magic_arguments("%parallel_map")
-    @kwds(usage=f"%(prog)s [options] {FORM}")
-    @with_options
-    @no_var_expand
+    @magic_with_options("%parallel_map", usage=f"%(prog)s [options] {FORM}")
     def parallel_map(self, line: str, body: str) -> Any:
         """Run the body of the cell for every item, on many workers.
 
@@ -73,6 +69,13 @@ class ParallelMap:
             words = text.lower().split()
             len(set(words))
         """
+        __tracebackhide__ = True
+        try:
+            return self._map(line, body)
+        except Exception as error:  # noqa: BLE001 (raised again, with the frames that concern the user)
+            raise error.with_traceback(without_own_frames(error))  # noqa: B904 (it is the same one)
+
+    def _map(self, line: str, body: str) -> Any:
         asked, loop, place = self._read(line, body)
         function = self._function(loop, body, place)
         _refuse_assigned_globals(function, asked.backend)
@@ -91,13 +94,16 @@ class ParallelMap:
         except ValueError as error:
             raise UsageError(_with_hint(str(error), line)) from None
         _refuse_misplaced_option(parts)
-        parser = self.parallel_map.parser  # type: ignore[attr-defined]  # magic_arguments put it there
+        parser = self.parallel_map.parser  # type: ignore[attr-defined]  # by its decorator
         return parser.parse_args(list(parts.arguments)), loop, place
 
     def _place(self, line: str, body: str) -> Place:
         """Find the cell, and have Python find its lines under the name that IPython gives it."""
         text, header = locate(MAGIC, line, body, self._cell)
-        name = self._shell.compile.cache(text, self._shell.execution_count, raw_code=text)
+        name = name_of_running_cell(self._shell) if text == self._cell else None
+        if name is None:
+            name = self._shell.compile.cache(text, self._shell.execution_count, raw_code=text)
+        keep_lines(name, text)
         return Place(name, text, header)
 
     def _function(self, loop: Loop, body: str, place: Place) -> FunctionType:
@@ -128,9 +134,9 @@ class ParallelMap:
             )
         except SyntaxError as error:
             raise complete(error, place) from None
-        items = eval(code, self._namespace())  # noqa: S307 (the user's own expression, in the user's own session)
+        items: Any = eval(code, self._namespace())  # noqa: S307 (the user's own expression, in the user's own session)
         if isinstance(items, Iterable) or hasattr(type(items), "__getitem__"):
-            return items
+            return cast("Iterable[Any]", items)
         raise UsageError(_not_iterable(loop.source, items))
 
     def _deliver(self, results: Any, loop: Loop, body: str) -> Any:
