@@ -90,7 +90,11 @@ def _run(order: Order, link: socket.socket, directory: Path) -> int:
         return _run_controller(order.arguments, link, directory)
     from ipyparallel.engine.app import IPEngine
 
-    IPEngine.launch_instance(order.arguments)
+    try:
+        IPEngine.launch_instance(order.arguments)
+    except RuntimeError as error:  # what asyncio makes of an engine that was asked to end
+        if "Event loop stopped" not in str(error):
+            raise
     return 0
 
 

@@ -103,8 +103,7 @@ class ForkedRoom:
         self._planned = engines
         self._order_controller()
         self.add(engines)
-        import ipyparallel  # noqa: F401 (its import takes about as long as the controller)
-
+        _prepare_client()
         self._controller.settled.wait(timeout)
         if self._controller.connection is None or self._problem:
             raise ClusterError(self._why_no_controller(timeout))
@@ -283,3 +282,10 @@ def _ipython_folder(private: Path) -> Path:
     """The user's IPython folder when there is one, else a private one, so that none is made."""
     theirs = Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
     return theirs if theirs.is_dir() else private / "ipython"
+
+
+def _prepare_client() -> None:
+    """Import what the client needs while the controller starts; its first call would import numpy too."""
+    from ipyparallel.serialize import can
+
+    can(0)

@@ -1,0 +1,86 @@
+"""Programs that own a cluster and are mistreated, and how to look at what is left of them."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+
+def until(condition, timeout=20.0):
+    """Wait for a condition of the world outside, which has no event to wait on."""
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited {timeout} s in vain"
+        time.sleep(0.01)
+    return found
+
+
+def alive(pids):
+    """Those of the processes that still do something."""
+    return [pid for pid in pids if _running(pid)]
+
+
+def _running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def family(pid):
+    """The process's descendants."""
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+
+
+OWNER = """
+import json, os, sys
+from nbpar.cluster.cluster import Cluster
+cluster = Cluster(2).start()
+{extra}
+room = cluster._room
+print(json.dumps({{
+    "template": room._template.pid,
+    "controller": room._controller.pid,
+    "engines": [engine.pid for engine in cluster.engines],
+    "directory": str(cluster.directory),
+    "also": {also},
+}}), flush=True)
+sys.stdin.readline()
+{end}
+"""
+
+
+class Owner:
+    """A program that owns a cluster."""
+
+    def __init__(self, extra="", end="", also="None", **options):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", OWNER.format(extra=extra, end=end, also=also)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        self.cluster = json.loads(self.process.stdout.readline())
+
+    @property
+    def also(self):
+        return self.cluster["also"]
+
+    @property
+    def pids(self):
+        return [self.cluster["template"], self.cluster["controller"], *self.cluster["engines"]]
+
+    @property
+    def directory(self):
+        return Path(self.cluster["directory"])
+
+    def nothing_left(self):
+        return not alive(self.pids) and not self.directory.exists()
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()

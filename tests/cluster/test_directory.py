@@ -1,0 +1,96 @@
+"""The private directory: where it is made, who may enter, when it is swept away."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from nbpar.cluster.directory import LONGEST, create_directory, hold, remove_directory, sweep
+from nbpar.errors import ClusterError
+
+
+@pytest.fixture
+def base():
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="b", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_only_the_user_can_enter(base):
+    directory = create_directory([base])
+
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert directory.parent == base
+
+
+def test_its_path_leaves_room_for_the_names_of_sockets(base):
+    assert len(str(create_directory([base]))) <= LONGEST
+
+
+def test_a_base_with_a_long_path_is_passed_over(base):
+    deep = base / ("d" * 100)
+    deep.mkdir()
+
+    assert create_directory([deep, base]).parent == base
+
+
+def test_no_place_at_all_is_explained(base):
+    deep = base / ("d" * 100)
+    deep.mkdir()
+
+    with pytest.raises(
+        ClusterError, match=r"set TMPDIR to a writable directory.*too many for a socket's name"
+    ):
+        create_directory([deep])
+
+
+def test_a_missing_or_unwritable_base_is_named(base):
+    with pytest.raises(ClusterError, match="/gone: No such file or directory"):
+        create_directory([base / "gone"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_base_is_refused_and_left_clean(base, monkeypatch):
+    def full(_path, _content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+
+    with pytest.raises(ClusterError, match="No space left on device"):
+        create_directory([base])
+    assert list(base.iterdir()) == []
+
+
+def test_a_directory_that_nobody_holds_is_swept_away(base):
+    directory = create_directory([base])
+    os.close(hold(directory))
+
+    sweep(base)
+
+    assert not directory.exists()
+
+
+def test_a_directory_in_use_stays(base):
+    directory = create_directory([base])
+    held = hold(directory)
+
+    sweep(base)
+
+    assert directory.exists()
+    os.close(held)
+
+
+def test_a_directory_just_made_stays(base):
+    directory = create_directory([base])
+
+    sweep(base)
+
+    assert directory.exists()
+
+
+def test_a_directory_may_be_removed_twice(base):
+    directory = create_directory([base])
+    remove_directory(directory)
+    remove_directory(directory)

@@ -1,0 +1,133 @@
+"""Faults: whoever is killed, within five seconds no process and no file of the cluster is left."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from owners import alive, until
+
+pytestmark = pytest.mark.engines
+
+LIMIT = 5.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_killed_owner_takes_everything_along(own, number):
+    owner = own()
+
+    owner.process.send_signal(number)
+
+    until(owner.nothing_left, LIMIT)
+
+
+def test_a_killed_owner_takes_busy_engines_along(own):
+    owner = own(extra="import time; cluster.client[:].apply_async(time.sleep, 100)")
+
+    owner.process.kill()
+
+    until(owner.nothing_left, LIMIT)
+
+
+def test_a_killed_owner_with_a_fork_that_lives_on_takes_everything_along(own):
+    owner = own(
+        extra="child = os.fork()\nif child == 0:\n    os.close(1); import time; time.sleep(60); os._exit(0)"
+    )
+    fork = until(lambda: [p for p in _children(owner.process.pid) if p != owner.cluster["template"]])
+
+    owner.process.kill()
+
+    until(owner.nothing_left, LIMIT)
+    for pid in fork:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_fork_of_the_owner_that_ends_disturbs_nothing(own):
+    owner = own(extra="if os.fork() == 0: sys.exit(0)\nos.wait()")
+
+    assert alive(owner.pids) == owner.pids
+
+
+def test_the_end_of_the_interpreter_ends_the_cluster(own):
+    owner = own()
+
+    owner.process.communicate("\n", timeout=30)
+
+    assert owner.process.returncode == 0
+    assert owner.nothing_left()
+
+
+def test_the_end_of_the_interpreter_while_engines_work_ends_the_cluster(own):
+    owner = own(extra="import time; cluster.client[:].apply_async(time.sleep, 100)")
+
+    owner.process.communicate("\n", timeout=30)
+
+    assert owner.nothing_left()
+
+
+def test_a_killed_template_leaves_nothing(own):
+    owner = own()
+
+    os.kill(owner.cluster["template"], signal.SIGKILL)
+
+    until(owner.nothing_left, LIMIT)
+
+
+def test_template_and_owner_killed_at_once_leave_nothing(own):
+    owner = own()
+
+    os.kill(owner.cluster["template"], signal.SIGKILL)
+    owner.process.kill()
+
+    until(owner.nothing_left, LIMIT)
+
+
+def test_a_killed_controller_leaves_nothing(own):
+    owner = own()
+
+    os.kill(owner.cluster["controller"], signal.SIGKILL)
+
+    until(owner.nothing_left, LIMIT)
+
+
+def test_what_an_engine_started_goes_with_it(own):
+    start = "__import__('subprocess').Popen(['sleep', '300']).pid"
+    code = f"pids = cluster.client[:].apply_sync(eval, {start!r})"
+    owner = own(extra=code, also="pids")
+    pids = owner.also
+    assert alive(pids) == pids
+
+    owner.process.kill()
+
+    until(lambda: not alive(pids), LIMIT)
+
+
+def test_two_owners_do_not_disturb_each_other(own):
+    first, second = own(), own()
+
+    first.process.kill()
+    until(first.nothing_left, LIMIT)
+
+    assert alive(second.pids) == second.pids
+    assert second.directory.exists()
+
+
+def test_a_template_that_only_waits_goes_with_its_owner():
+    code = "from nbpar.cluster import spare; spare.warm(); print(spare._spare.pid, flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    pid = int(process.stdout.readline())
+
+    process.kill()
+    process.communicate()
+
+    until(lambda: not alive([pid]), LIMIT)
+
+
+def _children(pid):
+    import psutil
+
+    return [child.pid for child in psutil.Process(pid).children()]
