@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nbpar.core.progress import Snapshot
-from nbpar.views import report
+from nbpar.views import card, report
 from nbpar.views.base import Controls
 
 PATIENCE = 0.3
@@ -38,9 +38,15 @@ class NotebookView:
     ) -> None:
         from IPython.display import display
 
-        self._controls, self._needs_card, self._clock = controls, needs_card, clock
+        if needs_card and not card.available():
+            raise ValueError(
+                "progress='widget' needs anywidget; install nbpar[notebook], or use progress='auto'"
+            )
+        self._controls, self._label, self._clock = controls, label, clock
         self._background = background
         self._closed = False
+        self._card: card.Card | None = None
+        self._card_from = clock() + (0.0 if needs_card else PATIENCE)
         self._header = {
             "text/plain": report.header_text(label, total),
             "text/html": report.header_html(label, total),
@@ -49,13 +55,28 @@ class NotebookView:
 
     def show(self, snapshot: Snapshot) -> None:
         """Bring the card up to date."""
+        if self._card is None and self._clock() >= self._card_from:
+            self._add_card()
+        if self._card is not None:
+            self._card.show(snapshot)
 
     def close(self, snapshot: Snapshot) -> None:
         """Take the card away and leave the report.  May be called twice."""
         if self._closed:
             return
         self._closed = True
+        if self._card is not None:
+            self._handle.update(self._header, raw=True)
+            self._card.close(snapshot)
         self._report(snapshot)
+
+    def _add_card(self) -> None:
+        if not card.available():
+            self._card_from = float("inf")
+            return
+        self._card = card.Card(self._controls, label=self._label)
+        bundle, metadata = self._card.widget._repr_mimebundle_()
+        self._handle.update({**bundle, **self._header}, raw=True, metadata=metadata)
 
     def _report(self, snapshot: Snapshot) -> None:
         from IPython.display import display

@@ -1,0 +1,134 @@
+"""The live card: one widget per run, told little and seldom, whose buttons work while the cell runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from nbpar.core.progress import Snapshot
+from nbpar.views import tick
+from nbpar.views.base import Controls
+from nbpar.views.kernel import this_kernel
+from nbpar.views.stop_source import StopSource, stop_source
+from nbpar.views.timeline import Timeline
+
+INTERVAL = 0.1
+"""Seconds between two updates, at least."""
+
+SHARE = 0.01
+"""Part of a core that updates may take; when one takes longer, the next one waits longer."""
+
+LONGEST = 1.0
+"""Seconds between two updates, at most."""
+
+EXTRAS: dict[str, tuple[Callable[[Snapshot], Any], Callable[[Snapshot], Any]]] = {
+    "workers": (lambda snapshot: (len(snapshot.lanes), snapshot.lost_workers), tick.names),
+    "failures": (lambda snapshot: len(snapshot.failures), tick.failures),
+    "output": (lambda snapshot: snapshot.output, tick.output),
+}
+"""What is told apart from ticks: what shows cheaply that it changed, and what is told then."""
+
+
+class Card:
+    """A run's widget and what its buttons do."""
+
+    def __init__(
+        self,
+        controls: Controls,
+        *,
+        label: str,
+        source: StopSource | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._controls = controls
+        self._clock = clock
+        self._timeline = Timeline()
+        self._next = float("-inf")
+        self._told: dict[str, Any] = {}
+        self._heard: set[str] = set()
+        kernel = this_kernel()
+        self._source = source if source is not None or kernel is None else stop_source(kernel)
+        hears = self._source is not None and self._source.hears
+        settings = {"label": label, "resizable": controls.resize is not None, "hears": hears}
+        self.widget: Any = widget_class()(settings=settings)
+        self.widget.on_msg(lambda _widget, content, _buffers: self.hear(content))
+        self._comm: str = getattr(self.widget.comm, "comm_id", "")
+        if self._source is not None:
+            self._source.listen(self._comm, self.hear)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Tell the front end how the run is, unless it was told a moment ago."""
+        if self._source is not None:
+            self._source.poll()
+        begun = self._clock()
+        if begun < self._next:
+            return
+        self._tell(snapshot, at_once=1)
+        cost = self._clock() - begun
+        self._next = begun + min(max(INTERVAL, cost / SHARE), LONGEST)
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Tell the final state, whenever the last update was, and listen no more."""
+        self._tell(snapshot, at_once=len(EXTRAS))
+        if self._source is not None:
+            self._source.forget(self._comm)
+        self.widget.close()
+
+    def hear(self, content: Any) -> None:
+        """Do what a button says; once, though a press may arrive on two ways."""
+        if not isinstance(content, dict) or content.get("press") in self._heard:
+            return
+        self._heard.add(str(content.get("press")))
+        event, resize = content.get("event"), self._controls.resize
+        if event == "stop":
+            self._controls.stop()
+        elif event == "pause":
+            self._controls.pause()
+        elif event == "resume":
+            self._controls.resume()
+        elif event == "resize" and resize is not None and content.get("by") in (1, -1):
+            resize(content["by"])
+
+    def _tell(self, snapshot: Snapshot, at_once: int) -> None:
+        self._timeline.take(snapshot)
+        with self.widget.hold_sync():
+            self.widget.tick = tick.tick(snapshot, self._timeline)
+            for name in self._changed(snapshot)[:at_once]:
+                sign, make = EXTRAS[name]
+                self._told[name] = sign(snapshot)
+                setattr(self.widget, name, make(snapshot))
+
+    def _changed(self, snapshot: Snapshot) -> list[str]:
+        return [name for name, (sign, _) in EXTRAS.items() if self._told.get(name) != sign(snapshot)]
+
+
+@cache
+def widget_class() -> Any:
+    """Return the widget's class; made at first use, because it needs anywidget."""
+    import anywidget
+    import traitlets
+
+    static = files("nbpar.views") / "static"
+
+    class RunCard(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not seen by mypy
+        _esm = (static / "card.js").read_text(encoding="utf-8")
+        _css = (static / "card.css").read_text(encoding="utf-8")
+        settings = traitlets.Dict().tag(sync=True)
+        tick = traitlets.Dict().tag(sync=True)
+        workers = traitlets.List().tag(sync=True)
+        failures = traitlets.List().tag(sync=True)
+        output = traitlets.List().tag(sync=True)
+
+    return RunCard
+
+
+def available() -> bool:
+    """Whether widgets can be made here."""
+    try:
+        widget_class()
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,132 @@
+"""What the card is told ten times a second: a snapshot as small plain data.
+
+A tick has numbers and strips; what is longer and changes seldom (names, failures, output) is told
+apart, one of these at a time, so that no update is larger than 20 kB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nbpar.core.outcome import Failure
+from nbpar.core.progress import Lane, Snapshot
+from nbpar.views import wording
+from nbpar.views.report import by_index
+from nbpar.views.timeline import Timeline
+
+LANES = 256
+"""Workers that a card shows; those that are gone make room first."""
+
+DETAILED = 64
+"""Workers up to which a tick tells everything of each."""
+
+LONG = 6000
+"""Characters that names, failures or output may have together."""
+
+TRACEBACK = 1500
+"""Characters of a traceback, its end."""
+
+
+def lanes_shown(lanes: Sequence[Lane]) -> list[Lane]:
+    """Return the lanes that have a place on the card, in their order."""
+    surplus = len(lanes) - LANES
+    if surplus <= 0:
+        return list(lanes)
+    gone = [lane for lane in lanes if lane.state in ("lost", "left")][:surplus]
+    dropped = {lane.worker for lane in gone}
+    return [lane for lane in lanes if lane.worker not in dropped][:LANES]
+
+
+def tick(snapshot: Snapshot, timeline: Timeline) -> dict[str, Any]:
+    """Return the numbers and strips of this moment."""
+    lanes = lanes_shown(snapshot.lanes)
+    places = {lane.worker: place for place, lane in enumerate(lanes)}
+    return {
+        "state": snapshot.state,
+        "total": snapshot.total,
+        "done": snapshot.done,
+        "failed": snapshot.failed,
+        "retried": snapshot.retried,
+        "elapsed": round(snapshot.elapsed, 2),
+        "rate": float(f"{snapshot.rate:.3g}"),
+        "left": None if snapshot.left is None else round(snapshot.left, 1),
+        "chunk": snapshot.chunk_size,
+        "moved": snapshot.moved,
+        "busy": round(snapshot.busy, 2),
+        "lost": snapshot.lost_workers,
+        "alive": sum(lane.state in ("idle", "busy") for lane in snapshot.lanes),
+        "memory": sum(lane.memory for lane in snapshot.lanes if lane.state in ("idle", "busy")),
+        "length": timeline.length,
+        "width": timeline.width,
+        "lanes": _lanes(lanes, timeline),
+        "marks": [
+            [places[mark.worker], mark.kind[0:2], round(mark.at, 2)]
+            for mark in timeline.marks
+            if mark.worker in places
+        ],
+        "slowest": [[round(seconds, 3), index] for seconds, index in snapshot.slowest[:3]],
+    }
+
+
+def names(snapshot: Snapshot) -> list[list[Any]]:
+    """Return who the lanes are: name, host, process, why it was lost."""
+    lanes = lanes_shown(snapshot.lanes)
+    if len(lanes) <= DETAILED:
+        return [[lane.worker[:24], lane.host[:40], lane.pid, lane.note[:60]] for lane in lanes]
+    return [[lane.worker[:12], "", lane.pid, ""] for lane in lanes]
+
+
+def failures(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Return the first failures, in the order of their items, as far as they fit."""
+    rows: list[dict[str, Any]] = []
+    room = LONG
+    for failure in by_index(snapshot.failures):
+        row = _failure(failure, min(TRACEBACK, max(room - 400, 0)))
+        room -= sum(len(value) for value in row.values() if isinstance(value, str)) + 120
+        if room < 0:
+            break
+        rows.append(row)
+    return rows
+
+
+def output(snapshot: Snapshot) -> list[list[Any]]:
+    """Return what items printed last, as far as it fits."""
+    rows: list[list[Any]] = []
+    room = LONG // 2
+    for index, stream, text in reversed(snapshot.output):
+        shown = wording.tail(text, 500)
+        room -= len(shown) + 30
+        if room < 0:
+            break
+        rows.append([index, stream, shown])
+    rows.reverse()
+    return rows
+
+
+def _lanes(lanes: Sequence[Lane], timeline: Timeline) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "state": "".join({"lost": "x", "left": "l"}.get(lane.state, lane.state[0]) for lane in lanes),
+        "first": [lane.first for lane in lanes],
+        "done": [lane.done for lane in lanes],
+        "strip": [timeline.letters(lane.worker) for lane in lanes],
+    }
+    if len(lanes) <= DETAILED:
+        told["count"] = [lane.count for lane in lanes]
+        told["since"] = [round(max(lane.since, timeline.upto(lane.worker)), 1) for lane in lanes]
+        told["memory"] = [round(lane.memory / 1e6) for lane in lanes]
+        told["moved"] = [lane.moved for lane in lanes]
+    return told
+
+
+def _failure(failure: Failure, longest: int) -> dict[str, Any]:
+    return {
+        "index": failure.index,
+        "item": wording.shown(failure.item),
+        "error": wording.error(failure.exception),
+        "worker": failure.worker[:24],
+        "attempts": failure.attempts,
+        "seconds": round(failure.seconds, 3),
+        "traceback": wording.tail(failure.traceback, longest) if longest else "",
+        "output": wording.tail(failure.output, min(longest, 500)) if longest else "",
+    }

@@ -1,0 +1,163 @@
+"""What each worker did over time, in little space: a strip of levels per worker, and marks.
+
+A strip is cut into slots of equal width; each says whether the worker computed during none, some,
+most or all of it.  When a run outgrows its strips, slots are joined in pairs, so that a strip has
+the same size after a second and after a day.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from nbpar.core.progress import Lane, Snapshot, Span
+
+SLOTS = 192
+"""Slots of a strip, at most."""
+
+FIRST_WIDTH = 0.025
+"""Seconds of a slot at the start."""
+
+MARKS = 60
+"""Marks that are kept, the latest."""
+
+PER_LETTER = 3
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+"""A letter stands for three slots of two bits, the first slot highest."""
+
+
+class Mark(NamedTuple):
+    """Something that happened to a worker."""
+
+    worker: str
+    kind: str
+    """`failed` (an item), `lost`, `left` or `joined` (later than the first)."""
+
+    at: float
+    """Seconds since the run began."""
+
+
+class Strip:
+    """One worker's time."""
+
+    def __init__(self) -> None:
+        self.upto = 0.0
+        """Seconds since the run began up to which the strip is drawn."""
+
+        self.counted = 0.0
+        """Busy seconds that are drawn."""
+
+        self._busy: list[float] = []
+        self._letters: list[str] = []
+        self._changed = 0
+
+    def add(self, start: float, end: float, width: float, share: float = 1.0) -> None:
+        """Draw work from `start` to `end`, of which `share` was busy."""
+        first, last = int(start / width), int(end / width)
+        self._busy.extend([0.0] * (last + 1 - len(self._busy)))
+        self._changed = min(self._changed, first)
+        for slot in range(first, last + 1):
+            inside = min(end, (slot + 1) * width) - max(start, slot * width)
+            self._busy[slot] += max(inside, 0.0) * share
+
+    def fold(self) -> None:
+        """Join slots in pairs."""
+        if len(self._busy) % 2:
+            self._busy.append(0.0)
+        self._busy = [a + b for a, b in zip(self._busy[::2], self._busy[1::2], strict=True)]
+        self._changed = 0
+
+    def letters(self, width: float) -> str:
+        """Return the strip as text; costs as much as has changed."""
+        first = self._changed // PER_LETTER
+        del self._letters[first:]
+        for place in range(first * PER_LETTER, len(self._busy), PER_LETTER):
+            self._letters.append(_letter(self._busy[place : place + PER_LETTER], width))
+        self._changed = len(self._busy)
+        return "".join(self._letters)
+
+
+class Timeline:
+    """All workers' strips, drawn further with each snapshot."""
+
+    def __init__(self) -> None:
+        self.width = FIRST_WIDTH
+        self.marks: deque[Mark] = deque(maxlen=MARKS)
+        self._slots = SLOTS
+        self._strips: dict[str, Strip] = {}
+        self._states: dict[str, str] = {}
+
+    @property
+    def length(self) -> float:
+        """Seconds that the strips have room for."""
+        return self.width * self._slots
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Draw what is new."""
+        if len(snapshot.lanes) > 64:
+            self._slots = SLOTS // 2
+        while snapshot.elapsed >= self.length:
+            self.width *= 2
+            for strip in self._strips.values():
+                strip.fold()
+        began = not self._states
+        for lane in snapshot.lanes:
+            self._note_state(lane, snapshot.elapsed, began=began)
+            strip = self._strips.setdefault(lane.worker, Strip())
+            if lane.spans and lane.spans[-1].end > strip.upto:
+                self._draw(strip, lane)
+
+    def letters(self, worker: str) -> str:
+        """Return a worker's strip as text."""
+        return self._strips[worker].letters(self.width)
+
+    def upto(self, worker: str) -> float:
+        """Return the time up to which a worker's strip is drawn."""
+        return self._strips[worker].upto
+
+    def _note_state(self, lane: Lane, now: float, *, began: bool) -> None:
+        before = self._states.get(lane.worker)
+        self._states[lane.worker] = lane.state
+        if before is None and not began:
+            self.marks.append(Mark(lane.worker, "joined", now))
+        if lane.state in ("lost", "left") and before != lane.state:
+            self.marks.append(Mark(lane.worker, lane.state, now))
+
+    def _draw(self, strip: Strip, lane: Lane) -> None:
+        new = _newer(lane.spans, strip.upto)
+        busy, end = lane.busy - strip.counted, new[-1].end
+        if _tells_all(new, busy):
+            for span in new:
+                strip.add(span.start, span.end, self.width)
+        else:  # too many to be kept, or answered together: only their sum is known
+            start = max(min(strip.upto, end), min(new[0].start, end - busy), 0.0)
+            strip.add(start, end, self.width, min(busy / max(end - start, 1e-9), 1.0))
+        self.marks.extend(Mark(lane.worker, "failed", span.end) for span in new[-MARKS:] if span.failed)
+        strip.upto, strip.counted = end, lane.busy
+
+
+def _newer(spans: Sequence[Span], than: float) -> list[Span]:
+    new: list[Span] = []
+    for span in reversed(spans):
+        if span.end <= than:
+            break
+        new.append(span)
+    new.reverse()
+    return new
+
+
+def _tells_all(spans: Sequence[Span], busy: float) -> bool:
+    """Whether spans follow one another and add up to the busy time."""
+    if len(spans) > 8 or abs(sum(span.end - span.start for span in spans) - busy) > 0.01 * busy + 1e-6:
+        return False
+    return all(a.end <= b.start + 1e-3 for a, b in pairwise(spans))
+
+
+def _letter(busy: Sequence[float], width: float) -> str:
+    value = 0
+    for place in range(PER_LETTER):
+        share = busy[place] / width if place < len(busy) else 0.0
+        value = value * 4 + (0 if share < 0.02 else 1 if share < 0.4 else 2 if share < 0.8 else 3)
+    return LETTERS[value]

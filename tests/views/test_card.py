@@ -1,0 +1,146 @@
+"""The widget's traits, messages and rhythm, without a browser."""
+
+import json
+
+import pytest
+from fake_runs import FakeRun, Pressed
+
+from nbpar.views.card import Card
+
+
+class Clock:
+    """Time that passes when the test says so, and a little with each look."""
+
+    def __init__(self, look=0.0):
+        self.now, self.look = 0.0, look
+
+    def __call__(self):
+        self.now += self.look
+        return self.now
+
+
+@pytest.fixture
+def pressed():
+    return Pressed()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def card(pressed, clock):
+    card = Card(pressed.controls, label="count", clock=clock)
+    card.sent = []
+    card.widget.observe(lambda change: card.sent.append(change.new), "tick")
+    return card
+
+
+def test_updates_are_at_most_ten_a_second(card, clock):
+    run = FakeRun(1000)
+
+    for _ in range(1000):
+        run.work("0", seconds=0.001)
+        clock.now += 0.001
+        card.show(run.snapshot())
+
+    assert 9 <= len(card.sent) <= 10
+
+
+def test_the_final_state_is_always_told(card):
+    run = FakeRun(1000)
+    card.show(run.snapshot())
+
+    run.work("0", 1000)
+    card.show(run.snapshot())
+    card.close(run.finish())
+
+    assert card.sent[-1]["done"] == 1000
+    assert card.sent[-1]["state"] == "done"
+
+
+def test_updates_that_take_long_become_rare(pressed):
+    clock = Clock(look=0.005)
+    card = Card(pressed.controls, label="count", clock=clock)
+    sent = []
+    card.widget.observe(sent.append, "tick")
+
+    while clock.now < 10:
+        card.show(FakeRun(12).snapshot())
+
+    assert len(sent) <= 21  # one each 0.5 s, because one takes 5 ms
+
+
+@pytest.mark.parametrize(
+    ("message", "log"),
+    [
+        ({"event": "stop"}, ["stop"]),
+        ({"event": "pause"}, ["pause"]),
+        ({"event": "resume"}, ["resume"]),
+        ({"event": "resize", "by": 1}, [1]),
+        ({"event": "resize", "by": -1}, [-1]),
+        ({"event": "resize", "by": 10**9}, []),
+        ({"event": "resize"}, []),
+        ({"event": "explode"}, []),
+        ({}, []),
+        ("stop", []),
+        (None, []),
+    ],
+)
+def test_buttons_do_what_they_say_and_nothing_else_does(card, pressed, message, log):
+    card.hear(message)
+
+    assert pressed.log == log
+
+
+def test_a_press_that_arrives_on_two_ways_counts_once(card, pressed):
+    for _ in range(2):
+        card.hear({"event": "resize", "by": 1, "press": "a"})
+    card.hear({"event": "resize", "by": 1, "press": "b"})
+
+    assert pressed.log == [1, 1]
+
+
+def test_a_pool_that_cannot_be_resized_says_so_and_ignores_the_buttons(clock):
+    pressed = Pressed(resize=False)
+    card = Card(pressed.controls, label="count", clock=clock)
+
+    card.hear({"event": "resize", "by": 1})
+
+    assert pressed.log == []
+    assert card.widget.settings["resizable"] is False
+
+
+def test_failures_and_output_are_told_only_when_they_change(card, clock):
+    run, told = FakeRun(1000), []
+    card.widget.observe(lambda change: told.append(change.name), ["failures", "output"])
+
+    for turn in range(20):
+        run.work("0", fail={5: ValueError()} if turn == 5 else None)
+        clock.now += 1
+        card.show(run.snapshot())
+
+    assert told == ["failures"]
+
+
+def test_everything_is_told_at_the_end(card):
+    run = FakeRun(12)
+    run.work("0", 12, fail={5: ValueError()})
+    run.print(3, "three\n")
+
+    card.close(run.finish())
+
+    assert card.widget.failures[0]["index"] == 5
+    assert card.widget.output == [[3, "stdout", "three\n"]]
+    assert [name for name, *_ in card.widget.workers] == ["0", "1"]
+
+
+def test_what_is_told_is_json(card):
+    run = FakeRun(12)
+    run.work("0", 12, fail={5: ValueError(object())})
+    card.close(run.finish())
+
+    state = card.widget.get_state(["tick", "failures", "workers", "settings"])
+
+    assert json.loads(json.dumps(state)) == state

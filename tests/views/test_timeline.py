@@ -1,0 +1,96 @@
+"""Strips and marks."""
+
+import pytest
+from fake_runs import FakeRun
+
+from nbpar.views.timeline import LETTERS, PER_LETTER, SLOTS, Strip, Timeline
+
+
+def _levels(letters):
+    return [
+        LETTERS.index(letter) >> 2 * (PER_LETTER - 1 - place) & 3 for letter in letters for place in range(3)
+    ]
+
+
+def _strip_of(run, timeline, worker="0"):
+    timeline.take(run.snapshot())
+    return _levels(timeline.letters(worker))
+
+
+def test_slots_say_how_much_of_them_was_busy():
+    strip = Strip()
+
+    strip.add(0.0, 1.0, 1.0)
+    strip.add(1.5, 2.0, 1.0)
+    strip.add(3.9, 4.0, 1.0)
+
+    assert _levels(strip.letters(1.0))[:5] == [3, 2, 0, 1, 0]
+
+
+def test_drawing_bit_by_bit_gives_what_drawing_at_once_gives():
+    whole, parts = Strip(), Strip()
+
+    whole.add(0.3, 7.7, 0.5)
+    for start in range(3, 77):
+        parts.add(start / 10, (start + 1) / 10, 0.5)
+        parts.letters(0.5)
+
+    assert parts.letters(0.5) == whole.letters(0.5)
+
+
+def test_folding_keeps_what_was_busy():
+    strip = Strip()
+    strip.add(0.0, 3.0, 1.0)
+
+    strip.fold()
+
+    assert _levels(strip.letters(2.0))[:2] == [3, 2]
+
+
+def test_a_strip_stays_small_however_long_the_run_is():
+    run, timeline = FakeRun(None, workers=1), Timeline()
+
+    for _ in range(200):
+        run.work("0", seconds=500.0)
+        timeline.take(run.snapshot())
+
+    assert len(timeline.letters("0")) <= SLOTS / PER_LETTER
+    assert timeline.length > 100_000
+    assert set(_levels(timeline.letters("0"))[: int(100_000 / timeline.width)]) == {3}
+
+
+def test_waiting_shows_as_a_gap():
+    run, timeline = FakeRun(12, workers=1), Timeline()
+
+    run.work("0", seconds=0.1)
+    run.now += 0.1
+    run.work("0", seconds=0.1)
+
+    assert _strip_of(run, timeline)[:12] == [3, 3, 3, 3, 0, 0, 0, 0, 3, 3, 3, 3]
+
+
+def test_when_there_were_too_many_spans_their_sum_is_drawn():
+    run, timeline = FakeRun(None, workers=1), Timeline()
+
+    for _ in range(1000):
+        run.work("0", seconds=0.001)
+
+    assert set(_strip_of(run, timeline)[:39]) == {3}
+
+
+def test_failures_deaths_and_newcomers_are_marked_once():
+    run, timeline = FakeRun(12), Timeline()
+    timeline.take(run.snapshot())
+
+    run.work("0", fail={0: ValueError()})
+    run.lose("1")
+    run.join("2")
+    timeline.take(run.snapshot())
+    timeline.take(run.snapshot())
+
+    assert [(mark.worker, mark.kind) for mark in timeline.marks] == [
+        ("0", "failed"),
+        ("1", "lost"),
+        ("2", "joined"),
+    ]
+    assert timeline.marks[0].at == pytest.approx(0.1)
