@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.version import __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
     from nbpar.cluster.cluster import Cluster
     from nbpar.core.outcome import Failure
     from nbpar.core.results import Results

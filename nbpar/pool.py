@@ -8,32 +8,22 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nbpar import last
 from nbpar.cluster.limits import usable_cpus
-from nbpar.core.chunking import Chunker
 from nbpar.core.results import Results
-from nbpar.core.runstate import RunState
-from nbpar.core.source import SequenceSource, Source
 from nbpar.core.spread import Spread
-from nbpar.dispatch.dispatcher import Dispatcher
-from nbpar.dispatch.job import Job
-from nbpar.errors import PicklingError, PoolClosedError
+from nbpar.errors import PoolClosedError
 from nbpar.futures import RunFuture
-from nbpar.inputs import length_of, source_of
+from nbpar.launch import Launcher, shown_stream, total_of
 from nbpar.options import Options
 from nbpar.placement import Pending, Place, place_in_process, place_on_engines
 from nbpar.run import Run
 from nbpar.showing import shown
-from nbpar.wire.diagnosis import explain
-from nbpar.wire.frames import Load
-from nbpar.wire.pickling import digest, pack_one
 from nbpar.worker.inside import inside_item
 
-STREAM_CHUNK = 4096
-"""Items in a chunk of `imap` at most, so that looking ahead stays small."""
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 BACKENDS = ("engines", "threads", "serial")
 
@@ -74,9 +64,8 @@ class Pool:
         self._progress = progress
         self._initializer = None if initializer is None else (initializer, tuple(initargs))
         self._lock = threading.Lock()
-        self._dispatcher_or_none: Dispatcher | None = None
+        self._launcher_or_none: Launcher | None = None
         self._closed = False
-        self._numbers = count(1)
         self._size = 1 if self.backend == "serial" else number
         self._pending = self._open(number, cluster, path)
         _remember(self)
@@ -86,18 +75,20 @@ class Pool:
     def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Results:
         """Apply `fn` to every item and return the results in input order.
 
-        Several iterables give `fn` several arguments, up to the shortest.  `Options` lists the keyword arguments.
+        Several iterables give `fn` several arguments, up to the shortest.  The keyword arguments are the
+        fields of `nbpar.options.Options`: chunksize, timeout, retries, errors, max_errors, seed, progress,
+        label, total, buffersize.
         Ctrl-C stops it; what has finished is kept in `nbpar.last_run.results()`.
 
         Raises:
             Exception: what `fn` raised first, with a note that names the item.
             WorkerDied: an item killed its worker twice.
         """
-        return self._map(fn, iterables, _spread(iterables), self._options(options))
+        return self._map(fn, iterables, self._options(options))
 
     def starmap(self, fn: Callable[..., Any], iterable: Iterable[Any], **options: Any) -> Results:
         """Like `map`, for items that are tuples of arguments, or dicts of keyword arguments."""
-        return self._map(fn, (iterable,), Spread.STAR, self._options(options))
+        return self._map(fn, (iterable,), self._options(options), Spread.STAR)
 
     def imap(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Apply `fn` to every item and yield the results in input order, as they come.
@@ -115,31 +106,15 @@ class Pool:
 
     def map_async(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Run:
         """Begin a map and return it at once as a `Run`.  A serial pool does all of it first."""
-        run = self._begin(fn, iterables, _spread(iterables), self._options(options))
-        if self._dispatcher.blocking:
-            run.wait()
-        return run
+        return self._done_if_serial(self._launcher.over(fn, iterables, self._options(options)))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call `fn(*args, **kwargs)` on a worker; the future can be cancelled even while it runs."""
-        source = SequenceSource([(args, kwargs)])
-        run = self._launch(fn, source, Spread.CALL, Options(progress="none"), total=1, remember=False)
-        if self._dispatcher.blocking:
-            run.wait()
-        return RunFuture(run)
+        return RunFuture(self._done_if_serial(self._launcher.once(fn, args, kwargs)))
 
     def each(self, fn: Callable[..., Any], *args: Any) -> list[Any]:
         """Call `fn(*args)` once on every worker and return one value per worker."""
-        run = self._launch(
-            fn,
-            SequenceSource([]),
-            Spread.CALL,
-            Options(progress="none"),
-            total=None,
-            everywhere=(args, {}),
-            remember=False,
-        )
-        return list(self._wait(run, "none", None))
+        return list(self._wait(self._launcher.everywhere(fn, args), "none", None))
 
     # ---- life
 
@@ -164,17 +139,20 @@ class Pool:
         return self
 
     def close(self) -> None:
-        """Stop what runs, let the workers go, stop a cluster that was started for this pool.  Twice is fine."""
+        """Stop what runs, let the workers go, stop a cluster that was started for this pool.
+
+        May be called twice.
+        """
         with self._lock:
             closed, self._closed = self._closed, True
         if closed:
             return
         _live.discard(self)
-        if self._dispatcher_or_none is not None:
-            self._dispatcher_or_none.close()
+        if self._launcher_or_none is not None:
+            self._launcher_or_none.dispatcher.close()
         self._pending.discard()
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -200,29 +178,31 @@ class Pool:
         return self._pending.get()
 
     @property
-    def _dispatcher(self) -> Dispatcher:
+    def _launcher(self) -> Launcher:
         place = self._place
         with self._lock:
-            if self._dispatcher_or_none is None:
-                initializer = None
-                if self._initializer is not None:
-                    fn, arguments = self._initializer
-                    initializer = (self._load(fn, place), arguments)
-                self._dispatcher_or_none = Dispatcher(
-                    place.backend, initializer=initializer, expecting=place.expecting
-                )
-            return self._dispatcher_or_none
+            if self._launcher_or_none is None:
+                self._launcher_or_none = Launcher(place, self._initializer)
+            return self._launcher_or_none
 
     def _options(self, given: dict[str, Any]) -> Options:
         return Options(**{"progress": self._progress, **given})
 
     def _map(
-        self, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], spread: Spread, options: Options
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        options: Options,
+        spread: Spread | None = None,
     ) -> Results:
-        run = self._begin(fn, iterables, spread, options)
-        return self._wait(
-            run, options.progress, options.total if options.total is not None else length_of(iterables)
-        )
+        run = self._launcher.over(fn, iterables, options, spread=spread)
+        return self._wait(run, options.progress, total_of(iterables, options))
+
+    def _imap(
+        self, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Options, *, ordered: bool
+    ) -> Iterator[Any]:
+        run = self._launcher.over(fn, iterables, options, streaming=True, ordered=ordered)
+        return shown_stream(run, options, total_of(iterables, options))
 
     def _wait(self, run: Run, progress: str, total: int | None) -> Results:
         try:
@@ -233,79 +213,10 @@ class Pool:
             run.cancel()
             raise
 
-    def _imap(
-        self, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Options, *, ordered: bool
-    ) -> Iterator[Any]:
-        run = self._begin(fn, iterables, _spread(iterables), options, streaming=True, ordered=ordered)
-        return _shown_stream(run, options, length_of(iterables))
-
-    def _begin(
-        self,
-        fn: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
-        spread: Spread,
-        options: Options,
-        *,
-        streaming: bool = False,
-        ordered: bool = False,
-    ) -> Run:
-        dispatcher, backend = self._dispatcher, self._place.backend
-        source = source_of(
-            iterables, wake=backend.wake, threaded=not dispatcher.blocking, total=options.total
-        )
-        total = options.total if options.total is not None else length_of(iterables)
-        return self._launch(fn, source, spread, options, total=total, streaming=streaming, ordered=ordered)
-
-    def _launch(
-        self,
-        fn: Callable[..., Any],
-        source: Source,
-        spread: Spread,
-        options: Options,
-        *,
-        total: int | None,
-        streaming: bool = False,
-        ordered: bool = False,
-        everywhere: Any = None,
-        remember: bool = True,
-    ) -> Run:
-        if not callable(fn):
-            raise TypeError(f"the first argument must be a function, was {fn!r}")
-        dispatcher = self._dispatcher
-        largest = STREAM_CHUNK if streaming else 1 << 20
-        state = RunState(
-            dispatcher.new_id(), source, Chunker(options.fixed_chunksize, largest=largest), ordered=ordered,
-            streaming=streaming, buffersize=options.buffersize, retry=options.retry,
-        )  # fmt: skip
-        label = options.label or getattr(fn, "__name__", None) or type(fn).__name__
-        run = Run(dispatcher, label=label, errors=options.errors, streaming=streaming)
-        job = Job(
-            state, run, self._load(fn, self._place), fn, label, total, spread, options.timeout, options.seed,
-            fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors, everywhere=everywhere,
-        )  # fmt: skip
-        if remember:
-            last.run = run
-        run.begin(job)
+    def _done_if_serial(self, run: Run) -> Run:
+        if self._launcher.dispatcher.blocking:
+            run.wait()
         return run
-
-    def _load(self, fn: Callable[..., Any], place: Place) -> Load:
-        name = getattr(fn, "__qualname__", None) or type(fn).__name__
-        if place.backend.in_process:
-            return Load(b"%d" % next(self._numbers), name, fn)
-        try:
-            packed = pack_one(fn)
-        except Exception as error:
-            raise PicklingError(explain(fn, error, what=f"the function {name}")) from error
-        return Load(digest(packed), name, packed)
-
-
-def _shown_stream(run: Run, options: Options, total: int | None) -> Iterator[Any]:
-    with shown(run, options.progress, total=options.total if options.total is not None else total) as watch:
-        yield from run.stream(watch)
-
-
-def _spread(iterables: tuple[Iterable[Any], ...]) -> Spread:
-    return Spread.ONE if len(iterables) == 1 else Spread.STAR
 
 
 def _number(workers: Any) -> int:

@@ -89,7 +89,7 @@ class ClientSockets:
 
     def _bind_local(self) -> zmq.Socket[bytes]:
         self._directory = _private_directory()
-        socket = self._context.socket(zmq.ROUTER)
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         self._unlimited(socket)
         self.address = f"ipc://{self._directory}/s"
         socket.bind(self.address)

@@ -267,7 +267,9 @@ def _with_values(done: Done, engine: _Engine) -> Done:
     if not errors:
         return Done(*done[:-2], moved, values)
     faults = {
-        place: _fault(explain_unpickling(error, what=f"the result of item {done.first + place}", where="here"))
+        place: _fault(
+            explain_unpickling(error, what=f"the result of item {done.first + place}", where="here")
+        )
         for place, error in errors.items()
     }
     return done._replace(values=values, faults={**done.faults, **faults}, moved=moved)

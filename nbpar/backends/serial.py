@@ -10,14 +10,16 @@ from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.core.spread import caller
-from nbpar.wire.frames import Bye, Call, Done, Load, Message, Ready
+from nbpar.wire.frames import Bye, Call, Cancel, Done, Load, Message, Missing, Ready
 from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution
 from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupts
 from nbpar.worker.memory import resident_bytes
+from nbpar.worker.serve import FUNCTIONS
 
 WORKER = "here"
+
 
 
 class SerialBackend:
@@ -29,7 +31,7 @@ class SerialBackend:
     def __init__(self) -> None:
         self._arrived: deque[Message] = deque()
         self._calls: deque[Call] = deque()
-        self._functions: dict[bytes, Callable[..., Any]] = {}
+        self._functions: dict[bytes, Callable[..., Any]] = {}  # the latest last
         self._codec = ByReference()
         self._here = False
 
@@ -41,9 +43,13 @@ class SerialBackend:
     def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:  # noqa: ARG002 (there is one)
         for message in messages:
             if isinstance(message, Load):
-                self._functions = {message.digest: message.function}
+                self._functions[message.digest] = message.function
+                if len(self._functions) > FUNCTIONS:
+                    del self._functions[next(iter(self._functions))]
             elif isinstance(message, Call):
                 self._calls.append(message)
+            elif isinstance(message, Cancel):
+                self._cancel(message.ids)
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:  # noqa: ARG002 (nothing is waited for)
         if not self._arrived and self._calls:
@@ -71,6 +77,12 @@ class SerialBackend:
         self._functions.clear()
 
     def _run(self, call: Call) -> None:
+        if call.digest not in self._functions:
+            self._arrived.append(Missing(call.digest, (call.id,)))
+            return
+        if call.digest not in self._functions:
+            self._arrived.append(Missing(call.digest, (call.id,)))
+            return
         function = caller(self._functions[call.digest], call.spread)
         execution = Execution(
             function, call.items, call, call.broken,
@@ -85,6 +97,11 @@ class SerialBackend:
         self._arrived.append(self._done(execution))
         if execution.interrupted:
             raise KeyboardInterrupt
+
+    def _cancel(self, ids: tuple[int, ...]) -> None:
+        for call in [call for call in self._calls if call.id in ids]:
+            self._calls.remove(call)
+            self._arrived.append(Done(call.id, call.first, True, False, 0.0, (), resident_bytes(), {}, 0, []))
 
     def _done(self, execution: Execution) -> Done:
         first, values, faults, seconds, each = execution.take()

@@ -74,7 +74,7 @@ class Workforce:
         """Take in the initializer's answer; whether the worker takes calls now."""
         state = self._workers.get(worker)
         if state is not None:
-            state.ready = not done.faults
+            state.ready = not done.faults and not done.interrupted
         return state is not None and state.ready
 
     def leave(self, worker: WorkerId) -> None:
@@ -125,12 +125,20 @@ class Workforce:
         """Whether an interrupt has not had its effect yet."""
         return bool(self._stopping)
 
+    @property
+    def present(self) -> list[WorkerId]:
+        """Workers that have not been let go."""
+        return [worker for worker, state in self._workers.items() if not state.leaving]
+
     def release_all(self) -> list[WorkerId]:
         """Let all workers go; return who they were."""
-        released = []
-        for worker, state in self._workers.items():
-            if not state.leaving:
-                state.leaving, state.ready = True, False
-                self._backend.release(worker)
-                released.append(worker)
+        released = self.present
+        for worker in released:
+            self.release(worker)
         return released
+
+    def release(self, worker: WorkerId) -> None:
+        """Let a worker go."""
+        if (state := self._workers.get(worker)) is not None and not state.leaving:
+            state.leaving, state.ready = True, False
+            self._backend.release(worker)

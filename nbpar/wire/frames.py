@@ -210,7 +210,11 @@ _CODE = {kind: code for code, kind in enumerate(KINDS)}
 _BODIED = frozenset({Load, Call, Done, Open, Item})
 """Kinds whose last field is a body."""
 
-_FAULTED = {Call: Call._fields.index("broken"), Done: Done._fields.index("faults"), Close: Close._fields.index("fault")}
+_FAULTED = {
+    Call: Call._fields.index("broken"),
+    Done: Done._fields.index("faults"),
+    Close: Close._fields.index("fault"),
+}
 """Kinds with faults, and in which field."""
 
 

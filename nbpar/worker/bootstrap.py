@@ -9,11 +9,11 @@ import the standard library only.
 def enter(settings):  # noqa: D103
     import sys
 
-    here = "%d.%d" % sys.version_info[:2]
+    here = "{}.{}".format(*sys.version_info[:2])
     if here != settings["python"]:
         raise RuntimeError(
-            "the engine runs Python %s and the client Python %s: functions cannot travel between them; "
-            "start the engines with Python %s" % (here, settings["python"], settings["python"])
+            "the engine runs Python {0} and the client Python {1}: functions cannot travel between them; "
+            "start the engines with Python {1}".format(here, settings["python"])
         )
     if not _has(settings["version"]):
         _install(settings["sources"])
@@ -46,7 +46,7 @@ def _install(packed):
         def find_spec(self, name, path=None, target=None):  # noqa: ARG002
             if name not in sources:
                 return None
-            package, source, origin = sources[name]
+            package, _, origin = sources[name]
             spec = importlib.util.spec_from_loader(name, self, origin=origin, is_package=package)
             spec.has_location = True
             if package:

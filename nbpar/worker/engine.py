@@ -60,7 +60,7 @@ def _same_host(settings: dict[str, Any]) -> bool:
 
 def _connect_local(socket: zmq.Socket[bytes], settings: dict[str, Any]) -> SocketTransport:
     socket.connect(settings["address"])
-    return SocketTransport(socket)
+    return SocketTransport(socket, settings["identity"])
 
 
 def _connect_through_controller(
@@ -69,4 +69,6 @@ def _connect_through_controller(
     connect, _ = app.init_connector()
     info = app.connection_info
     connect(socket, f"{info['interface']}:{info['control']}")
-    return SocketTransport(socket, client=settings["client"], signer=Signer(app.session.key))
+    return SocketTransport(
+        socket, settings["identity"], client=settings["client"], signer=Signer(app.session.key)
+    )

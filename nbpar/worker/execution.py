@@ -94,7 +94,7 @@ class Execution:
         self.seconds += _clock() - started
 
     def take(self) -> tuple[int, list[Any], dict[int, Fault], float, tuple[float, ...]]:
-        """Hand out first index, values, faults by offset, seconds, and seconds per item since the last time."""
+        """Hand out what is new: first index, values, faults by offset, seconds, seconds per item."""
         each = tuple(self.each[: len(self.values)])
         taken = (self.first, self.values, self.faults, self.seconds, each)
         self._begin(self.first + len(self.values))

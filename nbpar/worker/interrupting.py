@@ -11,9 +11,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbpar.errors import ItemTimeoutError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Interrupted(KeyboardInterrupt):
@@ -32,7 +35,7 @@ class Interrupts:
         self._missed = False
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Interrupts:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._on_interrupt)
         return self

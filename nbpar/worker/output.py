@@ -12,7 +12,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PER_ITEM = 20_000
 """Characters of one item that are kept."""
@@ -54,7 +57,7 @@ class OutputRecorder:
         self._sent = 0.0
         self._owner = threading.get_ident()
 
-    def __enter__(self) -> OutputRecorder:
+    def __enter__(self) -> Self:
         self._before: tuple[Any, Any] = (sys.stdout, sys.stderr)
         sys.stdout, sys.stderr = Recorder("stdout", self._note), Recorder("stderr", self._note)
         return self

@@ -186,7 +186,7 @@ class Loop:
         return Done(call.id, call.first, True, False, 0.0, (), resident_bytes(), {}, 0, body)
 
     def _function(self, call: Call) -> Callable[[Any], Any] | Fault | None:
-        """Return the function of a call, made anew for each run, or why it cannot be made; None: not loaded."""
+        """Return a call's function, made anew for each run, or why it cannot be; None: not loaded."""
         key = (call.digest, call.run)
         if key not in self._made:
             if (load := self._loads.get(call.digest)) is None:

@@ -24,12 +24,12 @@ class SocketTransport:
     """One DEALER socket; what is malformed or not genuine is dropped and counted."""
 
     def __init__(
-        self, socket: zmq.Socket[bytes], *, client: bytes = b"", signer: Signer | None = None
+        self, socket: zmq.Socket[bytes], identity: bytes, *, client: bytes = b"", signer: Signer | None = None
     ) -> None:
         self._socket = socket
         self._client = client
         self._signer = signer
-        self._identity = socket.getsockopt(zmq.IDENTITY)
+        self._identity = identity
         self._poller = zmq.Poller()
         self._poller.register(socket, zmq.POLLIN)
         self.dropped = 0

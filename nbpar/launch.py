@@ -1,0 +1,118 @@
+"""Make a run out of what a user asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from typing import Any
+
+from nbpar import last
+from nbpar.core.chunking import Chunker
+from nbpar.core.runstate import RunState
+from nbpar.core.source import SequenceSource, Source
+from nbpar.core.spread import Spread
+from nbpar.dispatch.dispatcher import Dispatcher
+from nbpar.dispatch.job import Job
+from nbpar.errors import PicklingError
+from nbpar.inputs import length_of, source_of
+from nbpar.options import Options
+from nbpar.placement import Place
+from nbpar.run import Run
+from nbpar.showing import shown
+from nbpar.wire.diagnosis import explain
+from nbpar.wire.frames import Load
+from nbpar.wire.pickling import digest, pack_one
+
+STREAM_CHUNK = 4096
+"""Items in a chunk of `imap` at most, so that looking ahead stays small."""
+
+QUIET = Options(progress="none")
+
+
+class Launcher:
+    """Begins runs on the workers of one place."""
+
+    def __init__(self, place: Place, initializer: tuple[Callable[..., Any], tuple[Any, ...]] | None) -> None:
+        self._backend = place.backend
+        self._numbers = count(1)
+        first = None if initializer is None else (self._load(initializer[0]), initializer[1])
+        self.dispatcher = Dispatcher(place.backend, initializer=first, expecting=place.expecting)
+
+    def over(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        options: Options,
+        *,
+        spread: Spread | None = None,
+        streaming: bool = False,
+        ordered: bool = False,
+    ) -> Run:
+        """Begin a run of `fn` over iterables; when streaming, results are not kept."""
+        total = total_of(iterables, options)
+        source = source_of(
+            iterables, wake=self._backend.wake, threaded=not self.dispatcher.blocking, total=total
+        )
+        if spread is None:
+            spread = Spread.ONE if len(iterables) == 1 else Spread.STAR
+        run = self._launch(fn, source, spread, options, total=total, streaming=streaming, ordered=ordered)
+        last.run = run
+        return run
+
+    def once(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
+        """Begin a run of one call."""
+        return self._launch(fn, SequenceSource([(args, kwargs)]), Spread.CALL, QUIET, total=1)
+
+    def everywhere(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Run:
+        """Begin a run of one call on every worker."""
+        return self._launch(fn, SequenceSource([]), Spread.CALL, QUIET, everywhere=(args, {}))
+
+    def _launch(
+        self,
+        fn: Callable[..., Any],
+        source: Source,
+        spread: Spread,
+        options: Options,
+        *,
+        total: int | None = None,
+        streaming: bool = False,
+        ordered: bool = False,
+        everywhere: Any = None,
+    ) -> Run:
+        chunker = Chunker(options.fixed_chunksize, **({"largest": STREAM_CHUNK} if streaming else {}))
+        state = RunState(
+            self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming,
+            buffersize=options.buffersize, retry=options.retry,
+        )  # fmt: skip
+        label = options.label or getattr(fn, "__name__", None) or type(fn).__name__
+        run = Run(self.dispatcher, label=label, errors=options.errors, streaming=streaming)
+        job = Job(
+            state, run, self._load(fn), fn, label, total, spread, options.timeout, options.seed,
+            fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
+            everywhere=everywhere,
+        )  # fmt: skip
+        run.begin(job)
+        return run
+
+    def _load(self, fn: Callable[..., Any]) -> Load:
+        if not callable(fn):
+            raise TypeError(f"the first argument must be a function, was {fn!r}")
+        name = getattr(fn, "__qualname__", None) or type(fn).__name__
+        if self._backend.in_process:
+            return Load(b"%d" % next(self._numbers), name, fn)
+        try:
+            packed = pack_one(fn)
+        except Exception as error:
+            raise PicklingError(explain(fn, error, what=f"the function `{name}` to the workers")) from error
+        return Load(digest(packed), name, packed)
+
+
+def total_of(iterables: tuple[Iterable[Any], ...], options: Options) -> int | None:
+    """Return how many items there will be; None when nobody knows."""
+    return options.total if options.total is not None else length_of(iterables)
+
+
+def shown_stream(run: Run, options: Options, total: int | None) -> Iterator[Any]:
+    """Yield a streaming run's values and show it meanwhile."""
+    with shown(run, options.progress, total=total) as watch:
+        yield from run.stream(watch)
