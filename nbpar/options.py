@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any
 
 from nbpar.core.retry import Retry
@@ -65,6 +66,21 @@ class Options:
         if self.seed is not None:
             object.__setattr__(self, "seed", operator.index(self.seed))
         object.__setattr__(self, "retry", Retry.of(self.retries))
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Options:
+        """Return the options given by keyword.
+
+        Raises:
+            TypeError: there is no such option; the message says which are like it.
+        """
+        known = [field.name for field in fields(cls) if field.init]
+        for name in given:
+            if name not in known:
+                near = get_close_matches(name, known, cutoff=0.5)
+                hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+                raise TypeError(f"a map has no option {name!r}; {hint}")
+        return cls(**given)
 
     @property
     def fixed_chunksize(self) -> int | None:

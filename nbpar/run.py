@@ -20,6 +20,9 @@ from nbpar.notes import annotate
 
 Watch = Callable[[], None]
 
+STOP_WITHIN = 2.0
+"""Seconds that `cancel` waits for the run to be over; it takes milliseconds unless the machine is overloaded."""
+
 REFRESH = 0.1
 """Seconds between two pictures of a view."""
 
@@ -111,10 +114,13 @@ class Run:
         Waiting for it raises KeyboardInterrupt.  Does nothing when it is over.
         """
         assert self._job is not None
-        if not self.done:
-            self._dispatcher.stop(self._job, StoppedError(f"{self.label} was stopped"))
-            if self._dispatcher.blocking:
-                self._dispatcher.step()
+        if self.done:
+            return
+        self._dispatcher.stop(self._job, StoppedError(f"{self.label} was stopped"))
+        if self._dispatcher.blocking:
+            self._dispatcher.step()
+        elif not self._dispatcher.here:
+            self._over.wait(STOP_WITHIN)
 
     def pause(self) -> None:
         """Begin no more items until `resume`; what runs goes on."""

@@ -49,6 +49,11 @@ class Dispatcher:
         """Whether whoever waits has to call `step`."""
         return self._backend.blocking
 
+    @property
+    def here(self) -> bool:
+        """Whether the caller is the dispatcher's own thread."""
+        return threading.current_thread() is self._thread
+
     def new_id(self) -> int:
         """Return a number for a new run."""
         return next(self._ids)

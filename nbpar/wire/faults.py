@@ -24,6 +24,9 @@ Frames = tuple[tuple[str, str, int], ...]
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 (shipped modules are no files)
 LIBRARY = tuple(os.path.join(_PACKAGE, folder) + os.sep for folder in ("core", "wire", "worker", "backends"))  # noqa: PTH118
 
+FRAMES = 40
+"""Frames of a traceback that travel: after a recursion, the outermost and the innermost."""
+
 
 class Fault(NamedTuple):
     """What a worker tells of an exception."""
@@ -115,7 +118,8 @@ def _is_library(filename: str) -> bool:
 
 def _frames_of(tb: TracebackType | None) -> Sequence[tuple[str, str, int]]:
     frames = [(frame.f_code.co_filename, frame.f_code.co_name, line) for frame, line in traceback.walk_tb(tb)]
-    return [frame for frame in frames if not _is_library(frame[0])]
+    frames = [frame for frame in frames if not _is_library(frame[0])]
+    return frames if len(frames) <= FRAMES else [*frames[: FRAMES // 2], *frames[-FRAMES // 2 :]]
 
 
 def _format(error: BaseException) -> str:
