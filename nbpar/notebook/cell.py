@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sys
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, cast
@@ -72,7 +73,8 @@ def item_function(targets: ast.expr, body: str, setting: Setting) -> FunctionTyp
     values = _starting_values(argument, whole, code, setting)
     if values:
         code = _compile(argument, whole, tuple(values), setting)
-    function = FunctionType(code, setting.namespace, FUNCTION_NAME)
+    function = FunctionType(_as_cell(code), setting.namespace, FUNCTION_NAME)
+    function.__qualname__ = FUNCTION_NAME
     function.__kwdefaults__ = values or None
     function.__module__ = "__main__"  # cloudpickle ships what belongs to no importable module
     return function
@@ -128,11 +130,11 @@ def _starting_values(
 def _compile(
     argument: str, statements: list[ast.stmt], starting: tuple[str, ...], setting: Setting
 ) -> CodeType:
-    """Compile the function's definition, which stands on the magic's line, and take its code out."""
+    """Compile the function's definition, which spans the whole cell, and take its code out."""
     place = setting.place
     keywords = "".join(f", {name}=None" for name in starting)
     text = f"def {FUNCTION_NAME}({argument}{', *' if starting else ''}{keywords}): pass"
-    module = ast.parse("\n" * (place.header - 1) + text)
+    module = ast.parse(text)
     definition = cast("ast.FunctionDef", module.body[0])
     definition.body = statements
     definition.end_lineno = statements[-1].end_lineno
@@ -142,3 +144,14 @@ def _compile(
     except SyntaxError as error:
         raise complete(error, place) from None
     return next(part for part in outer.co_consts if isinstance(part, CodeType))
+
+
+def _as_cell(code: CodeType) -> CodeType:
+    """Let tracebacks take the body for a cell, as if the loop had run there.
+
+    IPython 9 asks `inspect` for the lines of each frame of a kernel, and gets no more than the
+    first one of a function that does not start with `def`.  The frames of a cell have them all.
+    """
+    if sys.version_info >= (3, 11):
+        return code.replace(co_name="<module>", co_qualname="<module>")
+    return code.replace(co_name="<module>")

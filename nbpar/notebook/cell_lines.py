@@ -27,7 +27,8 @@ def name_of_running_cell(shell: Any) -> str | None:
 
 def keep_lines(name: str, text: str) -> None:
     """Make `text` the source of the cell `name`."""
-    entry = (len(text), None, text.splitlines(keepends=True), name)
+    lines = [f"{line}\n" for line in text.splitlines()]  # IPython cuts the end off a last line without one
+    entry = (len(text), None, lines, name)
     linecache.cache[name] = entry
     # IPython 7 keeps a second copy, from which it repairs the first.
     copies = getattr(linecache, "_ipython_cache", None)

@@ -150,7 +150,8 @@ class ParallelMap:
 def _run(pool: MapPool, function: FunctionType, items: Iterable[Any], asked: Namespace) -> Any:
     options = map_options(asked)
     if asked.background:
-        return pool.map_async(function, items, ordered=not asked.unordered, **options)
+        order = {"ordered": False} if asked.unordered else {}
+        return pool.map_async(function, items, **order, **options)
     if asked.unordered:
         return list(pool.imap_unordered(function, items, **options))
     return pool.map(function, items, **options)

@@ -27,6 +27,15 @@ def test_an_error_points_at_the_line_of_the_cell(run, fail, shell, above, line):
     assert re.search(rf"-+> {line} invert\(x\)\n", shown)
 
 
+def test_the_line_is_shown_in_a_kernel_too(fail, shell, monkeypatch):
+    # A kernel names cells like files that do not exist; IPython 9 then asks inspect for their lines.
+    monkeypatch.setattr(shell.compile, "get_code_name", lambda raw, *_: f"/nowhere/{len(raw)}.py")
+    error, shown = fail("\n\n%%parallel_map x in [1, 0]\ny = 1\n\n1 / x")
+
+    assert re.search(r"-+> 6 1 / x\n", shown)
+    assert traceback.extract_tb(error.__traceback__)[-1].name == "<module>"
+
+
 def test_the_body_has_the_file_name_of_its_cell(fail, shell):
     error, _ = fail("%%parallel_map x in [0]\n1 / x")
 
