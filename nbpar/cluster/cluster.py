@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.forked import ForkedRoom
+from nbpar.cluster.forms import Forms
 from nbpar.cluster.limits import usable_cpus
 from nbpar.cluster.listeners import DeathListener, JoinListener, Listeners
 from nbpar.cluster.members import Members
+from nbpar.cluster.opening import checked_count, open_client
 from nbpar.cluster.room import Engine, Room, Settings, with_logs
 from nbpar.cluster.spare import template_for
 from nbpar.cluster.warm import can_fork
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Cluster:
+class Cluster(Forms):
     """An ipyparallel controller and engines that start at once, heal, and leave nothing behind.
 
     Everything ends with this process, however that ends.  All methods may be called from any
@@ -63,7 +63,7 @@ class Cluster:
         heal: bool = True,
         **options: Any,
     ) -> None:
-        self._n = usable_cpus() if n is None else _checked_count(n)
+        self._n = usable_cpus() if n is None else checked_count(n)
         self._engines = "local" if engines == "nbpar" and not can_fork() else engines
         if options and self._engines == "nbpar":
             names = ", ".join(map(repr, options))
@@ -84,7 +84,7 @@ class Cluster:
 
     # ---- life
 
-    def start(self) -> Cluster:
+    def start(self) -> Self:
         """Start controller and engines and wait until all engines can be used; nothing happens when they run.
 
         Raises:
@@ -117,7 +117,7 @@ class Cluster:
 
         Engines that go are the newest; what they run is lost.
         """
-        wanted = _checked_count(n)
+        wanted = checked_count(n)
         with self._life:
             room, _ = self._running()
             uuids = [engine.uuid for engine in self.engines]
@@ -215,29 +215,6 @@ class Cluster:
         """Call `listener(uuid)`, in any thread, when an engine can be used; returns how to end that."""
         return self._listeners.add_join(listener)
 
-    # ---- forms
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def __await__(self) -> Generator[Any, None, Cluster]:
-        return asyncio.to_thread(self.start).__await__()
-
-    async def __aenter__(self) -> Self:
-        await self
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.to_thread(self.stop)
-
     def __repr__(self) -> str:
         state = "running" if self.running else "broken" if self._broken else "stopped"
         return f"<nbpar.Cluster {state}: {len(self.engines)} of {self._n} engines, {self._engines!r}>"
@@ -246,6 +223,8 @@ class Cluster:
 
     def engine_died(self, uuid: str, reason: str) -> None:
         """An engine's process has ended by itself."""
+        if self._members is not None:
+            self._members.drop(uuid)
         self._listeners.died(uuid, reason)
 
     def engine_replaced(self) -> None:
@@ -273,8 +252,9 @@ class Cluster:
         self._listeners.joined(uuid)
 
     def engine_left(self, uuid: str) -> None:
-        """The controller has struck an engine off; its process may have told before."""
-        self._listeners.left(uuid)
+        """The controller has struck an engine off."""
+        if self._room is not None:
+            self._room.left(uuid)
 
     # ---- steps
 
@@ -282,7 +262,7 @@ class Cluster:
         self._broken = ""
         self._room = self._make_room()
         connection = self._room.open(self._n, max(0.1, deadline - time.monotonic()))
-        self._client = _connect(connection, max(1.0, deadline - time.monotonic()))
+        self._client = open_client(connection, self._room.directory, max(1.0, deadline - time.monotonic()))
         self._room.attach(self._client)
         self._members = Members(self._client, self)
 
@@ -332,20 +312,3 @@ class Cluster:
         if room is not None:
             room.close()
         self._broken = ""
-
-
-def _checked_count(n: int) -> int:
-    if isinstance(n, bool) or not isinstance(n, int):
-        raise TypeError(f"the number of engines must be an int, was {n!r}")
-    if n < 1:
-        raise ValueError(f"the number of engines must be at least 1, was {n}")
-    return n
-
-
-def _connect(connection: dict[str, Any], timeout: float) -> Any:
-    import ipyparallel
-
-    try:
-        return ipyparallel.Client(connection_info=connection, timeout=timeout)
-    except OSError as error:
-        raise ClusterError(f"the controller does not answer: {error}") from error

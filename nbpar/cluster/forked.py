@@ -140,13 +140,17 @@ class ForkedRoom:
                 process.known = True
             self._healing.registered()
 
+    def left(self, uuid: str) -> None:
+        """Kill an engine that has not answered for long, unless it is dead, which is told elsewhere."""
+        self._template.signal(uuid, signal.SIGKILL)
+
     def coming(self) -> int:
         with self._lock:
             return sum(not (process.known or process.expected) for process in self._engines.values())
 
-    def locate(self, uuid: str) -> tuple[str, int]:
+    def locate(self, uuid: str) -> tuple[str, int | None]:
         process = self._engines.get(uuid)
-        return (socket.gethostname(), process.pid) if process is not None else ("", 0)
+        return (socket.gethostname(), process.pid) if process is not None else ("", None)
 
     def problem(self) -> str:
         return self._problem or self._template.problem
@@ -174,9 +178,9 @@ class ForkedRoom:
         """An engine is gone; replace it when nobody wanted that."""
         with self._lock:
             self._engines.pop(process.key, None)
-            if self._closed or process.expected:
+            if self._closed:
                 return
-            delay = self._delay_of_replacement(process, reason)
+            delay = None if process.expected else self._delay_of_replacement(process, reason)
         if process.known:
             self._occupant.engine_died(process.key, reason)
         if delay is not None:
@@ -204,7 +208,7 @@ class ForkedRoom:
             key=self._controller_key,
             kind="controller",
             arguments=[*CONTROLLER_SETTINGS, *self._profile_arguments()],
-            surroundings=surroundings_here(),
+            surroundings=surroundings_here(self._own_variables()),
             log=str(self._template.directory / "controller.log"),
         )
         self._template.fork(order, self._controller)
@@ -215,7 +219,7 @@ class ForkedRoom:
             process = _Process(self, identities.uuid4().hex)
             self._engines[process.key] = process
             log = self._template.directory / f"engine-{self._numbered:03}.log"
-        added = dict(self._settings.environment)
+        added = {**self._own_variables(), **dict(self._settings.environment)}
         limits = thread_limits(self._planned, {**os.environ, **added})
         around = surroundings_here({**limits, **added}, self._settings.folder, self._settings.nice)
         order = Order(
@@ -234,10 +238,12 @@ class ForkedRoom:
         self._template.fork(order, process)
         return process
 
+    def _own_variables(self) -> dict[str, str]:
+        return {"IPYTHONDIR": str(_ipython_folder(self._template.directory))}
+
     def _profile_arguments(self) -> list[str]:
-        """Have the profile, and what IPython would write, in the private directory."""
-        folder = self._template.directory
-        return [f"--profile-dir={folder / 'profile'}", f"--ipython-dir={_ipython_folder(folder)}"]
+        """Have the profile in the private directory."""
+        return [f"--profile-dir={self._template.directory / 'profile'}"]
 
     # ---- healing
 
@@ -279,9 +285,9 @@ class ForkedRoom:
 
 
 def _ipython_folder(private: Path) -> Path:
-    """The user's IPython folder when there is one, else a private one, so that none is made."""
+    """The user's IPython folder when it is complete, else a private one, so that nothing is made there."""
     theirs = Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
-    return theirs if theirs.is_dir() else private / "ipython"
+    return theirs if (theirs / "profile_default" / "startup").is_dir() else private / "ipython"
 
 
 def _prepare_client() -> None:

@@ -80,14 +80,13 @@ def _newest_file(profile: str) -> Path:
     if not folder.is_dir():
         known = sorted(path.name.removeprefix("profile_") for path in home.glob("profile_*"))
         raise ClusterError(f"there is no IPython profile {profile!r} in {home}; there are {known}")
-    files = sorted(
-        (folder / "security").glob("ipcontroller*-client.json"), key=lambda path: path.stat().st_mtime
-    )
+    files = list((folder / "security").glob("ipcontroller*-client.json"))
     if not files:
         raise ClusterError(
-            f"no cluster runs for the profile {profile!r}; start one with `ipcluster start --profile={profile}`"
+            f"no cluster runs for the profile {profile!r}; "
+            f"start one with `ipcluster start --profile={profile}`"
         )
-    return files[-1]
+    return max(files, key=lambda path: path.stat().st_mtime)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -127,7 +126,8 @@ def _check_reachable(connection: dict[str, Any], name: str) -> None:
     try:
         socket.create_connection((address, int(connection["registration"])), REACH_TIMEOUT).close()
     except OSError as error:
+        port = connection["registration"]
         raise ClusterError(
-            f"the cluster {name!r} does not run any more: nothing listens at {address}:{connection['registration']} "
+            f"the cluster {name!r} does not run any more: nothing listens at {address}:{port} "
             f"({error.strerror or error}); start it again"
         ) from error

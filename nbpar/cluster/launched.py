@@ -16,6 +16,8 @@ from nbpar.cluster.room import Occupant, Settings
 from nbpar.cluster.stack import LAUNCHED_SETTINGS
 from nbpar.errors import ClusterError
 
+LOST = "it left the cluster: its process ended, or its machine does not answer"
+
 _WHERE = "(__import__('socket').gethostname(), __import__('os').getpid())"
 """What an engine is asked for; it need not have nbpar."""
 
@@ -42,7 +44,7 @@ class LaunchedRoom:
         self._client: Any = None
         self._places: dict[str, tuple[str, int]] = {}
         self._ids: dict[str, int] = {}
-        self._killed: set[str] = set()
+        self._removed: set[str] = set()
         self._problem = ""
         self._closed = False
 
@@ -72,7 +74,7 @@ class LaunchedRoom:
     def remove(self, uuids: Sequence[str]) -> None:
         with self._lock:
             ids = [self._ids[uuid] for uuid in uuids if uuid in self._ids]
-            self._killed.update(uuids)
+            self._removed.update(uuids)
         if ids:
             self._client.shutdown(targets=ids, block=False)
 
@@ -94,18 +96,18 @@ class LaunchedRoom:
         answer.add_done_callback(lambda future: self._locate_from(uuid, future))
 
     def left(self, uuid: str) -> None:
-        """The controller has struck an engine off: start another one in its place."""
         with self._lock:
-            wanted = uuid in self._killed or self._closed or not self._settings.heal
-        if not wanted and self._engines == "local":
+            wanted = uuid in self._removed or self._closed
+        self._occupant.engine_died(uuid, LOST)
+        if not wanted and self._settings.heal and self._engines == "local":
             threading.Thread(target=self._replace, name="nbpar-heal", daemon=True).start()
 
     def coming(self) -> int:
         return 0
 
-    def locate(self, uuid: str) -> tuple[str, int]:
+    def locate(self, uuid: str) -> tuple[str, int | None]:
         with self._lock:
-            return self._places.get(uuid, ("", 0))
+            return self._places.get(uuid, ("", None))
 
     def problem(self) -> str:
         return self._problem

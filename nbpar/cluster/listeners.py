@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 DeathListener = Callable[[str, str], None]
 JoinListener = Callable[[str], None]
 
-_LOST = "it left the cluster: its process ended, or its machine does not answer"
-
 
 class Listeners:
     """Fan out deaths and arrivals; usable from any thread."""
@@ -53,10 +51,6 @@ class Listeners:
             listeners = list(self._deaths)
         for listener in listeners:
             _call(listener, uuid, reason)
-
-    def left(self, uuid: str) -> None:
-        """The controller has struck an engine off, which may be the first that is heard of its death."""
-        self.died(uuid, _LOST)
 
     def _add(self, listeners: list[Callable[..., None]], listener: Callable[..., None]) -> Callable[[], None]:
         with self._lock:

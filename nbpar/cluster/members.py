@@ -30,6 +30,7 @@ class Members:
         self._listener = listener
         self._changed = threading.Condition()
         self._ids: dict[str, int] = {}
+        self._dropped: set[str] = set()
         client._registration_callbacks.append(self._notice)  # noqa: SLF001 (`wait_for_engines` uses it too)
         self._take_known()
 
@@ -67,6 +68,13 @@ class Members:
 
         client._io_loop.add_callback(ask)  # noqa: SLF001 (its sockets belong to its thread)
 
+    def drop(self, uuid: str) -> None:
+        """Forget an engine whose process is gone, before the controller says so."""
+        with self._changed:
+            self._ids.pop(uuid, None)
+            self._dropped.add(uuid)
+            self._changed.notify_all()
+
     def wake(self) -> None:
         """Have `wait` look again."""
         with self._changed:
@@ -79,9 +87,14 @@ class Members:
         def strand() -> None:
             for uuid, engine_id in self.ids().items():
                 client._unregister_engine({"content": {"id": engine_id, "uuid": uuid}})  # noqa: SLF001
+            failure = _failure(reason)
+            for message_id in list(client.outstanding):
+                reply = client.session.msg("apply_reply", content=failure)
+                reply["parent_header"]["msg_id"] = message_id
+                client._handle_apply_reply(reply)  # noqa: SLF001
             for future in list(client._futures.values()):  # noqa: SLF001
                 if not future.done():
-                    future.set_exception(ConnectionError(reason))
+                    future.set_result({"content": failure, "header": {}, "metadata": {}})
 
         client._io_loop.add_callback(strand)  # noqa: SLF001
 
@@ -109,8 +122,18 @@ class Members:
 
     def _join(self, uuid: str, engine_id: int) -> None:
         with self._changed:
-            if uuid in self._ids:
+            if uuid in self._ids or uuid in self._dropped:
                 return
             self._ids[uuid] = engine_id
             self._changed.notify_all()
         self._listener.engine_joined(uuid)
+
+
+def _failure(reason: str) -> Any:
+    """What an engine's reply contains when it failed for this reason."""
+    from ipyparallel import error
+
+    try:
+        raise error.EngineError(reason)  # noqa: TRY301 (`wrap_exception` reads what is being handled)
+    except error.EngineError:
+        return error.wrap_exception()

@@ -21,8 +21,8 @@ class Engine:
     host: str
     """Name of its machine; "" while it is not known."""
 
-    pid: int
-    """Its process there; 0 while it is not known."""
+    pid: int | None
+    """Its process there; None while it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,14 @@ class Room(Protocol):
     def registered(self, uuid: str) -> None:
         """The controller has taken an engine in."""
 
+    def left(self, uuid: str) -> None:
+        """The controller has struck an engine off; the room says why when it did not want that."""
+
     def coming(self) -> int:
         """How many engines have been started and not registered yet."""
 
-    def locate(self, uuid: str) -> tuple[str, int]:
-        """Host and pid of an engine, `("", 0)` when the room does not know."""
+    def locate(self, uuid: str) -> tuple[str, int | None]:
+        """Host and pid of an engine, `("", None)` when the room does not know."""
 
     def problem(self) -> str:
         """Why engines will not come, "" while there is hope."""

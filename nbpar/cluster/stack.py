@@ -75,6 +75,6 @@ def preload(names: list[str], path: list[str]) -> str:
     for name in names:
         try:
             importlib.import_module(name)
-        except BaseException as error:  # noqa: BLE001 (a user's module may raise anything)
+        except BaseException as error:  # noqa: BLE001, PERF203 (a user's module may raise anything)
             return f"cannot preload {name!r}: {type(error).__name__}: {error}"
     return ""

@@ -1,0 +1,27 @@
+"""Small steps on the way to a cluster: check what was asked for, connect to what came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nbpar.errors import ClusterError
+
+
+def checked_count(n: int) -> int:
+    """The number of engines, when it is one; TypeError or ValueError otherwise."""
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"the number of engines must be an int, was {n!r}")
+    if n < 1:
+        raise ValueError(f"the number of engines must be at least 1, was {n}")
+    return n
+
+
+def open_client(connection: dict[str, Any], folder: Path | None, timeout: float) -> Any:
+    """An ipyparallel Client, which needs no profile; in IPython the first one serves `%px`."""
+    import ipyparallel
+
+    try:
+        return ipyparallel.Client(connection_info=connection, timeout=timeout, ipython_dir=str(folder))
+    except OSError as error:
+        raise ClusterError(f"the controller does not answer: {error}") from error
