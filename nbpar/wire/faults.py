@@ -6,20 +6,25 @@ text and frames travel as plain data, so that something arrives in any case.
 
 from __future__ import annotations
 
+import ast
 import os
 import pickle
+import sys
 import traceback
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, NamedTuple
+from itertools import islice
+from types import FrameType, TracebackType
+from typing import NamedTuple
 
 import cloudpickle
 
 from nbpar.errors import ItemExitedError, RemoteError
 from nbpar.wire.diagnosis import explain, explain_unpickling
 
-Frames = tuple[tuple[str, str, int], ...]
-"""File, function and line of each frame, outermost first."""
+Span = tuple[int, int, int]
+"""Last line, first and last column of what failed; columns are 0 where Python does not know them."""
+
+Frames = tuple[tuple[str, str, int, int, Span], ...]
+"""File, function, line, the function's first line, and span, of each frame; outermost first."""
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 (shipped modules are no files)
 LIBRARY = tuple(os.path.join(_PACKAGE, folder) + os.sep for folder in ("core", "wire", "worker", "backends"))  # noqa: PTH118
@@ -52,7 +57,7 @@ class Fault(NamedTuple):
 
 def describe(error: BaseException, *, here: bool = False) -> Fault:
     """Prepare an exception for the way; with `here` it stays in this process as it is."""
-    frames = tuple(_frames_of(error.__traceback__))
+    frames = _frames_of(error.__traceback__)
     error = _harmless(error)
     payload: bytes | BaseException | None = error
     trouble = ""
@@ -116,10 +121,23 @@ def _is_library(filename: str) -> bool:
     return filename.startswith(LIBRARY)
 
 
-def _frames_of(tb: TracebackType | None) -> Sequence[tuple[str, str, int]]:
-    frames = [(frame.f_code.co_filename, frame.f_code.co_name, line) for frame, line in traceback.walk_tb(tb)]
-    frames = [frame for frame in frames if not _is_library(frame[0])]
-    return frames if len(frames) <= FRAMES else [*frames[: FRAMES // 2], *frames[-FRAMES // 2 :]]
+def _frames_of(tb: TracebackType | None) -> Frames:
+    frames = []
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        if not _is_library(code.co_filename):
+            line = tb.tb_lineno or code.co_firstlineno
+            frames.append((code.co_filename, code.co_name, line, code.co_firstlineno, _span(tb, line)))
+        tb = tb.tb_next
+    return tuple(frames if len(frames) <= FRAMES else [*frames[: FRAMES // 2], *frames[-FRAMES // 2 :]])
+
+
+def _span(tb: TracebackType, line: int) -> Span:
+    if sys.version_info < (3, 11):
+        return line, 0, 0
+    positions = islice(tb.tb_frame.f_code.co_positions(), tb.tb_lasti // 2, None)
+    _, end, first, last = next(positions, (None, None, None, None))
+    return (line, 0, 0) if end is None or first is None or last is None else (end, first, last)
 
 
 def _format(error: BaseException) -> str:
@@ -138,16 +156,30 @@ def _trim(tb: TracebackType | None) -> TracebackType | None:
 
 
 def _traceback_from(frames: Frames) -> TracebackType | None:
-    """Make a traceback object that shows frames of another process (by tblib)."""
-    import tblib
+    """Make a traceback object that shows frames of another process."""
+    trace: TracebackType | None = None
+    for filename, name, line, first, span in reversed(frames):
+        frame, step = _frame_at(filename, name, line, min(first, line), span)
+        trace = TracebackType(trace, frame, step, line)
+    return trace
 
-    state: dict[str, Any] | None = None
-    for filename, name, line in reversed(frames):
-        code = {"co_filename": filename, "co_name": name}
-        frame = {
-            "f_globals": {"__file__": filename, "__name__": "__main__"},
-            "f_code": code,
-            "f_lineno": line,
-        }
-        state = {"tb_frame": frame, "tb_lineno": line, "tb_next": state}
-    return None if state is None else tblib.Traceback.from_dict(state).as_traceback()
+
+def _frame_at(filename: str, name: str, line: int, first: int, span: Span) -> tuple[FrameType, int]:
+    """Make a frame that has failed at a line of a function that begins at `first`, and at which step.
+
+    Both lines matter: IPython finds those around the one that failed by the distance.
+    """
+    tree = ast.parse("1 / 0")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt | ast.expr):
+            node.lineno, node.end_lineno = 1 + line - first, 1 + max(span[0], line) - first
+            node.col_offset, node.end_col_offset = span[1:]
+    code = compile(tree, filename, "exec").replace(co_firstlineno=first, co_name=name)
+    try:
+        exec(code, {"__file__": filename, "__name__": "__main__"})  # noqa: S102 (our own division by zero)
+    except ZeroDivisionError as error:
+        trace = error.__traceback__
+        assert trace is not None
+        assert trace.tb_next is not None
+        return trace.tb_next.tb_frame, trace.tb_next.tb_lasti
+    raise AssertionError("1 / 0 has a value")
