@@ -12,30 +12,37 @@ from nbpar.pool import Pool
 from nbpar.run import Run
 from nbpar.worker.inside import inside_item
 
-_pools: dict[tuple[str, int | None], Pool] = {}
+_pools: list[Pool] = []  # the one that was used last at the end
 _lock = threading.Lock()
 
 
 def default_pool(workers: int | None = None, backend: str = "engines") -> Pool:
-    """Return the default pool of this kind and size; it is started when there is none."""
+    """Return the default pool of this kind and size; it is started when there is none.
+
+    Without a size, the one that was used last will do.
+    """
     if inside_item():
         return Pool(backend="serial", progress="none")
     with _lock:
-        pool = _pools.get((backend, workers))
-        if pool is None or pool.closed:
-            pool = _pools[backend, workers] = Pool(workers, backend=backend)
+        pools = [pool for pool in _pools if pool.backend == backend and not pool.closed]
+        pool = next((pool for pool in reversed(pools) if workers in (None, pool.size)), None)
+        if pool is None:
+            pool = Pool(workers, backend=backend)
+        else:
+            _pools.remove(pool)
+        _pools.append(pool)
         return pool
 
 
 def default_pools() -> list[Pool]:
     """Return the default pools that are open."""
-    return [pool for pool in _pools.values() if not pool.closed]
+    return [pool for pool in _pools if not pool.closed]
 
 
 def close_default_pools() -> None:
     """Close them all; the next use starts anew."""
     with _lock:
-        pools = list(_pools.values())
+        pools = list(_pools)
         _pools.clear()
     for pool in pools:
         pool.close()

@@ -43,29 +43,45 @@ class Launcher:
         fn: Callable[..., Any],
         iterables: tuple[Iterable[Any], ...],
         options: Options,
+        begun: list[Run],
         *,
         spread: Spread | None = None,
+        sort: bool = True,
         streaming: bool = False,
         ordered: bool = False,
     ) -> Run:
-        """Begin a run of `fn` over iterables; when streaming, results are not kept."""
+        """Begin a run of `fn` over iterables; when streaming, results are not kept.
+
+        It is put into `begun` just before it begins.
+        """
         total = total_of(iterables, options)
         source = source_of(
             iterables, wake=self._backend.wake, threaded=not self.dispatcher.blocking, total=total
         )
         if spread is None:
             spread = Spread.ONE if len(iterables) == 1 else Spread.STAR
-        run = self._launch(fn, source, spread, options, total=total, streaming=streaming, ordered=ordered)
-        last.run = run
-        return run
+        return self._launch(
+            fn,
+            source,
+            spread,
+            options,
+            begun,
+            total=total,
+            streaming=streaming,
+            ordered=ordered,
+            sort=sort,
+            remember=True,
+        )
 
-    def once(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
+    def once(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], begun: list[Run]
+    ) -> Run:
         """Begin a run of one call."""
-        return self._launch(fn, SequenceSource([(args, kwargs)]), Spread.CALL, QUIET, total=1)
+        return self._launch(fn, SequenceSource([(args, kwargs)]), Spread.CALL, QUIET, begun, total=1)
 
-    def everywhere(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Run:
+    def everywhere(self, fn: Callable[..., Any], args: tuple[Any, ...], begun: list[Run]) -> Run:
         """Begin a run of one call on every worker."""
-        return self._launch(fn, SequenceSource([]), Spread.CALL, QUIET, everywhere=(args, {}))
+        return self._launch(fn, SequenceSource([]), Spread.CALL, QUIET, begun, everywhere=(args, {}))
 
     def _launch(
         self,
@@ -73,11 +89,14 @@ class Launcher:
         source: Source,
         spread: Spread,
         options: Options,
+        begun: list[Run],
         *,
         total: int | None = None,
         streaming: bool = False,
         ordered: bool = False,
+        sort: bool = True,
         everywhere: Any = None,
+        remember: bool = False,
     ) -> Run:
         chunker = Chunker(options.fixed_chunksize, **({"largest": STREAM_CHUNK} if streaming else {}))
         state = RunState(
@@ -85,13 +104,17 @@ class Launcher:
             buffersize=options.buffersize, retry=options.retry,
         )  # fmt: skip
         label = options.label or getattr(fn, "__name__", None) or type(fn).__name__
-        run = Run(self.dispatcher, label=label, errors=options.errors, streaming=streaming)
+        run = Run(self.dispatcher, label=label, errors=options.errors, streaming=streaming, sort=sort)
         job = Job(
             state, run, self._load(fn), fn, label, total, spread, options.timeout, options.seed,
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
-        run.begin(job)
+        run.prepare(job)
+        if remember:
+            last.run = run
+        begun.append(run)
+        run.begin()
         return run
 
     def _load(self, fn: Callable[..., Any]) -> Load:

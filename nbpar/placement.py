@@ -54,6 +54,7 @@ def _place_on(cluster: Cluster, path: str, *, close: Callable[[], None]) -> Plac
 
     backend = EnginesBackend(cluster.client, path=path)
     backend.explains_deaths = True
+    backend.killer = cluster.kill
     forget = [cluster.on_death(backend.note_death), cluster.on_join(lambda _: backend.wake())]
 
     def leave() -> None:

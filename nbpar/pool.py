@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.limits import usable_cpus
@@ -84,10 +85,12 @@ class Pool:
             Exception: what `fn` raised first, with a note that names the item.
             WorkerDied: an item killed its worker twice.
         """
+        __tracebackhide__ = True
         return self._map(fn, iterables, self._options(options))
 
     def starmap(self, fn: Callable[..., Any], iterable: Iterable[Any], **options: Any) -> Results:
         """Like `map`, for items that are tuples of arguments, or dicts of keyword arguments."""
+        __tracebackhide__ = True
         return self._map(fn, (iterable,), self._options(options), Spread.STAR)
 
     def imap(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Iterator[Any]:
@@ -104,17 +107,27 @@ class Pool:
         """Like `imap`, but yield each result as soon as it is there."""
         return self._imap(fn, iterables, self._options(options), ordered=False)
 
-    def map_async(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Run:
-        """Begin a map and return it at once as a `Run`.  A serial pool does all of it first."""
-        return self._done_if_serial(self._launcher.over(fn, iterables, self._options(options)))
+    def map_async(
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], ordered: bool = True, **options: Any
+    ) -> Run:
+        """Begin a map and return it at once as a `Run`.  A serial pool does all of it first.
+
+        With `ordered=False` the run's results are in the order in which they came.
+        """
+        return self._done_if_serial(
+            self._launcher.over(fn, iterables, self._options(options), [], sort=ordered)
+        )
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call `fn(*args, **kwargs)` on a worker; the future can be cancelled even while it runs."""
-        return RunFuture(self._done_if_serial(self._launcher.once(fn, args, kwargs)))
+        return RunFuture(self._done_if_serial(self._launcher.once(fn, args, kwargs, [])))
 
     def each(self, fn: Callable[..., Any], *args: Any) -> list[Any]:
         """Call `fn(*args)` once on every worker and return one value per worker."""
-        return list(self._wait(self._launcher.everywhere(fn, args), "none", None))
+        __tracebackhide__ = True
+        begun: list[Run] = []
+        with _stopped_on_error(begun):
+            return list(_wait(self._launcher.everywhere(fn, args, begun), "none", None))
 
     # ---- life
 
@@ -186,7 +199,7 @@ class Pool:
             return self._launcher_or_none
 
     def _options(self, given: dict[str, Any]) -> Options:
-        return Options(**{"progress": self._progress, **given})
+        return Options.of({"progress": self._progress, **given})
 
     def _map(
         self,
@@ -195,28 +208,45 @@ class Pool:
         options: Options,
         spread: Spread | None = None,
     ) -> Results:
-        run = self._launcher.over(fn, iterables, options, spread=spread)
-        return self._wait(run, options.progress, total_of(iterables, options))
+        __tracebackhide__ = True
+        begun: list[Run] = []
+        with _stopped_on_error(begun):
+            run = self._launcher.over(fn, iterables, options, begun, spread=spread)
+            return _wait(run, options.progress, total_of(iterables, options))
 
     def _imap(
         self, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Options, *, ordered: bool
     ) -> Iterator[Any]:
-        run = self._launcher.over(fn, iterables, options, streaming=True, ordered=ordered)
-        return shown_stream(run, options, total_of(iterables, options))
-
-    def _wait(self, run: Run, progress: str, total: int | None) -> Results:
-        try:
-            with shown(run, progress, total=total) as watch:
-                run.wait(watch=watch)
-            return run.get()
-        except BaseException:
-            run.cancel()
-            raise
+        begun: list[Run] = []
+        with _stopped_on_error(begun):
+            run = self._launcher.over(fn, iterables, options, begun, streaming=True, ordered=ordered)
+            return shown_stream(run, options, total_of(iterables, options))
 
     def _done_if_serial(self, run: Run) -> Run:
         if self._launcher.dispatcher.blocking:
             run.wait()
         return run
+
+
+def _wait(run: Run, progress: str, total: int | None) -> Results:
+    __tracebackhide__ = True
+    with shown(run, progress, total=total) as watch:
+        run.wait(watch=watch)
+    return run.get()
+
+
+@contextmanager
+def _stopped_on_error(begun: list[Run]) -> Iterator[None]:
+    """Stop the runs that were begun in the block when it is left by an exception, Ctrl-C above all.
+
+    A run is put into `begun` before it begins, so that no moment is left in which one could get away.
+    """
+    try:
+        yield
+    except BaseException:
+        for run in begun:
+            run.cancel()
+        raise
 
 
 def _number(workers: Any) -> int:

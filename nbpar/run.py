@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from types import TracebackType
 from typing import Any
 
 from nbpar.core import events
@@ -35,11 +36,14 @@ class Run:
         failures: what has failed so far.
     """
 
-    def __init__(self, dispatcher: Dispatcher, *, label: str, errors: str, streaming: bool) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, *, label: str, errors: str, streaming: bool, sort: bool = True
+    ) -> None:
         self.label = label
         self.failures: list[Failure] = []
         self._dispatcher = dispatcher
         self._errors = errors
+        self._sort = sort
         self._parts: list[Part] = []
         self._queue: queue.SimpleQueue[list[Part] | None] | None = queue.SimpleQueue() if streaming else None
         self._progress = Progress()
@@ -50,6 +54,7 @@ class Run:
         self._printed: dict[int, list[tuple[str, str]]] = {}
         self._over = threading.Event()
         self._error: BaseException | None = None
+        self._trace: TracebackType | None = None
         self._state = "running"
         self._lock = threading.Lock()  # guards the callbacks against the end
         self._callbacks: list[Callable[[], None]] = []
@@ -85,14 +90,14 @@ class Run:
             TimeoutError: they did not come in time; the run goes on.
             KeyboardInterrupt: the run was stopped.
         """
+        __tracebackhide__ = True
         self.wait(timeout)
-        if self._error is not None:
-            raise self._error
+        self._raise()
         return self.results()
 
     def results(self) -> Results:
-        """Return what has finished by now, in input order, without waiting."""
-        return assemble(list(self._parts), errors=self._errors)
+        """Return what has finished by now, without waiting; in input order unless it was asked otherwise."""
+        return assemble(list(self._parts), errors=self._errors, sort=self._sort)
 
     def wait(self, timeout: float | None = None, watch: Watch | None = None) -> None:
         """Wait until it is over; `watch()` is called about ten times a second meanwhile.
@@ -166,13 +171,18 @@ class Run:
 
     # ---- for the pool
 
-    def begin(self, job: Job) -> None:
-        """Hand the job to the dispatcher."""
+    def prepare(self, job: Job) -> None:
+        """Take the job that this run is for the dispatcher."""
         self._job = job
-        self._dispatcher.start(job)
+
+    def begin(self) -> None:
+        """Hand the job to the dispatcher."""
+        assert self._job is not None
+        self._dispatcher.start(self._job)
 
     def stream(self, watch: Watch | None = None) -> Iterator[Any]:
         """Yield values as they come; leaving early stops the run."""
+        __tracebackhide__ = True
         assert self._queue is not None
         assert self._job is not None
         try:
@@ -180,8 +190,7 @@ class Run:
                 for part in parts:
                     yield from self._values(part)
                 self._consume(sum(len(part.values) for part in parts))
-            if self._error is not None:
-                raise self._error
+            self._raise()
         finally:
             self.cancel()
 
@@ -208,6 +217,7 @@ class Run:
             "done" if error is None else "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
         )
         self._error = error
+        self._trace = None if error is None else error.__traceback__
         self._progress(events.RunFinished(time.monotonic(), self._state))
         with self._lock:
             self._over.set()
@@ -228,6 +238,12 @@ class Run:
 
     # ---- inside
 
+    def _raise(self) -> None:
+        """Raise what ended the run too early, if anything did, with the worker's frames and no others."""
+        __tracebackhide__ = True
+        if self._error is not None:
+            raise self._error.with_traceback(self._trace)
+
     def _wait_a_moment(self, deadline: float | None) -> None:
         if self._dispatcher.blocking:
             self._dispatcher.step()
@@ -247,6 +263,7 @@ class Run:
                 watch()
 
     def _values(self, part: Part) -> Iterator[Any]:
+        __tracebackhide__ = True
         if not part.failures:
             yield from part.values
             return

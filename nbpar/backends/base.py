@@ -38,6 +38,12 @@ class Backend(Protocol):
     def interrupt(self, worker: WorkerId) -> bool:
         """Stop the item that a worker runs; False where that cannot be done."""
 
+    def kill(self, worker: WorkerId, reason: str) -> bool:
+        """End a worker that nothing else stops; False where it would not be replaced.
+
+        It is `Lost` then, for this reason.
+        """
+
     def release(self, worker: WorkerId) -> None:
         """Let a worker go when it has answered what it has; it says `Bye`."""
 

@@ -12,7 +12,7 @@ import socket as network
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +73,9 @@ class EnginesBackend:
         self._dying: dict[WorkerId, tuple[float, str]] = {}
         self._pinged = time.monotonic()
         self._entered = 0
+        self.killer: Callable[[str, str], None] | None = None
+        """Ends an engine, by its identity and with a reason, where another will take its place."""
+
         self.explains_deaths = False
         """Whether somebody calls `note_death` with the reason when an engine dies."""
 
@@ -128,6 +131,14 @@ class EnginesBackend:
         self._interrupt_far(engine.uuid.encode())
         return True
 
+    def kill(self, worker: WorkerId, reason: str) -> bool:
+        engine = self._engines.get(worker)
+        if engine is None or self.killer is None:
+            return False
+        self._reasons[engine.uuid] = reason
+        self.killer(engine.uuid, reason)
+        return True
+
     def release(self, worker: WorkerId) -> None:
         self.send(worker, [Release()])
 
@@ -157,7 +168,7 @@ class EnginesBackend:
 
     def note_death(self, uuid: str, reason: str) -> None:
         """Take in why an engine died; safe from any thread."""
-        self._reasons[uuid] = reason
+        self._reasons.setdefault(uuid, reason)
         self.wake()
 
     # ---- entering and leaving

@@ -21,7 +21,6 @@ from nbpar.worker.serve import FUNCTIONS
 WORKER = "here"
 
 
-
 class SerialBackend:
     """Calls run inside `receive`; Ctrl-C stops them as it stops any code."""
 
@@ -65,6 +64,10 @@ class SerialBackend:
         """Ctrl-C does it."""
         return False
 
+    def kill(self, worker: WorkerId, reason: str) -> bool:  # noqa: ARG002
+        """Nothing here could take its place."""
+        return False
+
     def release(self, worker: WorkerId) -> None:  # noqa: ARG002
         self._here = False
         self._arrived.append(Bye("released"))
@@ -77,9 +80,6 @@ class SerialBackend:
         self._functions.clear()
 
     def _run(self, call: Call) -> None:
-        if call.digest not in self._functions:
-            self._arrived.append(Missing(call.digest, (call.id,)))
-            return
         if call.digest not in self._functions:
             self._arrived.append(Missing(call.digest, (call.id,)))
             return

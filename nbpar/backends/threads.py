@@ -63,6 +63,10 @@ class ThreadsBackend:
         """Threads cannot be stopped from outside."""
         return False
 
+    def kill(self, worker: WorkerId, reason: str) -> bool:  # noqa: ARG002
+        """Nothing here could take its place."""
+        return False
+
     def release(self, worker: WorkerId) -> None:
         self.send(worker, [Release()])
 

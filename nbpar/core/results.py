@@ -24,11 +24,11 @@ class Results(list[Any]):
         self.failures = list(failures)
 
 
-def assemble(parts: list[Part], *, errors: str) -> Results:
-    """Put parts together in input order; items that have no outcome are left out."""
+def assemble(parts: list[Part], *, errors: str, sort: bool = True) -> Results:
+    """Put parts together, in input order or as they are; items that have no outcome are left out."""
     values: list[Any] = []
     failures: list[Failure] = []
-    for part in sorted(parts, key=attrgetter("first")):
+    for part in sorted(parts, key=attrgetter("first")) if sort else parts:
         if not part.failures:
             values += part.values
             continue

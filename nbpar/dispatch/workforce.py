@@ -16,6 +16,9 @@ INITIALIZER_CALL = -1
 INTERRUPT_AGAIN = 0.2
 """Seconds after which an interrupt that had no effect is repeated."""
 
+KILL_AFTER = 0.8
+"""Seconds after which a worker that ignores interrupts, deep in C code, is killed."""
+
 
 @dataclass
 class _Worker:
@@ -23,6 +26,20 @@ class _Worker:
     loaded: set[bytes] = field(default_factory=set)
     ready: bool = False
     leaving: bool = False
+
+
+@dataclass
+class _Stop:
+    """A worker that must be stopped."""
+
+    again: float
+    """When to interrupt it once more."""
+
+    until: float
+    """When to kill it."""
+
+    still: Callable[[], bool]
+    """Whether it still runs what it must not."""
 
 
 class Workforce:
@@ -33,7 +50,7 @@ class Workforce:
         self._initializer = initializer
         self._workers: dict[WorkerId, _Worker] = {}
         self._outgoing: dict[WorkerId, list[Message]] = {}
-        self._stopping: dict[WorkerId, tuple[float, Callable[[], bool]]] = {}
+        self._stopping: dict[WorkerId, _Stop] = {}
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -108,17 +125,21 @@ class Workforce:
         self._backend.send(worker, [Cancel(tuple(calls))])
 
     def stop_item(self, worker: WorkerId, now: float, still: Callable[[], bool]) -> None:
-        """Interrupt what a worker runs, again and again while `still` says that it runs it."""
+        """Interrupt what a worker runs, again and again while `still` says that it runs it; then kill it."""
         if self._backend.interrupt(worker):
-            self._stopping[worker] = (now + INTERRUPT_AGAIN, still)
+            self._stopping[worker] = _Stop(now + INTERRUPT_AGAIN, now + KILL_AFTER, still)
 
     def stop_again(self, now: float) -> None:
-        """Repeat interrupts that had no effect."""
-        for worker, (due, still) in list(self._stopping.items()):
-            if not still():
+        """Repeat interrupts that had no effect; kill a worker that does not react to them."""
+        for worker, stop in list(self._stopping.items()):
+            if not stop.still():
                 del self._stopping[worker]
-            elif now >= due:
-                self.stop_item(worker, now, still)
+            elif now >= stop.until:
+                del self._stopping[worker]
+                self._backend.kill(worker, "killed because it could not be stopped otherwise")
+            elif now >= stop.again:
+                stop.again = now + INTERRUPT_AGAIN
+                self._backend.interrupt(worker)
 
     @property
     def stopping(self) -> bool:
