@@ -1,0 +1,114 @@
+"""Execute the notebooks in this environment, in place, and keep of them only what readers need.
+
+    python notebooks/execute.py                     # all of them
+    python notebooks/execute.py 01-quickstart.ipynb
+
+What is stored is what the strict tests compare, so run it after every change of a notebook or of
+what its cells show.  Widgets, times and the traces of this machine are taken out: they would
+change with every execution.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+HERE = Path(__file__).parent
+CELL_LIMIT = 120
+WIDGET = "application/vnd.jupyter.widget-view+json"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Execute and clean the notebooks; a cell that fails unexpectedly ends it with its traceback."""
+    for path in _notebooks(arguments):
+        began = time.perf_counter()
+        notebook = nbformat.read(path, as_version=4)
+        execute(notebook, path.parent)
+        clean(notebook)
+        _write(notebook, path)
+        print(f"{path.name}: {time.perf_counter() - began:.0f} s")
+    return 0
+
+
+def execute(notebook: Any, folder: Path) -> None:
+    """Run every cell, in the kernel of the Python that runs this."""
+    from nbclient import NotebookClient
+
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    NotebookClient(
+        notebook,
+        timeout=CELL_LIMIT,
+        kernel_name="python3",
+        store_widget_state=False,
+        record_timing=False,
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
+
+
+def clean(notebook: Any) -> None:
+    """Take out what differs between executions and what only this machine has."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    taken: set[str] = set()
+    for number, cell in enumerate(notebook.cells, start=1):
+        cell.id = _unused(cell.get("id") or f"cell-{number}", taken)
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        for output in cell.get("outputs", ()):
+            _clean_output(output)
+
+
+def _clean_output(output: Any) -> None:
+    if "metadata" in output:
+        output.metadata = nbformat.from_dict({})
+    output.get("data", {}).pop(WIDGET, None)
+    if output.output_type == "error":
+        output.traceback = [_without_places(line) for line in output.traceback]
+
+
+def _without_places(text: str) -> str:
+    """Shorten paths of installed files to what follows their folder."""
+    return re.sub(r"[^\s;]*/(site-packages|lib/python3\.\d+)/", "", text)
+
+
+def _unused(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    taken.add(name)
+    return name
+
+
+def _write(notebook: Any, path: Path) -> None:
+    """Replace the file at once, so that a failure leaves the old one."""
+    fresh = path.with_suffix(".ipynb.new")
+    nbformat.validate(notebook)
+    nbformat.write(notebook, fresh)
+    fresh.replace(path)
+
+
+def _notebooks(arguments: Sequence[str] | None) -> Iterable[Path]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all in this folder")
+    names = parser.parse_args(arguments).notebooks
+    return [HERE / name for name in names] if names else sorted(HERE.glob("*.ipynb"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""What is stored of the notebooks: all of it executed, and nothing that only this run or this machine had.
+
+Strict nbval compares outputs only where a cell has been executed: one without a count would pass unseen.
+"""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+@pytest.fixture
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", ()))
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+def test_every_cell_was_executed_once_from_top_to_bottom(code):
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+
+
+def test_only_cells_that_are_marked_for_it_have_errors(code):
+    failed = {cell.id for cell in code if any(output.output_type == "error" for output in cell.outputs)}
+    marked = {cell.id for cell in code if "raises-exception" in tags(cell)}
+
+    assert failed == marked
+
+
+def test_nothing_needs_a_widget(notebook, code):
+    kinds = {kind for cell in code for output in cell.outputs for kind in output.get("data", ())}
+
+    assert "widgets" not in notebook.metadata
+    assert not [kind for kind in kinds if "widget" in kind]
+
+
+def test_metadata_has_tags_and_the_language_only(notebook):
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert notebook.metadata.language_info == {"name": "python"}
+    assert all(set(cell.metadata) <= {"tags"} for cell in notebook.cells)
+
+
+def test_outputs_have_no_times(code):
+    assert not [cell.id for cell in code for output in cell.outputs if output.get("metadata")]
+
+
+def test_cells_have_names_of_their_own(notebook):
+    names = [cell.id for cell in notebook.cells]
+
+    assert len(names) == len(set(names))
+    assert not [name for name in names if re.fullmatch(r"[0-9a-f]{8}(-.*)?", name)], "named by chance"
+
+
+def test_paths_of_the_machine_are_not_stored(code):
+    text = "\n".join(nbformat.v4.writes(nbformat.v4.new_notebook(cells=[cell])) for cell in code)
+
+    assert not re.findall(r"(?<![\w.])/(?:home|root|Users|tmp|usr|work|opt)/[^\s\"]*", text)
+
+
+def test_text_stands_between_cells_of_code_before_they_are_too_many(notebook):
+    kinds = [cell.cell_type for cell in notebook.cells]
+
+    assert notebook.cells[0].source.startswith("# ")
+    assert not [
+        n for n, four in enumerate(zip(*(kinds[k:] for k in range(4)), strict=False)) if set(four) == {"code"}
+    ]
+
+
+def test_few_outputs_are_left_out_of_the_comparison(code):
+    assert sum(bool(tags(cell) & UNCOMPARED) for cell in code) <= len(code) / 5
+
+
+def test_headings_go_down_one_level_at_a_time(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    levels = [len(marks) for marks in re.findall(r"^(#+) ", text, flags=re.MULTILINE)]
+
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
