@@ -18,6 +18,9 @@ from nbpar.cluster.directory import remove_directory
 from nbpar.cluster.orders import Line, Lines, Order, encode
 from nbpar.cluster.watchdog import end_with_parent
 
+MOST_DESCRIPTORS = 65536
+"""Open files that a controller allows itself, where the system lets it."""
+
 
 def fork_child(
     order: Order, connection: str, link: socket.socket, directory: Path, forget: Callable[[], None]
@@ -62,6 +65,8 @@ def _become(order: Order, connection: str, parent: int) -> None:
     os.close(log)
     if order.kind == "engine":
         end_with_parent(parent)
+    else:
+        _raise_descriptor_limit()
     around = order.surroundings
     os.environ.clear()
     os.environ.update(around.environment)
@@ -76,6 +81,16 @@ def _become(order: Order, connection: str, parent: int) -> None:
     if "numpy" in sys.modules:  # preloaded: each engine needs its own random numbers
         sys.modules["numpy"].random.seed()
     gc.enable()
+
+
+def _raise_descriptor_limit() -> None:
+    """A controller has a dozen connections to each engine and client."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _restore_signals() -> None:

@@ -16,7 +16,7 @@ from nbpar.cluster.forms import Forms
 from nbpar.cluster.limits import usable_cpus
 from nbpar.cluster.listeners import DeathListener, JoinListener, Listeners
 from nbpar.cluster.members import Members
-from nbpar.cluster.opening import checked_count, open_client
+from nbpar.cluster.opening import check_descriptors, checked_count, open_client
 from nbpar.cluster.room import Engine, Room, Settings, with_logs
 from nbpar.cluster.spare import template_for
 from nbpar.cluster.warm import can_fork
@@ -94,6 +94,7 @@ class Cluster(Forms):
             if self.running:
                 return self
             self._tear_down()
+            check_descriptors()
             deadline = time.monotonic() + self._start_timeout
             try:
                 self._open_room(deadline)

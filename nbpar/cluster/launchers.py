@@ -116,6 +116,8 @@ class TemplateLauncher(BaseLauncher):  # type: ignore[misc]  # ipyparallel has n
             except TimeoutError:
                 continue
             break
+        if self._processes and self._template is not _shared:  # these were its last processes
+            self._template.close()
         self.notify_stop(self._stop_data())
 
     def signal(self, sig: int) -> None:

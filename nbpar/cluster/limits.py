@@ -47,6 +47,18 @@ def thread_limits(engines: int, environment: Mapping[str, str], cpus: int | None
     return {name: str(share) for name in THREAD_VARIABLES if name not in environment}
 
 
+def free_descriptors() -> int | None:
+    """How many more files and sockets this process may open, None where the system does not tell."""
+    try:
+        import resource
+
+        used = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    except (ImportError, OSError):
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if limit == resource.RLIM_INFINITY else limit - used
+
+
 def quota_of(cpu_max: str) -> float | None:
     """CPUs that a cgroup v2 `cpu.max` grants, None when it sets no bound.
 

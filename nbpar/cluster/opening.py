@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nbpar.cluster.limits import free_descriptors
 from nbpar.errors import ClusterError
 
 
@@ -17,11 +18,26 @@ def checked_count(n: int) -> int:
     return n
 
 
+NEEDED_DESCRIPTORS = 64
+"""Files and sockets that a cluster and its client take in this process, generously."""
+
+
+def check_descriptors() -> None:
+    """Refuse before zmq runs out of descriptors, for it then ends the whole process."""
+    free = free_descriptors()
+    if free is not None and free < NEEDED_DESCRIPTORS:
+        raise ClusterError(
+            f"this process may open only {free} more files and a cluster needs {NEEDED_DESCRIPTORS}; "
+            "close some or raise the limit (`ulimit -n`)"
+        )
+
+
 def open_client(connection: dict[str, Any], folder: Path | None, timeout: float) -> Any:
     """An ipyparallel Client, which needs no profile; in IPython the first one serves `%px`."""
     import ipyparallel
+    import zmq
 
     try:
         return ipyparallel.Client(connection_info=connection, timeout=timeout, ipython_dir=str(folder))
-    except OSError as error:
+    except (OSError, zmq.ZMQError) as error:
         raise ClusterError(f"the controller does not answer: {error}") from error

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 
+import psutil
 import pytest
 from owners import alive, until
 
@@ -89,6 +90,7 @@ def test_engines_share_the_cpus_among_their_libraries(shared):
 
 
 def test_preloaded_modules_are_there_and_random_numbers_differ():
+    pytest.importorskip("numpy")
     with Cluster(2, preload=["numpy", "wave"]) as cluster:
         view = cluster.client[:]
         assert view.apply_sync(eval, "'wave' in __import__('sys').modules") == [True, True]
@@ -103,9 +105,8 @@ def test_a_module_that_cannot_be_preloaded_is_named():
         Cluster(1, preload=["no_such_module"]).start()
 
 
-def test_engines_have_no_thread_of_a_numerical_library_before_they_need_one(shared):
-    assert shared.client[0].apply_sync(eval, "'numpy.linalg' in __import__('sys').modules") in (True, False)
-    assert len(os.listdir(f"/proc/{shared._room._template.pid}/task")) == 1
+def test_the_template_has_no_thread_that_a_fork_would_lose(shared):
+    assert psutil.Process(shared._room._template.pid).num_threads() == 1
 
 
 def test_a_dead_engine_is_replaced_and_its_death_is_explained(cluster):
@@ -234,7 +235,7 @@ def test_an_unknown_engine_is_refused(shared):
 def test_a_stopped_cluster_says_so_and_can_be_started_again():
     cluster = Cluster(1)
     with pytest.raises(ClusterError, match="not running; start it"):
-        cluster.client
+        _ = cluster.client
     cluster.start()
     cluster.stop()
     cluster.stop()
@@ -252,14 +253,14 @@ def test_a_killed_controller_is_an_error_and_not_a_hang(cluster):
     os.kill(cluster._room._controller.pid, signal.SIGKILL)
 
     assert deaths.wait(2) == ["the cluster's controller ended (killed by SIGKILL)"] * 2
-    with pytest.raises(Exception, match="died while running|controller ended"):
+    with pytest.raises(Exception, match=r"died while running|controller ended"):
         waiting.get(timeout=10)
     with pytest.raises(Exception, match="controller ended"):
         balanced.get(timeout=10)
     with pytest.raises(
         ClusterError, match=r"controller ended \(killed by SIGKILL\); start the cluster again"
     ):
-        cluster.client
+        _ = cluster.client
     cluster.restart()
     assert cluster.client[:].apply_sync(int) == [0, 0]
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-
 from owners import alive, until
 
 pytestmark = pytest.mark.engines
