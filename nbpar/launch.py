@@ -36,7 +36,9 @@ class Launcher:
         self._backend = place.backend
         self._numbers = count(1)
         first = None if initializer is None else (self._load(initializer[0]), initializer[1])
-        self.dispatcher = Dispatcher(place.backend, initializer=first, expecting=place.expecting)
+        self.dispatcher = Dispatcher(
+            place.backend, initializer=first, expecting=place.expecting, problem=place.problem
+        )
 
     def over(
         self,

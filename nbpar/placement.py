@@ -26,6 +26,9 @@ class Place:
     expecting: Callable[[], bool] = lambda: False
     """Whether workers are on their way."""
 
+    problem: Callable[[], str] = str
+    """Why no worker will ever come again; "" when all is well."""
+
 
 def place_in_process(kind: str, workers: int) -> Place:
     """Return workers in this process: "serial" or "threads"."""
@@ -62,7 +65,12 @@ def _place_on(cluster: Cluster, path: str, *, close: Callable[[], None]) -> Plac
             end()
         close()
 
-    return Place(backend, close=leave, expecting=partial(_is_healing, cluster))
+    return Place(
+        backend,
+        close=leave,
+        expecting=partial(_is_healing, cluster),
+        problem=lambda: "" if cluster.running else cluster.problem,
+    )
 
 
 def _is_healing(cluster: Cluster) -> bool:

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.limits import usable_cpus
@@ -68,7 +69,8 @@ class Pool:
         self._launcher_or_none: Launcher | None = None
         self._closed = False
         self._size = 1 if self.backend == "serial" else number
-        self._pending = self._open(number, cluster, path)
+        self._reopen = partial(self._open, number, cluster, path)
+        self._pending = self._reopen()
         _remember(self)
 
     # ---- maps
@@ -161,9 +163,7 @@ class Pool:
         if closed:
             return
         _live.discard(self)
-        if self._launcher_or_none is not None:
-            self._launcher_or_none.dispatcher.close()
-        self._pending.discard()
+        self._discard()
 
     def __enter__(self) -> Self:
         return self
@@ -190,10 +190,21 @@ class Pool:
             raise PoolClosedError("the pool is closed; make a new one with nbpar.Pool(...)")
         return self._pending.get()
 
+    def _discard(self) -> None:
+        """Let the workers go and what was made for them."""
+        if self._launcher_or_none is not None:
+            self._launcher_or_none.dispatcher.close()
+        self._pending.discard()
+
     @property
     def _launcher(self) -> Launcher:
         place = self._place
         with self._lock:
+            if place.problem():  # our cluster broke, so a new one takes its place
+                self._discard()
+                self._launcher_or_none = None
+                self._pending = self._reopen()
+                place = self._pending.get()
             if self._launcher_or_none is None:
                 self._launcher_or_none = Launcher(place, self._initializer)
             return self._launcher_or_none

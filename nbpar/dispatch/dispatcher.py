@@ -31,11 +31,14 @@ class Dispatcher:
         *,
         initializer: tuple[Load, tuple[Any, ...]] | None = None,
         expecting: Callable[[], bool] = lambda: False,
+        problem: Callable[[], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
         self._clock = clock
-        self._driver = Driver(backend, Workforce(backend, initializer), expecting=expecting, now=clock())
+        self._driver = Driver(
+            backend, Workforce(backend, initializer), expecting=expecting, problem=problem, now=clock()
+        )
         self._inbox: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # for starting and closing only

@@ -34,11 +34,18 @@ class Driver:
     """The runs and workers of one pool."""
 
     def __init__(
-        self, backend: Backend, workforce: Workforce, *, expecting: Callable[[], bool], now: float
+        self,
+        backend: Backend,
+        workforce: Workforce,
+        *,
+        expecting: Callable[[], bool],
+        problem: Callable[[], str],
+        now: float,
     ) -> None:
         self._backend = backend
         self._workforce = workforce
         self._expecting = expecting
+        self._problem = problem
         self._scheduler = Scheduler()
         self._jobs: dict[int, Job] = {}
         self._gathering: list[Job] = []
@@ -93,11 +100,11 @@ class Driver:
             self._backend.acquire()
         if len(self._workforce) or self._expecting():
             self._seen_workers = now
-        elif now - self._seen_workers >= PATIENCE:
+        elif self._problem() or now - self._seen_workers >= PATIENCE:
             self._give_up()
 
     def _give_up(self) -> None:
-        ends = "; ".join(self._ends[-4:]) or "none ever came"
+        ends = self._problem() or "; ".join(self._ends[-4:]) or "none ever came"
         for job in list(self._jobs.values()):
             self.end(job, NoWorkersError(
                 f"no worker is left ({ends}); finished results are kept in nbpar.last_run.results()"
