@@ -1,10 +1,19 @@
-"""Collaboration: what `nbpar demo` counts, says and returns; the pool is a plain object here."""
+"""Collaboration, and end to end below: what `nbpar demo` counts, says and returns.
+
+The pool is a plain object but for the last tests.
+"""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 import warnings
 
+import psutil
 import pytest
 
 import nbpar
@@ -236,3 +245,59 @@ def test_the_command_line_explains_itself(arguments, status, capsys):
     said = capsys.readouterr()
     assert status == ended.value.code
     assert nbpar.__version__ in said.out or "COMMAND" in said.out + said.err
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "nbpar", "demo", "--workers", "2", *arguments]
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads", pytest.param("engines", marks=pytest.mark.engines)])
+def test_the_demo_runs_on_every_backend(backend):
+    done = subprocess.run(
+        command("--limit", "12", "--backend", backend),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "12 files of the standard library" in done.stdout
+    assert "both gave the same results in the same order" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.engines
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
+def test_an_interrupt_while_engines_start_leaves_nothing_behind(tmp_path):
+    mark = f"NBPAR_TEST_MARK={tmp_path}"
+    with subprocess.Popen(
+        command("--limit", "60"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | dict([mark.split("=")]),
+    ) as program:
+        seen = ""
+        while "plain loop: 100%" not in seen:
+            seen += program.stderr.read(1)
+            assert program.poll() is None
+        os.killpg(program.pid, signal.SIGINT)
+        rest = program.stderr.read()
+
+    assert program.returncode == 130
+    assert "interrupted; the workers are stopped" in rest
+    assert "Traceback" not in rest
+    assert psutil.wait_procs(marked(mark), timeout=5)[1] == []
+
+
+def marked(mark):
+    """Find the processes that have a mark in their environment, whoever their parent is by now."""
+    name, value = mark.split("=")
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(name) == value:
+                found.append(process)
+    return found

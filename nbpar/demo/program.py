@@ -14,8 +14,10 @@ from nbpar.demo.measuring import Measured, Unreadable, measure, standard_library
 from nbpar.demo.report import Timing, table, timing_lines, totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+
+    from tqdm import tqdm
 
 _INTERRUPTED = 130
 _DIFFERENT = 1
@@ -65,7 +67,8 @@ def in_a_loop(files: Sequence[str]) -> tuple[list[Measured | Unreadable], float]
     for path in files:
         Path(path).read_bytes()
     began = time.perf_counter()
-    results = [measure(path) for path in _shown(files)]
+    with _shown(files) as shown:
+        results = [measure(path) for path in shown]
     return results, time.perf_counter() - began
 
 
@@ -101,13 +104,12 @@ def open_pool(workers: int | None, backend: str) -> AbstractContextManager[Mappe
     return Pool(workers, backend=backend, progress="text")
 
 
-def _shown(files: Sequence[str]) -> Iterable[str]:
+def _shown(files: Sequence[str]) -> tqdm[str]:
     from tqdm import tqdm
 
     # Where nobody watches (a file, a log) a line every few seconds is enough.
     interval = 0.1 if sys.stderr.isatty() else 5.0
-    shown: Iterable[str] = tqdm(files, desc="plain loop", unit=" files", mininterval=interval)
-    return shown
+    return tqdm(files, desc="plain loop", unit=" files", mininterval=interval)
 
 
 def _say(text: str, *, error: bool = False) -> None:

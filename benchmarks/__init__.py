@@ -1,0 +1,1 @@
+"""Programs that measure nbpar side by side with its peers."""

@@ -1,0 +1,71 @@
+"""Open all peers before anything is timed, and leave nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measuring import describe, warm_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from benchmarks.peer import Peer
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextlib.contextmanager
+def private_surroundings() -> Iterator[None]:
+    """Let workers import this package, keep clusters' files to ourselves, end on SIGTERM as on Ctrl-C."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ["IPYTHONDIR"] = folder
+        yield
+
+
+@contextlib.contextmanager
+def opened(
+    peers: Sequence[Peer], workers: int, left_out: Callable[[Peer, str], None]
+) -> Iterator[list[Peer]]:
+    """Open and warm up the peers, give those that work, and close them all.
+
+    The last come first: those that fork are open before others start threads.
+    """
+    with contextlib.ExitStack() as closing:
+        ready: list[Peer] = []
+        for peer in reversed(peers):
+            closing.callback(peer.close)
+            try:
+                with _deaf() if peer.in_our_group else contextlib.nullcontext():
+                    peer.open(workers)
+                    warm_up(peer, workers)
+            except ImportError as error:
+                left_out(peer, f"not installed ({error})")
+            except Exception as error:
+                left_out(peer, f"cannot be opened ({describe(error)})")
+            else:
+                ready.insert(0, peer)
+        yield ready
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes that start now inherit that Ctrl-C is not for them, and that SIGTERM is deadly.
+
+    The terminal sends Ctrl-C to the whole process group, but stopping workers is their pool's business.
+    Here it is ignored meanwhile too, for about a second.
+    """
+    # A blocked signal would not be lost, but loky unblocks it and mpire throws it away.
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGINT, interrupt)

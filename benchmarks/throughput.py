@@ -1,0 +1,172 @@
+"""How fast nbpar and its peers feed their workers: one table, measured in one run.
+
+    python benchmarks/throughput.py [--quick] [--workers N] [--only NAME ...]
+
+All pools are open and warm before anything is timed, and take turns.  Times are of whole calls;
+answers are checked outside of the time.  The exit status is 1 when a promise was not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.figures import memory_section, section, verdicts
+from benchmarks.measuring import Growth, Measurement, measure, watched
+from benchmarks.opening import opened, private_surroundings
+from benchmarks.peers import Nbpar, all_peers
+from benchmarks.table import render, render_verdicts
+from benchmarks.workloads import QUICK_STREAM_ITEMS, STREAM_ITEMS, WORKLOADS, Workload, tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.peer import Peer
+    from benchmarks.table import Section
+
+INTERRUPTED = 130
+MEMORY = "memory"
+MEASURED_PACKAGES = ("ipyparallel", "joblib", "mpire")
+
+
+@dataclass
+class Results:
+    """What the run has found so far."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    growths: list[Growth] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, peer: Peer, reason: str) -> None:
+        """Remember a peer that cannot take part."""
+        self.left_out[peer.key] = reason
+
+    def sections(self, names: Mapping[str, str]) -> list[Section]:
+        """Make one section per workload."""
+        keys = list(dict.fromkeys(one.workload.key for one in self.measurements))
+        made = [section([one for one in self.measurements if one.workload.key == key], names) for key in keys]
+        return [*made, *([memory_section(self.growths, names)] if self.growths else [])]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; 0, 1 when a promise was not kept, 130 when interrupted."""
+    options = parse(arguments)
+    try:
+        with private_surroundings():
+            return run(options)
+    except KeyboardInterrupt:
+        say("\ninterrupted; every pool and cluster is closed")
+        return INTERRUPTED
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure what was asked for and print it."""
+    peers = [peer for peer in all_peers() if peer.key in options.peers]
+    print(heading(), flush=True)
+    results = Results()
+    groups = {workload.workers or options.workers for workload in options.workloads}
+    for workers in sorted(groups | ({options.workers} if options.memory else set())):
+        say(f"starting all pools with {workers} workers")
+        with opened(peers, workers, results.leave_out) as ready:
+            measure_group(results, ready, workers, options)
+    report(results, peers)
+    judged = verdicts(results.measurements, results.growths)
+    print(f"\nPromises, by the best calls{' (tiny sizes: no verdict)' if options.quick else ''}:")
+    print(render_verdicts(judged))
+    return 0 if options.quick else int(any(verdict.kept is False for verdict in judged))
+
+
+def measure_group(results: Results, peers: Sequence[Peer], workers: int, options: argparse.Namespace) -> None:
+    """Measure everything that needs this number of workers; memory first, while it is fresh."""
+    if options.memory and workers == options.workers:
+        say("memory while imap streams")
+        items = QUICK_STREAM_ITEMS if options.quick else STREAM_ITEMS
+        results.growths += [watched(peer, items) for peer in peers if isinstance(peer, Nbpar)]
+    for workload in options.workloads:
+        if (workload.workers or options.workers) == workers:
+            say(workload.title)
+            budget = 0.2 if options.quick else options.budget
+            found = measure(workload, peers, workers, rounds=options.rounds, budget=budget)
+            results.measurements += found
+
+
+def report(results: Results, peers: Sequence[Peer]) -> None:
+    """Print the table and its legend."""
+    print(f"\n{render(results.sections({peer.key: peer.name for peer in peers}))}\n")
+    for peer in peers:
+        reason = results.left_out.get(peer.key)
+        print(f"{peer.name}: {f'left out, {reason}' if reason else peer.calls}")
+
+
+def heading() -> str:
+    """Say what it was measured with and on."""
+    versions = [f"{name} {metadata.version(name)}" for name in MEASURED_PACKAGES if _installed(name)]
+    load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
+    python = f"Python {platform.python_version()}"
+    return f"{', '.join([python, *versions])}; {platform.system()}, {os.cpu_count()} CPUs{load}"
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def say(text: str) -> None:
+    """Tell whoever waits what happens, beside the table."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the options; `--only` chooses among workloads and peers alike."""
+    workloads = {workload.key: workload for workload in WORKLOADS}
+    tests = [MEMORY, *workloads]
+    peers = [peer.key for peer in all_peers()]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes: tries the program, measures nothing"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=_usable_cpus(), metavar="N", help="default: usable CPUs"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of every peer (5; 1 when quick)")
+    parser.add_argument("--budget", type=float, default=4.0, metavar="S", help="longest call in seconds (4)")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=[*tests, *peers],
+        metavar="NAME",
+        help=f"a workload ({', '.join(tests)}) or a peer ({', '.join(peers)}); may be repeated",
+    )
+    options = parser.parse_args(arguments)
+    wanted = [name for name in tests if name in options.only] or tests
+    options.memory = MEMORY in wanted
+    options.workloads = _sized([workloads[name] for name in wanted if name != MEMORY], quick=options.quick)
+    options.peers = [name for name in peers if name in options.only] or peers
+    options.rounds = options.rounds or (1 if options.quick else 5)
+    return options
+
+
+def _sized(workloads: Sequence[Workload], *, quick: bool) -> list[Workload]:
+    return [tiny(workload) for workload in workloads] if quick else list(workloads)
+
+
+def _usable_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

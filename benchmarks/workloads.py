@@ -1,0 +1,116 @@
+"""What is measured: functions that any worker can import, and how many items each gets.
+
+Every function gives its item back, so that the answers can be checked.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MILLISECOND = 0.001
+
+
+def noop(item: int) -> int:
+    """Do nothing: what remains is the price of sending an item and its result."""
+    return item
+
+
+def busy(item: int) -> int:
+    """Compute for a millisecond of CPU time; waiting for a core or for the GIL does not count."""
+    end = time.thread_time() + MILLISECOND
+    while time.thread_time() < end:
+        pass
+    return item
+
+
+def sleep(item: int) -> int:
+    """Wait for 10 ms."""
+    time.sleep(10 * MILLISECOND)
+    return item
+
+
+def skewed(item: int) -> int:
+    """Wait for 100 ms in the first ten items and 1 ms in the others."""
+    time.sleep((100 if item < 10 else 1) * MILLISECOND)
+    return item
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One section of the table."""
+
+    key: str
+    """Name on the command line."""
+
+    title: str
+    """Name in the table."""
+
+    function: Callable[[int], int]
+    """What is applied to each item."""
+
+    items: int
+    """How many items; a peer that would take too long gets fewer."""
+
+    one_by_one: bool = False
+    """Each item travels in a message of its own."""
+
+    cheap: bool = False
+    """Items are so small that a user of a peer without automatic chunks would choose large ones."""
+
+    item_seconds: float | None = None
+    """What an item costs by itself; gives the ideal time where all items cost the same."""
+
+    ideal_seconds: float | None = None
+    """The ideal time, where it does not follow from `item_seconds`."""
+
+    workers: int | None = None
+    """A number of workers that this one needs; None takes that of the run."""
+
+    unit: str = "s"
+    """How results are shown: items/s, s or ms."""
+
+    calls: int = 1
+    """How many calls are timed each round."""
+
+    reference: str | None = None
+    """Key of the peer that the others are compared with; None compares with the ideal time."""
+
+    def ideal(self, items: int, workers: int) -> float | None:
+        """Seconds that workers without any overhead would take."""
+        if self.item_seconds is not None:
+            return items * self.item_seconds / workers
+        return self.ideal_seconds
+
+
+WORKLOADS = (
+    Workload("noop", "no-op, map", noop, 1_000_000, cheap=True, unit="items/s", reference="pool"),
+    Workload(
+        "single",
+        "no-op, one item per message",
+        noop,
+        100_000,
+        one_by_one=True,
+        unit="items/s",
+        reference="pool",
+    ),
+    Workload("busy", "1 ms of computing, map", busy, 4000, item_seconds=MILLISECOND),
+    Workload("sleep", "10 ms of waiting, map", sleep, 100, item_seconds=10 * MILLISECOND),
+    Workload(
+        "skewed", "10 x 100 ms then 30 x 1 ms of waiting, map", skewed, 40, ideal_seconds=0.3, workers=4
+    ),
+    Workload("small", "map(f, range(4))", noop, 4, unit="ms", calls=30, reference="pool"),
+)
+
+STREAM_ITEMS = 1_000_000
+QUICK_STREAM_ITEMS = 20_000
+
+
+def tiny(workload: Workload) -> Workload:
+    """Shrink a workload so that the whole program is done in moments; its figures mean nothing."""
+    sizes = {"noop": 2000, "single": 100, "busy": 40, "sleep": 8}
+    return replace(workload, items=sizes.get(workload.key, workload.items), calls=min(workload.calls, 3))
