@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.forked import ForkedRoom
-from nbpar.cluster.forms import Forms
 from nbpar.cluster.limits import usable_cpus
-from nbpar.cluster.listeners import DeathListener, JoinListener, Listeners
 from nbpar.cluster.members import Members
 from nbpar.cluster.opening import check_descriptors, checked_count, open_client
 from nbpar.cluster.room import Engine, Room, Settings, with_logs
 from nbpar.cluster.spare import template_for
+from nbpar.cluster.state import ClusterState
 from nbpar.cluster.warm import can_fork
 from nbpar.errors import ClusterError
 
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Cluster(Forms):
+class Cluster(ClusterState):
     """An ipyparallel controller and engines that start at once, heal, and leave nothing behind.
 
     Everything ends with this process, however that ends.  All methods may be called from any
@@ -63,7 +60,7 @@ class Cluster(Forms):
         heal: bool = True,
         **options: Any,
     ) -> None:
-        self._n = usable_cpus() if n is None else checked_count(n)
+        super().__init__(usable_cpus() if n is None else checked_count(n))
         self._engines = "local" if engines == "nbpar" and not can_fork() else engines
         if options and self._engines == "nbpar":
             names = ", ".join(map(repr, options))
@@ -73,14 +70,6 @@ class Cluster(Forms):
         variables = tuple((env or {}).items())
         self._settings = Settings(tuple(preload), variables, folder, nice or 0, heal)
         self._start_timeout = start_timeout
-        self._owner_pid = os.getpid()
-        self._life = threading.RLock()  # held while starting, stopping and resizing
-        self._room: Room | None = None
-        self._members: Members | None = None
-        self._client: Any = None
-        self._broken = ""
-        self._replaced = 0
-        self._listeners = Listeners()
 
     # ---- life
 
@@ -162,64 +151,6 @@ class Cluster(Forms):
         self._listeners.explain([uuid], reason)
         room.kill(uuid, reason)
 
-    # ---- state
-
-    @property
-    def client(self) -> Any:
-        """The connected `ipyparallel.Client`; the cluster closes it.
-
-        Raises:
-            ClusterError: the cluster does not run.
-        """
-        self._running()
-        return self._client
-
-    @property
-    def engines(self) -> tuple[Engine, ...]:
-        """The engines that can be used now, oldest first; empty when the cluster does not run."""
-        room, members = self._room, self._members
-        if room is None or members is None:
-            return ()
-        known = sorted(members.ids().items(), key=lambda item: item[1])
-        return tuple(Engine(engine_id, uuid, *room.locate(uuid)) for uuid, engine_id in known)
-
-    @property
-    def running(self) -> bool:
-        """Whether it has been started and works."""
-        return self._client is not None and not self._broken
-
-    @property
-    def problem(self) -> str:
-        """Why it broke, or why dead engines are not replaced any more; "" when all is well."""
-        return self._broken or (self._room.problem() if self._room is not None else "")
-
-    @property
-    def n(self) -> int:
-        """The number of engines it is meant to have."""
-        return self._n
-
-    @property
-    def replaced(self) -> int:
-        """How many engines have been replaced since it was made."""
-        return self._replaced
-
-    @property
-    def directory(self) -> Path | None:
-        """A private directory that goes with the cluster, its path short enough for sockets; or None."""
-        return self._room.directory if self._room is not None else None
-
-    def on_death(self, listener: DeathListener) -> Callable[[], None]:
-        """Call `listener(uuid, reason)`, in any thread, when an engine is gone; returns how to end that."""
-        return self._listeners.add_death(listener)
-
-    def on_join(self, listener: JoinListener) -> Callable[[], None]:
-        """Call `listener(uuid)`, in any thread, when an engine can be used; returns how to end that."""
-        return self._listeners.add_join(listener)
-
-    def __repr__(self) -> str:
-        state = "running" if self.running else "broken" if self._broken else "stopped"
-        return f"<nbpar.Cluster {state}: {len(self.engines)} of {self._n} engines, {self._engines!r}>"
-
     # ---- what the room says, from any thread
 
     def engine_died(self, uuid: str, reason: str) -> None:
@@ -286,20 +217,6 @@ class Cluster(Forms):
         if came < count:
             why = self._broken or room.problem() or f"they did not come within {self._start_timeout:g} s"
             raise ClusterError(with_logs(f"{came} of {count} engines came up: {why}", room.logs()))
-
-    def _running(self) -> tuple[Room, Members]:
-        if self._broken:
-            raise ClusterError(f"{self._broken}; start the cluster again with its `restart()`")
-        if self._room is None or self._members is None:
-            raise ClusterError("the cluster is not running; start it with its `start()` or in a `with` block")
-        return self._room, self._members
-
-    def _identify(self, engine: Engine | str | int) -> str:
-        for known in self.engines:
-            if engine in (known, known.uuid, known.id):
-                return known.uuid
-        ids = [known.id for known in self.engines]
-        raise ClusterError(f"no engine {engine!r} in the cluster; its engines are {ids}")
 
     def _tear_down(self) -> None:
         client, self._client = self._client, None

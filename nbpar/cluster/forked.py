@@ -10,73 +10,17 @@ import time
 import uuid as identities
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbpar.cluster.deaths import Death
 from nbpar.cluster.healing import Healing
 from nbpar.cluster.limits import thread_limits
-from nbpar.cluster.orders import Line, Order, surroundings_here
+from nbpar.cluster.orders import Order, surroundings_here
+from nbpar.cluster.processes import ControllerProcess, EngineProcess
 from nbpar.cluster.room import Occupant, Settings, with_logs
 from nbpar.cluster.stack import CONTROLLER_SETTINGS, ENGINE_SETTINGS
 from nbpar.cluster.warm import Template, tail
 from nbpar.errors import ClusterError
-
-
-@dataclass
-class _Process:
-    """One engine's process, from order to end."""
-
-    room: ForkedRoom
-    key: str
-    pid: int = 0
-    known: bool = False
-    """Whether the controller has taken it in."""
-
-    expected: bool = False
-    """Whether it was asked to end."""
-
-    killed_for: str = ""
-    """Why it was killed from here."""
-
-    def forked(self, pid: int) -> None:
-        self.pid = pid
-
-    def ready(self, connection: Line) -> None:
-        """Only controllers say this."""
-
-    def ended(self, death: Death) -> None:
-        self.room.engine_ended(self, self.killed_for or death.reason)
-
-    def failed(self, reason: str) -> None:
-        self.room.engine_ended(self, f"it could not be started: {reason}")
-
-
-class _ControllerProcess:
-    """The controller's process, from order to end."""
-
-    def __init__(self, room: ForkedRoom) -> None:
-        self._room = room
-        self.pid = 0
-        self.settled = threading.Event()
-        self.connection: dict[str, Any] | None = None
-        self.reason = ""
-
-    def forked(self, pid: int) -> None:
-        self.pid = pid
-
-    def ready(self, connection: Line) -> None:
-        self.connection = connection
-        self.settled.set()
-
-    def ended(self, death: Death) -> None:
-        self.failed(death.reason)
-
-    def failed(self, reason: str) -> None:
-        self.reason = self.reason or reason
-        self.settled.set()
-        self._room.controller_ended(self.reason)
 
 
 class ForkedRoom:
@@ -88,15 +32,16 @@ class ForkedRoom:
         self._settings = settings
         self._occupant = occupant
         self._lock = threading.Lock()
-        self._engines: dict[str, _Process] = {}
+        self._engines: dict[str, EngineProcess] = {}
         self._healing = Healing()
-        self._controller = _ControllerProcess(self)
+        self._controller = ControllerProcess(self)
         self._controller_key = ""
         self._planned = 0
         self._numbered = 0
         self._problem = ""
         self._closed = False
         self._timers: set[threading.Timer] = set()
+        self._due = 0
         template.when_over(self._template_ended)
 
     def open(self, engines: int, timeout: float) -> dict[str, Any]:
@@ -146,7 +91,8 @@ class ForkedRoom:
 
     def coming(self) -> int:
         with self._lock:
-            return sum(not (process.known or process.expected) for process in self._engines.values())
+            unknown = sum(not (process.known or process.expected) for process in self._engines.values())
+            return self._due + unknown
 
     def locate(self, uuid: str) -> tuple[str, int | None]:
         process = self._engines.get(uuid)
@@ -174,13 +120,14 @@ class ForkedRoom:
 
     # ---- the template's thread
 
-    def engine_ended(self, process: _Process, reason: str) -> None:
+    def engine_ended(self, process: EngineProcess, reason: str) -> None:
         """An engine is gone; replace it when nobody wanted that."""
         with self._lock:
             self._engines.pop(process.key, None)
             if self._closed:
                 return
             delay = None if process.expected else self._delay_of_replacement(process, reason)
+            self._due += delay is not None
         if process.known:
             self._occupant.engine_died(process.key, reason)
         if delay is not None:
@@ -213,10 +160,10 @@ class ForkedRoom:
         )
         self._template.fork(order, self._controller)
 
-    def _order_engine(self) -> _Process:
+    def _order_engine(self) -> EngineProcess:
         with self._lock:
             self._numbered += 1
-            process = _Process(self, identities.uuid4().hex)
+            process = EngineProcess(self, identities.uuid4().hex)
             self._engines[process.key] = process
             log = self._template.directory / f"engine-{self._numbered:03}.log"
         added = {**self._own_variables(), **dict(self._settings.environment)}
@@ -247,7 +194,7 @@ class ForkedRoom:
 
     # ---- healing
 
-    def _delay_of_replacement(self, process: _Process, reason: str) -> float | None:
+    def _delay_of_replacement(self, process: EngineProcess, reason: str) -> float | None:
         """Seconds until a replacement, None for none; the lock is held."""
         if self._problem:
             return None
@@ -260,6 +207,8 @@ class ForkedRoom:
         with suppress(ClusterError):  # the template has gone meanwhile and has said so
             self._order_engine()
             self._occupant.engine_replaced()
+        with self._lock:
+            self._due -= 1
 
     def _later(self, delay: float, action: Any) -> None:
         if delay <= 0:
@@ -272,7 +221,7 @@ class ForkedRoom:
             if not self._closed:
                 timer.start()
 
-    def _expect_end(self, uuid: str) -> _Process | None:
+    def _expect_end(self, uuid: str) -> EngineProcess | None:
         with self._lock:
             process = self._engines.get(uuid)
             if process is not None:

@@ -50,23 +50,25 @@ STACK = (
 )
 """What a controller or an engine would otherwise import after the fork."""
 
+HIDDEN = ("numpy", "debugpy")
+"""What the stack would import if it were there, and must not.
+
+Numpy, because its BLAS starts threads before engines have their limits; a debugger, because an
+engine has no channel for one and it costs each engine megabytes.  Engines can import both.
+"""
+
 
 def import_stack() -> None:
-    """Import what every child needs.
-
-    The task scheduler would import numpy, whose BLAS starts threads before engines have
-    their limits, so numpy is out of reach meanwhile.
-    """
-    hidden = "numpy" not in sys.modules
-    if hidden:
-        sys.modules["numpy"] = cast("ModuleType", None)
+    """Import what every child needs, but not what `HIDDEN` lists."""
+    hidden = [name for name in HIDDEN if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden, cast("ModuleType", None)))
     try:
         for name in STACK:
             with suppress(ImportError):  # not in every version of IPython and ipykernel
                 importlib.import_module(name)
     finally:
-        if hidden:
-            del sys.modules["numpy"]
+        for name in hidden:
+            del sys.modules[name]
 
 
 def preload(names: list[str], path: list[str]) -> str:
