@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from uuid import uuid4
 
 from nbpar.core.progress import Snapshot
 from nbpar.views import tick
@@ -53,11 +54,11 @@ class Card:
         self._source = source if source is not None or kernel is None else stop_source(kernel)
         hears = self._source is not None and self._source.hears
         settings = {"label": label, "resizable": controls.resize is not None, "hears": hears}
-        self.widget: Any = widget_class()(settings=settings)
-        self.widget.on_msg(lambda _widget, content, _buffers: self.hear(content))
-        self._comm: str = getattr(self.widget.comm, "comm_id", "")
+        self._comm = uuid4().hex
         if self._source is not None:
-            self._source.listen(self._comm, self.hear)
+            self._source.listen(self._comm, self.hear)  # before there is a button to be pressed
+        self.widget: Any = widget_class()(settings=settings, model_id=self._comm)
+        self.widget.on_msg(lambda _widget, content, _buffers: self.hear(content))
 
     def show(self, snapshot: Snapshot) -> None:
         """Tell the front end how the run is, unless it was told a moment ago."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from nbpar.core.progress import Snapshot
@@ -22,6 +23,8 @@ PATIENCE = 0.3
 class NotebookView:
     """A run under a cell.
 
+    Wherever it is shown from, it belongs to the cell in whose thread it was made: kernels keep that
+    in context variables, without which ipykernel 7.0 cannot even make a widget in another thread.
     Without anywidget there is no card; header and report are the same.  Runs that are over at
     once get no card either, so that a loop of short maps stays cheap.
     """
@@ -44,6 +47,7 @@ class NotebookView:
             )
         self._controls, self._label, self._clock = controls, label, clock
         self._background = background
+        self._cell = copy_context()
         self._closed = False
         self._card: card.Card | None = None
         self._card_from = clock() + (0.0 if needs_card else PATIENCE)
@@ -55,16 +59,21 @@ class NotebookView:
 
     def show(self, snapshot: Snapshot) -> None:
         """Bring the card up to date."""
+        self._cell.copy().run(self._show, snapshot)
+
+    def close(self, snapshot: Snapshot) -> None:
+        """Take the card away and leave the report.  May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._cell.copy().run(self._close, snapshot)
+
+    def _show(self, snapshot: Snapshot) -> None:
         if self._card is None and self._clock() >= self._card_from:
             self._add_card()
         if self._card is not None:
             self._card.show(snapshot)
 
-    def close(self, snapshot: Snapshot) -> None:
-        """Take the card away and leave the report.  May be called twice."""
-        if self._closed:
-            return
-        self._closed = True
+    def _close(self, snapshot: Snapshot) -> None:
         if self._card is not None:
             self._handle.update(self._header, raw=True)
             self._card.close(snapshot)

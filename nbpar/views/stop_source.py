@@ -22,6 +22,9 @@ from weakref import WeakKeyDictionary
 Hear = Callable[[Any], None]
 """Takes what a widget's front end sent; returns at once; called from any thread."""
 
+PATIENCE = 1.0
+"""Seconds to wait until the thread that receives has hooked in or out; it needs less than one thousandth."""
+
 _POLLIN = 1  # zmq.POLLIN, which is part of ZeroMQ's interface
 
 
@@ -43,7 +46,7 @@ class StopSource:
         return known and (self._loop is not None or hasattr(self._kernel, "msg_queue"))
 
     def listen(self, comm: str, hear: Hear) -> None:
-        """Call `hear` with what arrives for a comm, until `forget`."""
+        """Call `hear` with what arrives for a comm from now on, until `forget`."""
         if not self.hears:
             return
         with self._lock:
@@ -65,10 +68,17 @@ class StopSource:
     # ---- where messages come in
 
     def _run_there(self, action: Callable[[], None]) -> None:
-        if self._loop is not None:
-            self._loop.add_callback(action)
-        else:
+        if self._loop is None:
             action()
+            return
+        done = threading.Event()
+
+        def act() -> None:
+            action()
+            done.set()
+
+        self._loop.add_callback(act)
+        done.wait(PATIENCE)
 
     def _hook_in(self) -> None:
         original, copied = self._stream._recv_callback, self._stream._recv_copy  # noqa: SLF001 (no other way)
@@ -109,6 +119,7 @@ _sources_lock = threading.Lock()
 def stop_source(kernel: Any) -> StopSource:
     """Return the one source of a kernel."""
     with _sources_lock:
-        if kernel not in _sources:
-            _sources[kernel] = StopSource(kernel)
-        return _sources[kernel]
+        try:
+            return _sources.setdefault(kernel, StopSource(kernel))
+        except TypeError:  # it cannot be remembered; no kernel that can be listened to is like that
+            return StopSource(kernel)

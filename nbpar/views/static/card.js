@@ -269,7 +269,8 @@ class Card {
     const { track, fill, bad } = this.parts, share = tick.total ? 100 / tick.total : 0;
     track.classList.toggle("nbpar-unknown", tick.total === null && !OVER.includes(tick.state));
     fill.style.width = `${tick.total === 0 ? 100 : (tick.done - tick.failed) * share}%`;
-    bad.style.width = tick.failed ? `max(3px, ${tick.failed * share}%)` : "0";
+    bad.hidden = !tick.failed;
+    bad.style.width = `max(4px, ${tick.failed * share}%)`;
     if (tick.total !== null) {
       track.setAttribute("aria-valuemax", tick.total);
       track.setAttribute("aria-valuenow", tick.done);
@@ -306,7 +307,7 @@ class Card {
       write(name, who[place]?.[0] ?? "");
       write(now, activity(tick, place, who[place]?.[3]));
       write(done, count(tick.lanes.done[place]));
-      write(memory, tick.lanes.memory?.[place] ? `${count(tick.lanes.memory[place])} MB` : "");
+      write(memory, "bi".includes(tick.lanes.state[place]) && tick.lanes.memory?.[place] ? `${count(tick.lanes.memory[place])} MB` : "");
     }
   }
 
@@ -401,27 +402,29 @@ function failure(row, open) {
 
 function paint(pen, tick, { width, row, ink, chosen, font }) {
   const number = tick.lanes.state.length, x = (seconds) => Math.min(1, seconds / tick.length) * width;
-  const gap = row >= 12 ? 3 : row >= 4 ? 1 : 0, born = {}, gone = {};
+  const gap = row >= 22 ? 5 : row >= 10 ? 2 : 0, line = row >= 3 ? 1 : 0, born = {}, gone = {};
   for (const [place, kind, at] of tick.marks) {
     if (kind === "jo") born[place] = at;
     if (kind === "lo" || kind === "le") gone[place] = at;
   }
   axis(pen, tick, { width, top: number * row, x, ink, font });
   for (let place = 0; place < number; place++) {
-    const top = place * row + gap, tall = Math.max(row - 2 * gap, 1);
+    const top = place * row + gap, tall = row - 2 * gap - (gap ? 0 : line);
     const from = x(born[place] ?? 0), upto = x(gone[place] ?? tick.elapsed);
     pen.globalAlpha = 1;
     pen.fillStyle = ink(place === chosen ? "line" : "track");
     pen.fillRect(from, top, Math.max(upto - from, 1), tall);
     pen.fillStyle = ink("fill");
-    for (const [slot, slots, level] of runs(tick.lanes.strip[place])) {
-      pen.globalAlpha = [0, 0.4, 0.7, 1][level];
+    const drawn = runs(tick.lanes.strip[place]);
+    for (const [slot, slots, level] of drawn) {
+      pen.globalAlpha = [0, 0.35, 0.6, 0.85][level];
       const left = x(slot * tick.width);
       pen.fillRect(left, top, Math.max(Math.min(x((slot + slots) * tick.width), upto) - left, 0.5), tall);
     }
-    if (tick.lanes.state[place] === "b" && tick.lanes.since && !OVER.includes(tick.state)) {
-      const left = x(tick.lanes.since[place]);
-      pen.globalAlpha = 0.3;
+    if (tick.lanes.state[place] === "b" && !OVER.includes(tick.state)) {
+      const [slot, slots] = drawn[drawn.length - 1] ?? [0, 0];
+      const left = x(Math.max(tick.lanes.since?.[place] ?? 0, (slot + slots) * tick.width));
+      pen.globalAlpha = 0.28;
       pen.fillRect(left, top, Math.max(upto - left, 1), tall);
     }
   }
@@ -433,8 +436,10 @@ function axis(pen, tick, { width, top, x, ink, font }) {
   pen.font = `11px ${font}`;
   pen.textBaseline = "bottom";
   for (const at of ticks(tick.length)) {
+    pen.globalAlpha = 0.55;
     pen.fillStyle = ink("line");
     pen.fillRect(Math.round(x(at)), 0, 1, top + 3);
+    pen.globalAlpha = 1;
     pen.fillStyle = ink("soft");
     pen.textAlign = at === 0 ? "left" : x(at) > width - 24 ? "right" : "center";
     pen.fillText(at < 1 && at > 0 ? `${+at.toFixed(2)} s` : duration(at).replace(".0", ""), x(at), top + AXIS);
