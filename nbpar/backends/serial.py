@@ -16,7 +16,7 @@ from nbpar.worker.execution import Execution
 from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupts
 from nbpar.worker.memory import resident_bytes
-from nbpar.worker.serve import FUNCTIONS
+from nbpar.worker.post import FUNCTIONS
 
 WORKER = "here"
 
@@ -49,6 +49,9 @@ class SerialBackend:
                 self._calls.append(message)
             elif isinstance(message, Cancel):
                 self._cancel(message.ids)
+
+    def keep_packed(self, call: int) -> None:
+        """Nothing is packed here."""
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:  # noqa: ARG002 (nothing is waited for)
         if not self._arrived and self._calls:

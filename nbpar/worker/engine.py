@@ -41,6 +41,7 @@ def serve_engine(settings: dict[str, Any]) -> None:
             "host": network.gethostname(),
             "python": platform.python_version(),
             "local": local,
+            "address": settings["address"] if local else "",
         }
         with Interrupts() as interrupts, inside(whole_process=True):
             loop = Loop(transport, Pickled(), interrupts=interrupts, facts=facts)
