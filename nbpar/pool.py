@@ -144,6 +144,11 @@ class Pool:
         return self._closed
 
     @property
+    def broken(self) -> bool:
+        """Whether its cluster is gone; the next map starts a new one."""
+        return bool(self._place.problem())
+
+    @property
     def size(self) -> int:
         """How many workers were asked for."""
         return self._size
