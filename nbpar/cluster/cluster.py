@@ -122,11 +122,12 @@ class Cluster(ClusterState):
         """End certain engines, which are not replaced; returns when the controller has struck them off."""
         with self._life:
             room, members = self._running()
-            gone = [uuid for uuid in uuids if uuid in members.ids()]
+            known = members.ids()
+            gone = [uuid for uuid in uuids if uuid in known]
             self._n = max(0, self._n - len(gone))
             self._listeners.explain(gone, "removed from the cluster")
             room.remove(gone)
-            members.wait(lambda ids: not set(gone) & set(ids), 5.0)
+            members.wait_struck({known[uuid] for uuid in gone}, 5.0)
 
     def restart(self, engine: Engine | str | int | None = None) -> None:
         """Replace one engine (a record, an identity or an id), or everything; what they run is lost."""
@@ -137,12 +138,12 @@ class Cluster(ClusterState):
                 return
             uuid = self._identify(engine)
             room, members = self._running()
-            wanted, deadline = len(members.ids()), time.monotonic() + self._start_timeout
+            known, deadline = members.ids(), time.monotonic() + self._start_timeout
             self.kill(uuid, "restarted")
             if not self._settings.heal:
                 room.add(1)
-            members.wait(lambda ids: uuid not in ids, self._start_timeout)
-            self._await_engines(wanted, deadline)
+            members.wait_struck({known[uuid]}, self._start_timeout)
+            self._await_engines(len(known), deadline)
 
     def kill(self, engine: Engine | str | int, reason: str = "killed") -> None:
         """Kill one engine at once; it is replaced when the cluster heals.  Listeners hear `reason`."""

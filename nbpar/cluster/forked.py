@@ -39,6 +39,7 @@ class ForkedRoom:
         self._planned = 0
         self._numbered = 0
         self._problem = ""
+        self._last_words = ""
         self._closed = False
         self._timers: set[threading.Timer] = set()
         self._due = 0
@@ -107,6 +108,8 @@ class ForkedRoom:
         names = ["template.log", "controller.log"]
         with suppress(OSError):
             names += [path.name for path in sorted(folder.glob("engine-*.log"))[-1:]]
+        if self._last_words:
+            return self._last_words
         parts = [(name, tail(folder / name)) for name in names]
         return "\n".join(f"--- {name}\n{text}" for name, text in parts if text)
 
@@ -139,6 +142,7 @@ class ForkedRoom:
             if self._closed:
                 return
             self._problem = self._problem or f"the cluster's controller ended ({reason})"
+        self._last_words = self.logs()  # they go when the room is closed, which is next
         self._occupant.broke(self._problem)
 
     def _template_ended(self, reason: str) -> None:

@@ -53,6 +53,11 @@ class Members:
             self.refresh()
             pause = min(1.0, 2 * pause)
 
+    def wait_struck(self, ids: set[int], timeout: float) -> bool:
+        """Wait until the controller has struck these off, so that no view has them any more."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not ids & set(self._client.ids), timeout)
+
     def refresh(self) -> None:
         """Ask the controller, because a notification sent while the client was connecting is lost."""
         client = self._client
