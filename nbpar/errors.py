@@ -52,6 +52,10 @@ class ItemTimeoutError(NbparError, TimeoutError):
     """An item took longer than its `timeout`."""
 
 
+class WrongNumberError(NbparError, ValueError):
+    """A function of a batch returned another number of results than it got items."""
+
+
 class WorkerDied(NbparError):  # noqa: N818 (the name users know)
     """An item's worker died while it ran.
 

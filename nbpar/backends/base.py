@@ -29,6 +29,9 @@ class Backend(Protocol):
     def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:
         """Send messages to one worker; an item that cannot be sent comes back as its own failure."""
 
+    def keep_packed(self, call: int) -> None:
+        """Hand on the values of a call as `PackedItems`; does nothing where nothing is packed."""
+
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         """Return what has arrived; wait up to `timeout` seconds for something, or until `wake`."""
 

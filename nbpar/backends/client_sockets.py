@@ -1,128 +1,181 @@
-"""The client's sockets: one for engines on this host, one through the controller."""
+"""The client's ways to engines: a stream to each on this host, one socket through the controller."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import socket as network
-import tempfile
+import select
+import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import zmq
 
+from nbpar.backends.local_server import Connection, LocalServer, has_unix_sockets
 from nbpar.wire.frames import FrameError, Message, decode, encode
 from nbpar.wire.signing import Signer
+from nbpar.worker.bell import Bell
 from nbpar.worker.sockets import DELIMITER, send_frames
 
 BURST = 256
-"""Messages that are read from one socket before the others get their turn."""
+"""Messages that are read from the controller before others get their turn."""
 
-LONGEST_ADDRESS = 100
-"""A Unix socket's name may not be longer (sockaddr_un holds 108 bytes on Linux, 104 on macOS)."""
+Arrived = list[tuple[bytes, list[Message]]]
 
 
 class ClientSockets:
-    """Both sockets and the pipe that wakes them; used by one thread, but for `wake`."""
+    """All of them; one thread receives, any thread may `send` and `wake`."""
 
     def __init__(self, client: Any, *, local: bool) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
         self.identity = b"nbpar." + os.urandom(8).hex().encode()
         self._signer = Signer(client.session.key)
         self._client = client
-        self._poller = zmq.Poller()
-        self._woken, self._waker = network.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
-        self._poller.register(self._woken, zmq.POLLIN)
-        self._directory: Path | None = None
+        self._bell = Bell()
+        self._poller = select.poll()
+        self._poller.register(self._bell.handle, select.POLLIN)
+        self._watched: set[int] = set()
+        self._crowded: set[int] = set()
+        """Connections to which something has not gone yet."""
+
+        self._local = LocalServer() if local and has_unix_sockets() else None
         self.address = ""
-        self._local = self._bind_local() if local and _has_unix_sockets() else None
-        self._far: zmq.Socket[bytes] | None = None
-        self._open_far()
+        if self._local is not None:
+            self.address = self._local.address
+            self._poller.register(self._local.handle, select.POLLIN)
+        self._far_lock = threading.Lock()
+        self._far_there = True
+        """Something may be there that the socket's descriptor does not tell of any more."""
+
+        self._far = self._open_far()
+        self._far_handle = self._far.getsockopt(zmq.FD)
+        self._poller.register(self._far_handle, select.POLLIN)
+        self._closed = False
         self.dropped = 0
 
     def send(self, identity: bytes, messages: Sequence[Message], *, local: bool) -> None:
-        """Send messages to one worker."""
+        """Send messages to one worker; safe from any thread."""
         frames = encode(messages)
         if local and self._local is not None:
-            send_frames(self._local, [identity, *frames])
-        elif self._far is not None:
-            send_frames(self._far, [identity, DELIMITER, self._signer.sign(self.identity, frames), *frames])
+            if self._local.send(identity, frames):
+                self._bell.ring()
+            return
+        signed = [identity, DELIMITER, self._signer.sign(self.identity, frames), *frames]
+        with self._far_lock:
+            if self._closed:
+                return
+            send_frames(self._far, signed)
+            there = bool(self._far.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+            self._far_there = self._far_there or there
+        if there:
+            self._bell.ring()
 
-    def receive(self, timeout: float | None, handles: Sequence[int]) -> list[tuple[bytes, list[Message]]]:
+    def receive(self, timeout: float | None, handles: Sequence[int]) -> Arrived:
         """Return what has arrived, by identity; also when a handle is readable or `wake` was called."""
-        for handle in handles:
-            self._poller.register(handle, zmq.POLLIN)
-        try:
-            ready = dict(self._poller.poll(None if timeout is None else int(timeout * 1000 + 0.999)))
-        finally:
-            for handle in handles:
-                self._poller.unregister(handle)
-        arrived: list[tuple[bytes, list[Message]]] = []
-        if self._woken.fileno() in ready:
-            self._drain()
-        if self._local is not None and self._local in ready:
-            self._read(self._local, arrived, signed=False)
-        if self._far is not None and self._far in ready:
-            self._read(self._far, arrived, signed=True)
+        self._watch(handles)
+        if self._local is not None:
+            self._await_room(self._local)
+        if self._far_there:
+            timeout = 0
+        arrived: Arrived = []
+        far = self._far_there
+        for handle, _ in self._poller.poll(None if timeout is None else int(timeout * 1000 + 0.999)):
+            if handle == self._bell.handle:
+                self._bell.still()
+            elif handle == self._far_handle:
+                far = True
+            elif self._local is not None:
+                self._serve(self._local, handle, arrived)
+        if far:
+            self._read_far(arrived)
         return arrived
 
     def wake(self) -> None:
         """Make `receive` return now; safe from any thread."""
-        try:
-            self._waker.send(b"\0")
-        except OSError:
-            pass  # full, so it will wake anyway; or closed
+        self._bell.ring()
 
     def close(self) -> None:
         """Close everything and remove the socket's directory."""
-        for socket in (self._local, self._far):
-            if socket is not None:
-                socket.close(linger=0)
+        with self._far_lock:
+            self._closed = True
+            self._far.close(linger=0)
         self._context.term()
-        self._woken.close()
-        self._waker.close()
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+        if self._local is not None:
+            self._local.close()
+        self._bell.close()
 
-    def _bind_local(self) -> zmq.Socket[bytes]:
-        self._directory = _private_directory()
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        self._unlimited(socket)
-        self.address = f"ipc://{self._directory}/s"
-        socket.bind(self.address)
-        self._poller.register(socket, zmq.POLLIN)
-        return socket
+    # ---- on this host
 
-    def _open_far(self) -> None:
+    def _serve(self, local: LocalServer, handle: int, arrived: Arrived) -> None:
+        if handle == local.handle:
+            if (new := local.accept()) is not None:
+                self._poller.register(new.handle, select.POLLIN)
+            return
+        connection = local.connections.get(handle)
+        if connection is None:
+            return  # one of the handles that somebody else looks at
+        for identity, frames in local.read(connection):
+            try:
+                arrived.append((identity, decode(frames)))
+            except FrameError:
+                self.dropped += 1
+        if connection.incoming.ended:
+            self._poller.unregister(handle)
+            self._crowded.discard(handle)
+            local.forget(connection)
+
+    def _await_room(self, local: LocalServer) -> None:
+        """Go on with what has not gone yet, and be told when there is room for more."""
+        for connection in list(local.connections.values()):
+            if connection.waiting:
+                connection.flush()
+            if connection.waiting != (connection.handle in self._crowded):
+                self._expect_room(connection)
+
+    def _expect_room(self, connection: Connection) -> None:
+        if connection.waiting:
+            self._crowded.add(connection.handle)
+            self._poller.modify(connection.handle, select.POLLIN | select.POLLOUT)
+        else:
+            self._crowded.discard(connection.handle)
+            self._poller.modify(connection.handle, select.POLLIN)
+
+    def _watch(self, handles: Sequence[int]) -> None:
+        wanted = set(handles)
+        if wanted != self._watched:
+            for handle in self._watched - wanted:
+                self._poller.unregister(handle)
+            for handle in wanted - self._watched:
+                self._poller.register(handle, select.POLLIN)
+            self._watched = wanted
+
+    # ---- through the controller
+
+    def _open_far(self) -> zmq.Socket[bytes]:
         from ipyparallel import util
 
-        socket = self._context.socket(zmq.DEALER)
-        self._unlimited(socket)
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        socket.sndhwm = socket.rcvhwm = 0  # what is under way is bounded by the scheduler and by credit
         socket.identity = self.identity
         util.connect(
             socket, self._client._config["control"], curve_serverkey=self._client.curve_serverkey,  # noqa: SLF001
             curve_secretkey=self._client.curve_secretkey, curve_publickey=self._client.curve_publickey,
         )  # fmt: skip
-        self._far = socket
-        self._poller.register(socket, zmq.POLLIN)
+        return socket
 
-    @staticmethod
-    def _unlimited(socket: zmq.Socket[bytes]) -> None:
-        socket.sndhwm = socket.rcvhwm = 0  # what is under way is bounded by the scheduler
-
-    def _read(
-        self, socket: zmq.Socket[bytes], arrived: list[tuple[bytes, list[Message]]], *, signed: bool
-    ) -> None:
-        for _ in range(BURST):
+    def _read_far(self, arrived: Arrived) -> None:
+        """Read up to `BURST` messages; `_far_there` stays when there may be more."""
+        read: list[list[bytes]] = []
+        with self._far_lock:
+            self._far_there = True
+            while len(read) < BURST:
+                try:
+                    read.append(self._far.recv_multipart(zmq.NOBLOCK))
+                except zmq.Again:
+                    self._far_there = False
+                    break
+        for frames in read:
             try:
-                identity, *frames = socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                arrived.append((identity, decode(self._checked(identity, frames) if signed else frames)))
+                arrived.append((frames[0], decode(self._checked(frames[0], frames[1:]))))
             except FrameError:
                 self.dropped += 1
 
@@ -131,22 +184,3 @@ class ClientSockets:
         if delimiter != DELIMITER or not self._signer.genuine(signature, identity, rest):
             raise FrameError("not signed by an engine")
         return rest
-
-    def _drain(self) -> None:
-        try:
-            while self._woken.recv(4096):
-                pass
-        except BlockingIOError:
-            pass
-
-
-def _has_unix_sockets() -> bool:
-    return bool(zmq.has("ipc")) and hasattr(network, "AF_UNIX")
-
-
-def _private_directory() -> Path:
-    """Make a directory that only this user can enter, with a name short enough for a socket."""
-    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 (the directory is private)
-        if parent and len(parent) < LONGEST_ADDRESS - 24 and os.access(parent, os.W_OK):
-            return Path(tempfile.mkdtemp(prefix="nbpar-", dir=parent))
-    raise OSError("no writable directory with a short name for a Unix socket; set XDG_RUNTIME_DIR to one")

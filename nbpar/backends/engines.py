@@ -24,6 +24,7 @@ from nbpar.version import __version__
 from nbpar.wire.diagnosis import explain, explain_unpickling
 from nbpar.wire.faults import Fault, describe
 from nbpar.wire.frames import Bye, Call, Done, Lost, Message, Ping, Ready, Release
+from nbpar.wire.packed_items import PackedItems
 from nbpar.wire.pickling import pack, unpack
 from nbpar.wire.shipping import bootstrap, shipment
 
@@ -73,6 +74,7 @@ class EnginesBackend:
         self._dying: dict[WorkerId, tuple[float, str]] = {}
         self._pinged = time.monotonic()
         self._entered = 0
+        self._packed_calls: set[int] = set()
         self.killer: Callable[[str, str], None] | None = None
         """Ends an engine, by its identity and with a reason, where another will take its place."""
 
@@ -98,6 +100,9 @@ class EnginesBackend:
             self._packed(engine, message) if isinstance(message, Call) else message for message in messages
         ]
         self._sockets.send(engine.identity, ready, local=engine.local)
+
+    def keep_packed(self, call: int) -> None:
+        self._packed_calls.add(call)
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         if self._sockets is None:
@@ -240,6 +245,9 @@ class EnginesBackend:
     # ---- messages
 
     def _packed(self, engine: _Engine, call: Call) -> Call:
+        if isinstance(call.items, PackedItems):
+            engine.moved[call.id] = call.items.packed.nbytes
+            return call._replace(items=call.items.packed)
         body, errors = pack(call.items)
         engine.moved[call.id] = body.nbytes
         if not errors:
@@ -252,7 +260,10 @@ class EnginesBackend:
 
     def _unpacked(self, engine: _Engine, message: Message) -> Message:
         if isinstance(message, Done):
-            return _with_values(message, engine)
+            packed = message.id in self._packed_calls
+            if packed and message.final:
+                self._packed_calls.discard(message.id)
+            return _with_values(message, engine, keep_packed=packed)
         if isinstance(message, Ready):
             engine.facts = {"worker": engine.worker, **message.facts}
             engine.ready, engine.local = True, message.facts["local"]
@@ -271,9 +282,11 @@ class EnginesBackend:
                 self.send(worker, [Ping(0)])
 
 
-def _with_values(done: Done, engine: _Engine) -> Done:
+def _with_values(done: Done, engine: _Engine, *, keep_packed: bool) -> Done:
     moved = engine.moved.pop(done.id, 0) if done.final else 0
     moved += done.values.nbytes
+    if keep_packed and done.values.layout is not None:  # plain values are as quick to unpickle as to cut
+        return Done(*done[:-2], moved, PackedItems(done.values))
     values, errors = unpack(done.values)
     if not errors:
         return Done(*done[:-2], moved, values)

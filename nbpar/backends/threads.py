@@ -44,6 +44,9 @@ class ThreadsBackend:
         if (way := self._ways.get(worker)) is not None:
             way.inbox.put(list(messages))
 
+    def keep_packed(self, call: int) -> None:
+        """Nothing is packed here."""
+
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         arrived: list[tuple[WorkerId, Message]] = []
         try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from nbpar.core import events
 from nbpar.core.outcome import Failure
@@ -152,7 +154,7 @@ class Progress:
 
     def __call__(self, event: events.Event) -> None:
         """Take in an event."""
-        handler = _HANDLERS.get(type(event))
+        handler = self._HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event)
 
@@ -169,8 +171,9 @@ class Progress:
         left = None
         if self._total is not None and rate > 0 and self._ended is None:
             left = max(self._total - self._done, 0) / rate
+        state = "paused" if self._paused and self._ended is None else self._state
         return Snapshot(
-            self._label, "paused" if self._paused and self._ended is None else self._state, self._total, self._done,
+            self._label, state, self._total, self._done,
             self._failed, self._retried, elapsed, rate, left, self._chunk_size, self._moved,
             sum(lane.busy for lane in list(self._lanes.values())), self._lost,
             tuple(self._lane(name, lane) for name, lane in list(self._lanes.items())),
@@ -264,16 +267,15 @@ class Progress:
     def _finished(self, event: events.RunFinished) -> None:
         self._ended, self._state = event.at, event.state
 
-
-_HANDLERS = {
-    events.RunStarted: Progress._started,
-    events.WorkerJoined: Progress._joined,
-    events.WorkerLeft: Progress._left,
-    events.WorkerLost: Progress._lost_worker,
-    events.ChunkSent: Progress._sent,
-    events.ItemsDone: Progress._items_done,
-    events.ItemFailed: Progress._item_failed,
-    events.ItemPrinted: Progress._printed,
-    events.RunPaused: Progress._paused_or_not,
-    events.RunFinished: Progress._finished,
-}
+    _HANDLERS: ClassVar[dict[type[Any], Callable[..., None]]] = {
+        events.RunStarted: _started,
+        events.WorkerJoined: _joined,
+        events.WorkerLeft: _left,
+        events.WorkerLost: _lost_worker,
+        events.ChunkSent: _sent,
+        events.ItemsDone: _items_done,
+        events.ItemFailed: _item_failed,
+        events.ItemPrinted: _printed,
+        events.RunPaused: _paused_or_not,
+        events.RunFinished: _finished,
+    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -66,6 +67,15 @@ class RunState:
     pinned: tuple[str, ...] | None = None
     """Item i belongs to the i-th of these workers (`Pool.each`)."""
 
+    most_workers: int | None = None
+    """At most so many workers take part; None: all."""
+
+    members: dict[str, int] = field(default_factory=dict)
+    """Who takes part when not all do, each with a number of its own below `most_workers`."""
+
+    known: Callable[[], Part | None] = lambda: None
+    """Returns outcomes that the source's next items have already."""
+
     priority: float = 0.0
     """Seconds of workers' time used so far; the run with the least is served first."""
 
@@ -89,28 +99,53 @@ class RunState:
             return False
         return self.cancelled or not (self._again or self._later or self._held or not self.source.ended)
 
-    @property
-    def due(self) -> float | None:
-        """When the next delayed retry may run."""
-        return self._later[0][0] if self._later and not self.paused else None
+    def due(self, now: float) -> float | None:
+        """When the next delayed retry may run; None when one may run now, or none waits."""
+        if self.paused or not self._later or self._later[0][0] <= now:
+            return None
+        return self._later[0][0]
+
+    def waits(self, worker: str, now: float) -> bool:
+        """Whether something could run on this worker now, if it had nothing else to do."""
+        if self.paused or self.cancelled:
+            return False
+        if self.pinned is not None:
+            return any(self.pinned[chunk.first] == worker for chunk in self._again)
+        return bool(self._again or self._retry_due(now) or (self.source.ready and self._room(1) > 0))
+
+    def enrol(self, worker: str) -> None:
+        """Let a worker take part, with the lowest number that is free."""
+        if self.most_workers is not None and worker not in self.members:
+            taken = set(self.members.values())
+            self.members[worker] = next(number for number in itertools.count() if number not in taken)
+
+    def pass_known(self) -> list[Part]:
+        """Pass by items that have their outcomes already; return what may be delivered now."""
+        ready: list[Part] = []
+        while not self.cancelled and (part := self.known()) is not None:
+            self.taken = part.stop
+            ready += self._deliver([part])
+        return ready
 
     def next_chunk(self, worker: str, workers: int, now: float, *, idle: bool) -> Chunk | None:
-        """Return what to run next on a worker, one of so many, or None for nothing at the moment."""
+        """Return what to run next on a worker, one of so many, or None for nothing at the moment.
+
+        What killed a worker is run with nothing before or behind it, so only when the worker is `idle`.
+        """
         if self.paused or self.cancelled:
             return None
         if self.pinned is not None:
             return self.pinned_to(worker)
-        if self._later and self._later[0][0] <= now:
-            return heapq.heappop(self._later)[2]
+        if self._retry_due(now):
+            return heapq.heappop(self._later)[2] if idle or not self._later[0][2].deaths else None
         if self._again:
-            # what killed a worker runs with nothing behind it
             return self._again.popleft() if idle or not self._again[0].deaths else None
         return self._next_new(workers, idle=idle)
 
     def settle(
         self,
         chunk: Chunk,
-        values: list[Any],
+        values: Sequence[Any],
         failures: dict[int, Failure],
         now: float,
         *,
@@ -130,7 +165,7 @@ class RunState:
 
     def give_back(self, chunk: Chunk) -> None:
         """Put items back that no worker has begun."""
-        if chunk.items and not self.cancelled:
+        if len(chunk.items) and not self.cancelled:  # an array has no truth value
             self._again.appendleft(chunk)
 
     def split_after_death(self, chunk: Chunk) -> bool:
@@ -162,10 +197,14 @@ class RunState:
 
     def ask(self, workers: int) -> None:
         """Tell the source how much it may read ahead."""
-        ahead = self.taken + 2 * max(workers, 1) * self.chunker.current * min(self.chunker.window(), 8)
-        if self.streaming:
-            ahead = min(ahead, self.consumed + self._look_ahead(workers))
-        self.source.want(ahead)
+        ahead = 2 * max(workers, 1) * self.chunker.current * min(self.chunker.window(), 8)
+        self.source.want(self.taken + min(ahead, self._room(workers)))
+
+    def _room(self, workers: int) -> int:
+        """How many items more may be taken before the consumer has to take some; may be negative."""
+        if not self.streaming:
+            return sys.maxsize
+        return self.consumed + self._look_ahead(workers) - self.taken
 
     def _look_ahead(self, workers: int) -> int:
         if self.buffersize is not None:
@@ -173,10 +212,10 @@ class RunState:
         return 4 * max(workers, 1) * self.chunker.current * self.chunker.window()
 
     def _next_new(self, workers: int, *, idle: bool) -> Chunk | None:
-        size = self.chunker.size(self.source.remaining, workers)
-        if self.streaming:
-            size = min(size, self.consumed + self._look_ahead(workers) - self.taken)
-        if size < 1 or self.source.ended:
+        if self.source.ended:
+            return None
+        size = min(self.chunker.size(self._remaining(), workers), self._room(workers))
+        if size < 1:
             return None
         items = self.source.take(size, eager=idle)
         if not len(items):
@@ -184,6 +223,13 @@ class RunState:
         chunk = Chunk(self.taken, items)
         self.taken += len(items)
         return chunk
+
+    def _remaining(self) -> int | None:
+        """How many items to share among the workers: what is left, or what may be held at once."""
+        remaining = self.source.remaining
+        if self.buffersize is None or not self.streaming:
+            return remaining
+        return self.buffersize if remaining is None else min(remaining, self.buffersize)
 
     def pin(self, workers: Iterable[str], item: Any) -> None:
         """Make one item for each of these workers."""
@@ -198,6 +244,9 @@ class RunState:
                 self._again.remove(chunk)
                 return chunk
         return None
+
+    def _retry_due(self, now: float) -> bool:
+        return bool(self._later) and self._later[0][0] <= now
 
     def _retry_later(self, chunk: Chunk, index: int, now: float) -> None:
         offset = index - chunk.first
@@ -218,7 +267,7 @@ class RunState:
 
 
 def _parts_between(
-    first: int, values: list[Any], failures: dict[int, Failure], gaps: list[int]
+    first: int, values: Sequence[Any], failures: dict[int, Failure], gaps: list[int]
 ) -> list[Part]:
     """Cut outcomes into parts that leave out the items in `gaps`."""
     if not gaps:

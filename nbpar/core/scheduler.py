@@ -2,19 +2,30 @@
 
 The scheduler is plain state: it starts no thread, reads no clock and talks to no worker.
 A driver asks it for assignments, sends them, and reports what came back.  Several runs
-share the workers fairly: the run that has used the least time is served first.
+share the workers fairly: the run that has used the least time is served first (start-time
+fair queuing, Goyal, Vin and Cheng 1996).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.runstate import Chunk, RunState
 
 WorkerId = str
+
+CATCH_UP = 0.5
+"""Seconds of workers' time that a run which could not use its turn is owed at most."""
+
+LASTS = 0.05
+"""Seconds after which a call holds up those behind it, if another worker has nothing to do."""
+
+SUSPECT = 1e-3
+"""Calls shorter than this are answered together: any of them may have been running when their worker died."""
 
 
 @dataclass(slots=True)
@@ -37,14 +48,21 @@ class Assignment:
     done: int = 0
     """How many of its items have been answered."""
 
+    recalled: bool = False
+    """Whether it was asked back because its worker is held up."""
+
 
 @dataclass(slots=True)
 class _Worker:
     """What a worker has under way, oldest first."""
 
     calls: dict[int, Assignment] = field(default_factory=dict)
-    alone: bool = False
-    """It runs what killed another worker, with nothing behind it."""
+
+    since: float = 0.0
+    """When it began with the oldest of them."""
+
+    on_trial: bool = False
+    """It runs what killed another worker, with nothing before or behind it."""
 
 
 class Scheduler:
@@ -56,16 +74,13 @@ class Scheduler:
         self._calls: dict[int, Assignment] = {}
         self._hungry: set[WorkerId] = set()
         self._next_id = 0
+        self._served = 0.0
+        """The largest priority at which a run was served."""
 
     @property
     def workers(self) -> Iterable[WorkerId]:
         """Who takes part, in the order of joining."""
         return self._workers
-
-    @property
-    def idle(self) -> bool:
-        """Whether no call is under way."""
-        return not self._calls
 
     def call(self, call: int) -> Assignment | None:
         """Return a call that is under way."""
@@ -80,13 +95,16 @@ class Scheduler:
         """Return how many calls a worker has under way."""
         return len(self._workers[worker].calls)
 
-    def due(self) -> float | None:
-        """When a delayed retry may run; None when there is none."""
-        return min((due for run in self.runs.values() if (due := run.due) is not None), default=None)
+    def due(self, now: float) -> float | None:
+        """When the next delayed retry may run; None when there is none that is not overdue.
+
+        What is overdue waits for a worker, not for the clock.
+        """
+        return min((due for run in self.runs.values() if (due := run.due(now)) is not None), default=None)
 
     def add(self, run: RunState) -> None:
-        """Let a run take part; it is as urgent as the neediest of the others."""
-        run.priority = min((other.priority for other in self.runs.values()), default=0.0)
+        """Let a run take part; it is as urgent as what is served now."""
+        run.priority = self._served
         self.runs[run.id] = run
 
     def remove(self, run: RunState) -> list[Assignment]:
@@ -119,7 +137,8 @@ class Scheduler:
     ) -> Assignment | None:
         """Record that a call's next `values` items came back; None when the call is not known any more.
 
-        With `final` the call is over; what it left undone goes back to its run.
+        With `final` the call is over; what it left undone goes back to its run.  `settle` has to
+        follow, also when no item came back: until then the run takes part.
         """
         assignment = self._calls.get(call)
         if assignment is None:
@@ -127,21 +146,23 @@ class Scheduler:
         run = assignment.run
         assignment.done += values
         run.priority += seconds
-        whole = final and values == assignment.done  # answered in one piece
-        wait = now - assignment.sent - seconds if assignment.alone and whole else None
+        in_one_piece = values == len(assignment.chunk.items)
+        wait = now - assignment.sent - seconds if assignment.alone and in_one_piece else None
         run.chunker.learn(values, seconds, moved=moved, round_trip=wait)
         if final:
-            run.priority -= assignment.expected
             self._close(assignment)
+            if (state := self._workers.get(assignment.worker)) is not None:
+                state.since = now
             run.give_back(assignment.chunk.rest(assignment.done))
-            self._forget_if_done(run)
+            if run.cancelled:  # nobody will settle its outcomes
+                self._forget_if_done(run)
         return assignment
 
     def settle(
         self,
         assignment: Assignment,
         first: int,
-        values: list[Any],
+        values: Sequence[Any],
         failures: dict[int, Failure],
         now: float,
         *,
@@ -149,7 +170,8 @@ class Scheduler:
     ) -> tuple[list[Part], list[Failure]]:
         """Hand outcomes of an assignment's items, from index `first` on, to its run.
 
-        Failures that are `hopeless` are not tried again.  Returns what may be delivered now, and what failed for good.
+        Failures that are `hopeless` are not tried again.  Returns what may be delivered now, and what
+        failed for good.
         """
         whole = assignment.chunk
         here = first - whole.first
@@ -158,50 +180,95 @@ class Scheduler:
         self._forget_if_done(assignment.run)
         return settled
 
-    def lose(self, worker: WorkerId) -> list[Assignment]:
-        """Forget a dead worker; its chunks go back to their runs.
+    def lose(self, worker: WorkerId, *, died: bool = True) -> list[Assignment]:
+        """Forget a worker; its chunks go back to their runs, untouched unless it `died` of one.
 
-        Returns the assignments whose single item has now killed a second worker: they have no place to go back to.
+        Returns the assignments that have no place to go back to: of a single item that has now killed
+        a second worker, and of items that belong to this worker alone.
         """
         lost = self._workers.pop(worker, None)
         self._hungry.discard(worker)
+        for run in self.runs.values():
+            run.members.pop(worker, None)
         if lost is None:
             return []
         hopeless = []
-        for run in self.runs.values():
-            if run.pinned is not None and (chunk := run.pinned_to(worker)) is not None:
-                hopeless.append(Assignment(-1, worker, run, chunk, 0.0, alone=True, expected=0.0))
         for n, assignment in reversed(list(enumerate(lost.calls.values()))):
             self._close(assignment)
-            assignment.run.priority -= assignment.expected
             rest = assignment.chunk.rest(assignment.done)
-            # calls that last microseconds are answered together, so any of them may have been running
-            suspect = n == 0 or assignment.expected < 1e-3
-            if not suspect:
+            guilty = died and (n == 0 or assignment.expected < SUSPECT)
+            if not guilty:
                 assignment.run.give_back(rest)
-            elif rest.items and not assignment.run.split_after_death(rest):
+            elif len(rest.items) and not assignment.run.split_after_death(rest):
                 hopeless.append(assignment)
             self._forget_if_done(assignment.run)
-        return hopeless
+        return hopeless + self._orphans(worker)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether a worker has calls waiting while another has nothing to do."""
+        loads = [len(state.calls) for state in self._workers.values()]
+        return bool(loads) and min(loads) == 0 and max(loads) > 1
+
+    def recall(self, now: float) -> list[Assignment]:
+        """Return calls to ask back: they wait behind one that lasts, while another worker has nothing to do.
+
+        Each is returned once.  Its worker answers that it has not begun, and it goes to another.
+        """
+        if not self.uneven:
+            return []
+        held_up = [
+            call
+            for state in self._workers.values()
+            if now - state.since > LASTS
+            for call in list(state.calls.values())[1:]
+            if not call.recalled and call.run.pinned is None
+        ]
+        for call in held_up:
+            call.recalled = True
+        return held_up
+
+    def _orphans(self, worker: WorkerId) -> list[Assignment]:
+        """Take what waits for this worker alone."""
+        return [
+            Assignment(-1, worker, run, chunk, 0.0, alone=True, expected=0.0)
+            for run in self.runs.values()
+            if (chunk := run.pinned_to(worker)) is not None
+        ]
 
     def _assign_one(self, worker: WorkerId, now: float) -> Assignment | None:
         state = self._workers[worker]
         load = len(state.calls)
         full = True
-        for run in (
-            sorted(self.runs.values(), key=lambda run: run.priority)
-            if len(self.runs) > 1
-            else self.runs.values()
-        ):
-            if state.alone or load >= run.chunker.window():
+        for run in () if state.on_trial else self._neediest_first():
+            if not self._admits(run, worker):
+                full = False
                 continue
-            full = False
-            chunk = run.next_chunk(worker, len(self._workers), now, idle=not load)
-            if chunk is not None:
-                return self._record(worker, state, run, chunk, now)
+            if load < run.chunker.window():
+                full = False
+                chunk = run.next_chunk(worker, len(self._workers), now, idle=not load)
+                if chunk is not None:
+                    return self._record(worker, state, run, chunk, now)
+            if load and run.waits(worker, now):
+                full = True  # it is served when the worker has less to do: others must not fill it up
+                break
         if full:
             self._hungry.discard(worker)
         return None
+
+    def _admits(self, run: RunState, worker: WorkerId) -> bool:
+        """Whether a worker may take part in a run; workers of no other limited run come first."""
+        if run.most_workers is None or worker in run.members:
+            return True
+        if len(run.members) >= run.most_workers:
+            return False
+        limited = [other for other in self.runs.values() if other.most_workers is not None]
+        claimed = {member for other in limited for member in other.members}
+        return worker not in claimed or claimed.issuperset(self._workers)
+
+    def _neediest_first(self) -> Iterable[RunState]:
+        runs = self.runs.values()
+        return sorted(runs, key=attrgetter("priority")) if len(runs) > 1 else runs
 
     def _record(
         self, worker: WorkerId, state: _Worker, run: RunState, chunk: Chunk, now: float
@@ -209,9 +276,14 @@ class Scheduler:
         expected = (run.chunker.seconds_per_item or 0.0) * len(chunk.items)
         assignment = Assignment(self._next_id, worker, run, chunk, now, not state.calls, expected)
         self._next_id += 1
+        run.priority = max(run.priority, self._served - CATCH_UP)
+        self._served = max(self._served, run.priority)
         run.priority += expected
         run.running += 1
-        state.alone = chunk.deaths > 0
+        run.enrol(worker)
+        state.on_trial = chunk.deaths > 0
+        if not state.calls:
+            state.since = now
         state.calls[assignment.id] = self._calls[assignment.id] = assignment
         return assignment
 
@@ -219,8 +291,9 @@ class Scheduler:
         del self._calls[assignment.id]
         if (worker := self._workers.get(assignment.worker)) is not None:
             del worker.calls[assignment.id]
-            worker.alone = False
+            worker.on_trial = False
             self._hungry.add(assignment.worker)
+        assignment.run.priority -= assignment.expected
         assignment.run.running -= 1
 
     def _forget_if_done(self, run: RunState) -> None:

@@ -18,6 +18,10 @@ class Source(Protocol):
     def remaining(self) -> int | None:
         """How many items are left to take; None when nobody knows."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is an item to take now."""
+
     def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
         """Take up to `limit` items that are ready now; when not `eager`, `limit` of them or none."""
 
@@ -44,6 +48,10 @@ class SequenceSource:
     def remaining(self) -> int:
         return self._stop - self._next
 
+    @property
+    def ready(self) -> bool:
+        return not self.ended
+
     def take(self, limit: int, *, eager: bool) -> Sequence[Any]:  # noqa: ARG002 (everything is ready)
         here = slice(self._next, min(self._next + limit, self._stop))
         self._next = here.stop
@@ -69,6 +77,10 @@ class DirectSource:
     @property
     def remaining(self) -> int | None:
         return None if self._total is None else max(self._total - self._taken, 1)
+
+    @property
+    def ready(self) -> bool:
+        return not self.ended and self._taken < self._wanted
 
     def take(self, limit: int, *, eager: bool) -> Sequence[Any]:  # noqa: ARG002 (everything is ready)
         items: list[Any] = []

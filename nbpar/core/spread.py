@@ -19,10 +19,13 @@ class Spread(str, Enum):
     CALL = "call"
     """`fn(*args, **kwargs)` for an item that is the pair `(args, kwargs)`"""
 
+    BATCH = "batch"
+    """`fn([item, item, ...])` for all items of a call, with one value for each"""
+
 
 def caller(fn: Callable[..., Any], spread: Spread | str) -> Callable[[Any], Any]:
     """Return a function of one item that calls `fn` the given way."""
-    if spread == Spread.ONE:
+    if spread in (Spread.ONE, Spread.BATCH):
         return fn
     if spread == Spread.STAR:
         return lambda item: fn(**item) if isinstance(item, dict) else fn(*item)

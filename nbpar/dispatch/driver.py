@@ -13,18 +13,26 @@ from typing import Any
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
+from nbpar.core.runstate import RunState
 from nbpar.core.scheduler import Assignment, Scheduler
-from nbpar.dispatch.job import Job
+from nbpar.dispatch.job import Ending, Job
 from nbpar.dispatch.workforce import INITIALIZER_CALL, Workforce
 from nbpar.errors import NoWorkersError, WorkerDied
 from nbpar.wire.faults import restore
 from nbpar.wire.frames import Bye, Call, Done, Lost, Message, Missing, Output, Ready
+from nbpar.wire.packed_items import PackedItems
 
 IDLE = 1.0
 """Seconds without a run after which the workers are let go."""
 
 LOOK_FOR_WORKERS = 0.25
 """Seconds between two looks for workers that have come, while a run is under way."""
+
+LAST_ANSWERS = 0.15
+"""Seconds that a stopped run waits for what had finished when its workers were interrupted."""
+
+LOOK_FOR_RECALLS = 0.06
+"""The same while some workers have calls waiting and others have nothing to do."""
 
 PATIENCE = 3.0
 """Seconds without any worker, and none on its way, after which runs fail."""
@@ -68,6 +76,7 @@ class Driver:
         self._gather(now)
         self._assign(now)
         self._workforce.stop_again(now)
+        self._end_overdue(now)
 
     def take(self, arrived: list[tuple[WorkerId, Message]], now: float) -> None:
         """Take in what workers have said."""
@@ -81,11 +90,12 @@ class Driver:
         if (due := self._scheduler.due(now)) is not None:
             times.append(due - now)
         if self._jobs:
-            times.append(LOOK_FOR_WORKERS)
+            times.append(LOOK_FOR_RECALLS if self._scheduler.uneven else LOOK_FOR_WORKERS)
         elif self._workforce.present:
             times.append(self._idle_since + IDLE - now)
         if self._workforce.stopping:
             times.append(0.05)
+        times += [job.ending.until - now for job in self._jobs.values() if job.ending is not None]
         return max(0.0, min(times)) if times else None
 
     def _look_for_workers(self, now: float) -> None:
@@ -114,19 +124,29 @@ class Driver:
         workers = max(len(self._workforce), 1)
         for state in list(self._scheduler.runs.values()):
             state.ask(workers)
+            self._pass_known(state)
             self._end_if_done(state.id)
         for assignment in self._scheduler.assign(now):
             job = self._jobs[assignment.run.id]
             chunk = assignment.chunk
-            self._workforce.post(assignment.worker, job.load, self._call(assignment))
+            self._workforce.post(assignment.worker, job.load_for(assignment.worker), self._call(assignment))
+            self._pass_known(assignment.run)
             job.sink.emit(events.ChunkSent(
                 now, assignment.worker, assignment.id, chunk.first, len(chunk.items), chunk.attempt
             ))  # fmt: skip
         self._workforce.send()
+        for call in self._scheduler.recall(now):
+            self._workforce.cancel(call.worker, [call.id])
 
     def _call(self, assignment: Assignment) -> Call:
-        chunk = assignment.chunk
-        return self._jobs[assignment.run.id].call(assignment.id, chunk.first, chunk.items)
+        job, chunk = self._jobs[assignment.run.id], assignment.chunk
+        if job.keeps_packed:
+            self._backend.keep_packed(assignment.id)
+        return job.call(assignment.id, assignment.worker, chunk.first, chunk.items)
+
+    def _pass_known(self, state: RunState) -> None:
+        if parts := state.pass_known():
+            self._jobs[state.id].sink.deliver(parts)
 
     # ---- what arrives
 
@@ -159,7 +179,7 @@ class Driver:
         if done.id == INITIALIZER_CALL:
             self._take_initialized(worker, done, now)
             return
-        values = list(done.values)
+        values = done.values if isinstance(done.values, PackedItems) else list(done.values)
         assignment = self._scheduler.answer(
             done.id, len(values), done.seconds, now, final=done.final, moved=done.moved
         )
@@ -188,6 +208,7 @@ class Driver:
         for failure in failures:
             job.failed += 1
             job.sink.emit(events.ItemFailed(now, failure))
+        parts = [*parts, *job.state.flush()] if job.ending else parts
         if parts:
             job.sink.deliver(parts)
         if failures and (job.fail_fast or (job.max_errors is not None and job.failed > job.max_errors)):
@@ -218,7 +239,8 @@ class Driver:
             if assignment is None:
                 continue
             if assignment.run.id in self._jobs:
-                self._workforce.post(worker, self._jobs[assignment.run.id].load, self._call(assignment))
+                load = self._jobs[assignment.run.id].load_for(worker)
+                self._workforce.post(worker, load, self._call(assignment))
             else:  # its run was stopped while it was on its way
                 self._scheduler.answer(call, 0, 0.0, now, final=True)
 
@@ -273,23 +295,34 @@ class Driver:
         job = self._jobs.get(run)
         if job is not None and job.state.done and job not in self._gathering:
             self._scheduler.remove(job.state)
-            self._finish(job, getattr(job.state.source, "error", None))
+            error = job.ending.error if job.ending else getattr(job.state.source, "error", None)
+            self._finish(job, error)
 
     def end(self, job: Job, error: BaseException | None) -> None:
         """End a job before its time: forget what has not begun, interrupt what runs."""
-        if self._jobs.get(job.state.id) is not job:
+        if self._jobs.get(job.state.id) is not job or job.ending is not None:
             return
         under_way = self._scheduler.remove(job.state)
         by_worker: dict[WorkerId, list[Assignment]] = {}
         for assignment in under_way:
             by_worker.setdefault(assignment.worker, []).append(assignment)
+        answer = False
         for worker, assignments in by_worker.items():
             self._workforce.cancel(worker, [assignment.id for assignment in assignments])
             if self._scheduler.head(worker) is assignments[0]:
-                self._workforce.stop_item(worker, self._now, partial(self._under_way, assignments[0].id))
+                under_way_still = partial(self._under_way, assignments[0].id)
+                answer |= self._workforce.stop_item(worker, self._now, under_way_still)
         if held := job.state.flush():
             job.sink.deliver(held)
-        self._finish(job, error)
+        job.ending = Ending(error, self._now + LAST_ANSWERS)
+        if not answer:
+            self._finish(job, error)
+
+    def _end_overdue(self, now: float) -> None:
+        """Wait no longer for the last answers of jobs that were stopped."""
+        for job in self.jobs:
+            if job.ending is not None and now >= job.ending.until:
+                self._finish(job, job.ending.error)
 
     def abandon(self, error: BaseException) -> None:
         """End every job without a word to the workers."""

@@ -25,6 +25,16 @@ class Sink(Protocol):
         """Something happened."""
 
 
+@dataclass(frozen=True)
+class Ending:
+    """A job was stopped."""
+
+    error: BaseException | None
+    """Why; its sink is told when the last answer is there, or at `until`."""
+
+    until: float
+
+
 @dataclass(eq=False)
 class Job:
     """One run under way."""
@@ -49,12 +59,25 @@ class Job:
     everywhere: Any = None
     """An item that every worker gets once (`Pool.each`), in place of a source."""
 
+    loads: tuple[Load, ...] = ()
+    """One function for each worker of a run that is limited to so many, in place of `load`."""
+
+    keeps_packed: bool = False
+    """Values stay bytes: they go to workers again."""
+
+    ending: Ending | None = None
+    """Set when the job was stopped and what ran then may still answer."""
+
     begun: float = 0.0
     failed: int = 0
 
-    def call(self, call_id: int, first: int, items: Any) -> Call:
+    def load_for(self, worker: str) -> Load:
+        """Return the function that a worker runs."""
+        return self.loads[self.state.members[worker]] if self.loads else self.load
+
+    def call(self, call_id: int, worker: str, first: int, items: Any) -> Call:
         """Return the message that asks for some items."""
         return Call(
-            call_id, self.state.id, self.load.digest, first, self.spread.value, self.state.chunker.timed,
+            call_id, self.state.id, self.load_for(worker).digest, first, self.spread.value, self.state.chunker.timed,
             self.fail_fast and not self.state.retry.times, self.timeout, self.seed, {}, items,
         )  # fmt: skip

@@ -124,10 +124,12 @@ class Workforce:
         """Tell a worker not to begin calls."""
         self._backend.send(worker, [Cancel(tuple(calls))])
 
-    def stop_item(self, worker: WorkerId, now: float, still: Callable[[], bool]) -> None:
+    def stop_item(self, worker: WorkerId, now: float, still: Callable[[], bool]) -> bool:
         """Interrupt what a worker runs, again and again while `still` says that it runs it; then kill it."""
         if self._backend.interrupt(worker):
             self._stopping[worker] = _Stop(now + INTERRUPT_AGAIN, now + KILL_AFTER, still)
+            return True
+        return False
 
     def stop_again(self, now: float) -> None:
         """Repeat interrupts that had no effect; kill a worker that does not react to them."""

@@ -285,8 +285,12 @@ def _as_faults(said: tuple[Any, ...] | dict[int, tuple[Any, ...]]) -> Fault | di
 def _take(said: tuple[Any, ...], rest: Iterator[Any]) -> Packed:
     head, layout, buffers = said
     if head is None:
-        head = bytes(next(rest))
-    return Packed(head, layout, [bytearray(next(rest)) for _ in range(buffers)] if buffers else [])
+        head = next(rest)
+    return Packed(head, layout, [_writable(next(rest)) for _ in range(buffers)] if buffers else [])
+
+
+def _writable(frame: Any) -> bytearray:
+    return frame if type(frame) is bytearray else bytearray(frame)
 
 
 class _HeadUnpickler(pickle.Unpickler):

@@ -21,7 +21,7 @@ from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupts
 from nbpar.worker.output import OutputRecorder
 from nbpar.worker.serve import Loop
-from nbpar.worker.sockets import SocketTransport
+from nbpar.worker.sockets import SocketTransport, StreamTransport
 
 
 def serve_engine(settings: dict[str, Any]) -> None:
@@ -29,13 +29,8 @@ def serve_engine(settings: dict[str, Any]) -> None:
     from IPython import get_ipython
 
     app = get_ipython().kernel.parent
-    with closing(app.context.socket(zmq.DEALER)) as socket:
-        socket.linger = 2000
-        socket.identity = settings["identity"]
-        local = _same_host(settings)
-        transport = (
-            _connect_local(socket, settings) if local else _connect_through_controller(socket, settings, app)
-        )
+    local = _same_host(settings)
+    with closing(_connect_local(settings) if local else _connect_through_controller(settings, app)) as transport:
         facts = {
             "pid": os.getpid(),
             "host": network.gethostname(),
@@ -52,21 +47,17 @@ def serve_engine(settings: dict[str, Any]) -> None:
 
 def _same_host(settings: dict[str, Any]) -> bool:
     address: str = settings["address"]
-    return (
-        bool(address)
-        and settings["host"] == network.gethostname()
-        and (not address.startswith("ipc://") or Path(address[len("ipc://") :]).exists())
-    )
+    return bool(address) and settings["host"] == network.gethostname() and Path(address).exists()
 
 
-def _connect_local(socket: zmq.Socket[bytes], settings: dict[str, Any]) -> SocketTransport:
-    socket.connect(settings["address"])
-    return SocketTransport(socket, settings["identity"])
+def _connect_local(settings: dict[str, Any]) -> StreamTransport:
+    return StreamTransport(settings["address"], settings["identity"])
 
 
-def _connect_through_controller(
-    socket: zmq.Socket[bytes], settings: dict[str, Any], app: Any
-) -> SocketTransport:
+def _connect_through_controller(settings: dict[str, Any], app: Any) -> SocketTransport:
+    socket = app.context.socket(zmq.DEALER)
+    socket.linger = 2000
+    socket.identity = settings["identity"]
     connect, _ = app.init_connector()
     info = app.connection_info
     connect(socket, f"{info['interface']}:{info['control']}")

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any
 
 from nbpar.core.seeding import seeded
+from nbpar.core.spread import Spread
+from nbpar.errors import WrongNumberError
 from nbpar.wire.faults import Fault
 from nbpar.wire.frames import Call
 from nbpar.worker.interrupting import Interrupted, Interrupts
@@ -59,6 +61,8 @@ class Execution:
         self._begin(call.first)
         careful = broken or call.timeout is not None or call.seed is not None
         self._step = self._careful if careful else self._timed if call.timed else self._slab
+        if call.spread == Spread.BATCH:
+            self._step = self._whole
         self._pid = os.getpid()
         _current.execution = self
 
@@ -130,6 +134,42 @@ class Execution:
             begun = ended
         self._check_end()
 
+    def _whole(self) -> None:
+        """Run all items in one call; each by itself after that has failed, so that one costs no other."""
+        whole, total = self._function, self._total
+        self._function = lambda item: _as_many(whole([item]), 1)[0]
+        self._step = self._careful
+        if self._broken or total == 1:
+            return
+        begun = _clock()
+        try:
+            with self._care(self.first):
+                values = _as_many(whole(self._items), total)
+        except self._stopped_by:
+            raise
+        except BaseException as error:
+            if self._call.stop_early or isinstance(error, WrongNumberError):
+                self._interrupts.armed = False
+                self._fail_all(self._describe(error))
+        else:
+            self.values, self.finished = values, True
+            self.each = [(_clock() - begun) / total] * total
+
+    def _fail_all(self, fault: Fault) -> None:
+        self.values, self.each = [None] * self._total, [0.0] * self._total
+        self.faults = dict.fromkeys(range(self._total), fault)
+        self.finished = True
+
+    @contextmanager
+    def _care(self, index: int) -> Iterator[None]:
+        """Seed and limit what runs in this block."""
+        call = self._call
+        with ExitStack() as care:
+            if call.seed is not None:
+                care.enter_context(seeded(call.seed, index))
+            care.enter_context(self._interrupts.limit(call.timeout))
+            yield
+
     def _careful(self) -> None:
         call = self._call
         for item in self._iterator:
@@ -139,10 +179,7 @@ class Execution:
                 self._interrupts.armed = False
                 self._note_fault(fault)
                 break
-            with ExitStack() as care:
-                if call.seed is not None:
-                    care.enter_context(seeded(call.seed, self.index))
-                care.enter_context(self._interrupts.limit(call.timeout))
+            with self._care(self.index):
                 value = self._function(item)
             self.values.append(value)
             self.each.append(_clock() - begun)
@@ -169,6 +206,14 @@ class Execution:
     def _stop(self) -> None:
         self.faults.pop(len(self.values), None)
         self.interrupted = self.finished = True
+
+
+def _as_many(values: Any, wanted: int) -> list[Any]:
+    """Return values as a list, which has to have the right length."""
+    results = list(values)
+    if len(results) != wanted:
+        raise WrongNumberError(f"it returned {len(results)} results for {wanted} items; each item needs one")
+    return results
 
 
 class _Current:
