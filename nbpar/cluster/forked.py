@@ -243,8 +243,12 @@ def _ipython_folder(private: Path) -> Path:
     return theirs if (theirs / "profile_default" / "startup").is_dir() else private / "ipython"
 
 
+_preparing = threading.Lock()
+
+
 def _prepare_client() -> None:
     """Import what the client needs while the controller starts; its first call would import numpy too."""
     from ipyparallel.serialize import can
 
-    can(0)
+    with _preparing:  # ipyparallel's own table of types breaks when two threads fill it
+        can(0)
