@@ -51,6 +51,10 @@ class FeederSource:
             return len(self._items)
         return None if self._total is None else max(self._total - self._taken, 1)
 
+    @property
+    def ready(self) -> bool:
+        return bool(self._items)
+
     def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
         ready = len(self._items)
         if not ready or (ready < limit and not eager and not self._over):

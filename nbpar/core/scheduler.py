@@ -200,6 +200,7 @@ class Scheduler:
             if not guilty:
                 assignment.run.give_back(rest)
             elif len(rest.items) and not assignment.run.split_after_death(rest):
+                assignment.chunk, assignment.done = rest, 0
                 hopeless.append(assignment)
             self._forget_if_done(assignment.run)
         return hopeless + self._orphans(worker)
