@@ -35,7 +35,7 @@ class Launcher:
     def __init__(self, place: Place, initializer: tuple[Callable[..., Any], tuple[Any, ...]] | None) -> None:
         self._backend = place.backend
         self._numbers = count(1)
-        first = None if initializer is None else (self._load(initializer[0]), initializer[1])
+        first = None if initializer is None else (self.load(initializer[0]), initializer[1])
         self.dispatcher = Dispatcher(
             place.backend, initializer=first, expecting=place.expecting, problem=place.problem
         )
@@ -108,7 +108,7 @@ class Launcher:
         label = options.label or getattr(fn, "__name__", None) or type(fn).__name__
         run = Run(self.dispatcher, label=label, errors=options.errors, streaming=streaming, sort=sort)
         job = Job(
-            state, run, self._load(fn), fn, label, total, spread, options.timeout, options.seed,
+            state, run, self.load(fn), fn, label, total, spread, options.timeout, options.seed,
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
@@ -119,7 +119,17 @@ class Launcher:
         run.begin()
         return run
 
-    def _load(self, fn: Callable[..., Any]) -> Load:
+    def wake(self) -> None:
+        """Have the dispatcher look around; from any thread."""
+        self._backend.wake()
+
+    def load(self, fn: Callable[..., Any]) -> Load:
+        """Return a function as it travels to the workers.
+
+        Raises:
+            TypeError: it is no function.
+            PicklingError: it cannot travel.
+        """
         if not callable(fn):
             raise TypeError(f"the first argument must be a function, was {fn!r}")
         name = getattr(fn, "__qualname__", None) or type(fn).__name__
@@ -137,7 +147,9 @@ def total_of(iterables: tuple[Iterable[Any], ...], options: Options) -> int | No
     return options.total if options.total is not None else length_of(iterables)
 
 
-def shown_stream(run: Run, options: Options, total: int | None) -> Iterator[Any]:
+def shown_stream(
+    run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
+) -> Iterator[Any]:
     """Yield a streaming run's values and show it meanwhile."""
-    with shown(run, options.progress, total=total) as watch:
+    with shown(run, options.progress, total=total, resize=resize) as watch:
         yield from run.stream(watch)

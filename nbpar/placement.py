@@ -4,78 +4,128 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from nbpar.backends.base import Backend
 from nbpar.backends.serial import SerialBackend
 from nbpar.backends.threads import ThreadsBackend
 from nbpar.cluster.cluster import Cluster
-from nbpar.errors import PoolClosedError
+from nbpar.errors import ClusterError, PoolClosedError
+
+Retire = Callable[[list[str], Callable[[str], None]], None]
+"""Lets workers go, each when it is through with what it runs; the second argument is called for each."""
 
 
-@dataclass(frozen=True)
 class Place:
     """Where a pool's workers are."""
 
-    backend: Backend
-    close: Callable[[], None] = lambda: None
-    """Free what was made for this pool alone, when its backend is closed."""
+    resizable = False
+    """Whether there may be more or fewer of them."""
 
-    expecting: Callable[[], bool] = lambda: False
-    """Whether workers are on their way."""
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
 
-    problem: Callable[[], str] = str
-    """Why no worker will ever come again; "" when all is well."""
+    def expecting(self) -> bool:
+        """Whether workers are on their way."""
+        return False
+
+    def problem(self) -> str:
+        """Why no worker will ever come again; "" when all is well."""
+        return ""
+
+    def resize(self, workers: int, retire: Retire) -> None:  # noqa: ARG002
+        """Have so many workers from now on; those that are too many finish what they run."""
+        raise ClusterError("this pool cannot be resized: its workers belong to somebody else")
+
+    def close(self) -> None:
+        """Free what was made for this pool alone, when its backend is closed."""
+
+
+class ThreadsPlace(Place):
+    """Threads of this process."""
+
+    resizable = True
+
+    def __init__(self, workers: int) -> None:
+        self._threads = ThreadsBackend(workers)
+        super().__init__(self._threads)
+
+    def resize(self, workers: int, retire: Retire) -> None:
+        self._threads.resize(workers)
+        retire([str(facts["worker"]) for facts in self._threads.describe()][workers:], lambda _: None)
+
+
+class EnginesPlace(Place):
+    """Engines of one of our clusters, which tells of deaths and of engines to come."""
+
+    resizable = True
+
+    def __init__(self, cluster: Cluster, path: str, *, owned: bool) -> None:
+        from nbpar.backends.engines import EnginesBackend
+
+        backend = EnginesBackend(cluster.client, path=path)
+        backend.explains_deaths = True
+        backend.killer = cluster.kill
+        super().__init__(backend)
+        self._cluster = cluster
+        self._owned = owned
+        self._forget = [cluster.on_death(backend.note_death), cluster.on_join(lambda _: backend.wake())]
+
+    def expecting(self) -> bool:
+        cluster = self._cluster
+        return cluster.running and not cluster.problem and len(cluster.engines) < cluster.n
+
+    def problem(self) -> str:
+        return "" if self._cluster.running else self._cluster.problem or "its cluster was stopped"
+
+    def resize(self, workers: int, retire: Retire) -> None:
+        too_many = self._cluster.engines[workers:]
+        if not too_many:
+            self._cluster.resize(workers)
+            return
+        uuids = {f"engine {engine.id}": engine.uuid for engine in too_many}
+        retire(list(uuids), lambda worker: self._remove(uuids[worker]))
+
+    def close(self) -> None:
+        for end in self._forget:
+            end()
+        if self._owned:
+            self._cluster.stop()
+
+    def _remove(self, uuid: str) -> None:
+        """Remove an engine without keeping whoever tells us waiting."""
+        threading.Thread(
+            target=self._cluster.remove, args=([uuid],), name="nbpar remove", daemon=True
+        ).start()
+
+
+class JoinedPlace(Place):
+    """Engines of a cluster that somebody else has."""
+
+    def __init__(self, cluster: Any, path: str) -> None:
+        from nbpar.backends.engines import EnginesBackend
+        from nbpar.cluster.join import connect
+
+        self._client, self._owned = connect(cluster)
+        super().__init__(EnginesBackend(self._client, path=path))
+
+    def close(self) -> None:
+        if self._owned:
+            self._client.close()
 
 
 def place_in_process(kind: str, workers: int) -> Place:
     """Return workers in this process: "serial" or "threads"."""
-    return Place(SerialBackend() if kind == "serial" else ThreadsBackend(workers))
+    return Place(SerialBackend()) if kind == "serial" else ThreadsPlace(workers)
 
 
 def place_on_engines(workers: int, cluster: Any, *, path: str) -> Place:
     """Return workers on engines: of a cluster that runs, or of one that is started for this pool."""
     if cluster is None:
-        own = Cluster(workers)
-        own.start()
-        return _place_on(own, path, close=own.stop)
+        return EnginesPlace(Cluster(workers).start(), path, owned=True)
     if isinstance(cluster, Cluster):
-        cluster.start()
-        return _place_on(cluster, path, close=lambda: None)
-    from nbpar.backends.engines import EnginesBackend
-    from nbpar.cluster.join import connect
-
-    client, owned = connect(cluster)
-    return Place(EnginesBackend(client, path=path), close=client.close if owned else lambda: None)
-
-
-def _place_on(cluster: Cluster, path: str, *, close: Callable[[], None]) -> Place:
-    """Return the engines of one of our clusters, which tells of deaths and of engines to come."""
-    from nbpar.backends.engines import EnginesBackend
-
-    backend = EnginesBackend(cluster.client, path=path)
-    backend.explains_deaths = True
-    backend.killer = cluster.kill
-    forget = [cluster.on_death(backend.note_death), cluster.on_join(lambda _: backend.wake())]
-
-    def leave() -> None:
-        for end in forget:
-            end()
-        close()
-
-    return Place(
-        backend,
-        close=leave,
-        expecting=partial(_is_healing, cluster),
-        problem=lambda: "" if cluster.running else cluster.problem,
-    )
-
-
-def _is_healing(cluster: Cluster) -> bool:
-    """Whether engines are on their way."""
-    return cluster.running and not cluster.problem and len(cluster.engines) < cluster.n
+        return EnginesPlace(cluster.start(), path, owned=False)
+    return JoinedPlace(cluster, path)
 
 
 class Pending:

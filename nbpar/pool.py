@@ -69,8 +69,8 @@ class Pool:
         self._launcher_or_none: Launcher | None = None
         self._closed = False
         self._size = 1 if self.backend == "serial" else number
-        self._reopen = partial(self._open, number, cluster, path)
-        self._pending = self._reopen()
+        self._reopen = partial(self._open, cluster, path)
+        self._pending = self._reopen(number)
         _remember(self)
 
     # ---- maps
@@ -117,19 +117,19 @@ class Pool:
         With `ordered=False` the run's results are in the order in which they came.
         """
         return self._done_if_serial(
-            self._launcher.over(fn, iterables, self._options(options), [], sort=ordered)
+            self.launcher.over(fn, iterables, self._options(options), [], sort=ordered)
         )
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call `fn(*args, **kwargs)` on a worker; the future can be cancelled even while it runs."""
-        return RunFuture(self._done_if_serial(self._launcher.once(fn, args, kwargs, [])))
+        return RunFuture(self._done_if_serial(self.launcher.once(fn, args, kwargs, [])))
 
     def each(self, fn: Callable[..., Any], *args: Any) -> list[Any]:
         """Call `fn(*args)` once on every worker and return one value per worker."""
         __tracebackhide__ = True
         begun: list[Run] = []
         with _stopped_on_error(begun):
-            return list(_wait(self._launcher.everywhere(fn, args, begun), "none", None))
+            return list(_wait(self.launcher.everywhere(fn, args, begun), "none", None))
 
     # ---- life
 
@@ -152,6 +152,27 @@ class Pool:
     def size(self) -> int:
         """How many workers were asked for."""
         return self._size
+
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on, also while runs are under way.
+
+        Those that are too many finish the item they run; what waits for them goes to others.
+
+        Raises:
+            ClusterError: the pool has joined somebody else's cluster.
+        """
+        number = _number(workers)
+        if self.backend == "serial":
+            raise ValueError("a serial pool has one worker; it cannot be resized")
+        self._place.resize(number, self.launcher.dispatcher.retire)
+        self._size = number
+
+    def restart(self) -> None:
+        """End the workers and start as many afresh, with nothing of what they had imported or remembered."""
+        with self._lock:
+            self._discard()
+            self._launcher_or_none = None
+            self._pending = self._reopen(self._size)
 
     def wait(self) -> Pool:
         """Wait until the workers can be used; a cluster that is being started takes a moment."""
@@ -182,7 +203,7 @@ class Pool:
 
     # ---- inside
 
-    def _open(self, number: int, cluster: Any, path: str) -> Pending:
+    def _open(self, cluster: Any, path: str, number: int) -> Pending:
         if self.backend == "engines":
             return Pending(lambda: place_on_engines(number, cluster, path=path), threaded=True)
         if cluster is not None:
@@ -202,13 +223,14 @@ class Pool:
         self._pending.discard()
 
     @property
-    def _launcher(self) -> Launcher:
+    def launcher(self) -> Launcher:
+        """Where runs on these workers begin: for nbpar's own use."""
         place = self._place
         with self._lock:
             if place.problem():  # our cluster broke, so a new one takes its place
                 self._discard()
                 self._launcher_or_none = None
-                self._pending = self._reopen()
+                self._pending = self._reopen(self._size)
                 place = self._pending.get()
             if self._launcher_or_none is None:
                 self._launcher_or_none = Launcher(place, self._initializer)
@@ -227,28 +249,34 @@ class Pool:
         __tracebackhide__ = True
         begun: list[Run] = []
         with _stopped_on_error(begun):
-            run = self._launcher.over(fn, iterables, options, begun, spread=spread)
-            return _wait(run, options.progress, total_of(iterables, options))
+            run = self.launcher.over(fn, iterables, options, begun, spread=spread)
+            return self._wait(run, options.progress, total_of(iterables, options))
 
     def _imap(
         self, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Options, *, ordered: bool
     ) -> Iterator[Any]:
         begun: list[Run] = []
         with _stopped_on_error(begun):
-            run = self._launcher.over(fn, iterables, options, begun, streaming=True, ordered=ordered)
-            return shown_stream(run, options, total_of(iterables, options))
+            run = self.launcher.over(fn, iterables, options, begun, streaming=True, ordered=ordered)
+            return shown_stream(run, options, total_of(iterables, options), self._resize_by)
+
+    def _wait(self, run: Run, progress: str, total: int | None) -> Results:
+        __tracebackhide__ = True
+        with shown(run, progress, total=total, resize=self._resize_by) as watch:
+            run.wait(watch=watch)
+        return run.get()
+
+    @property
+    def _resize_by(self) -> Callable[[int], None] | None:
+        """Add or take away workers; None where that cannot be done."""
+        if not self._place.resizable:
+            return None
+        return lambda more: self.resize(max(1, self._size + more))
 
     def _done_if_serial(self, run: Run) -> Run:
-        if self._launcher.dispatcher.blocking:
+        if self.launcher.dispatcher.blocking:
             run.wait()
         return run
-
-
-def _wait(run: Run, progress: str, total: int | None) -> Results:
-    __tracebackhide__ = True
-    with shown(run, progress, total=total) as watch:
-        run.wait(watch=watch)
-    return run.get()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from nbpar.printing import Printer
@@ -12,9 +12,11 @@ from nbpar.views.choose import choose
 
 
 @contextmanager
-def shown(run: Run, progress: str, *, total: int | None) -> Iterator[Watch]:
+def shown(
+    run: Run, progress: str, *, total: int | None, resize: Callable[[int], None] | None = None
+) -> Iterator[Watch]:
     """Show a run for the length of the block; yields what is to be called now and then."""
-    controls = Controls(stop=run.cancel, pause=run.pause, resume=run.resume)
+    controls = Controls(stop=run.cancel, pause=run.pause, resume=run.resume, resize=resize)
     view = choose(progress, controls, label=run.label, total=total)
     printer = Printer()
 

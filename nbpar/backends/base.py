@@ -50,6 +50,9 @@ class Backend(Protocol):
     def release(self, worker: WorkerId) -> None:
         """Let a worker go when it has answered what it has; it says `Bye`."""
 
+    def retire(self, worker: WorkerId) -> None:
+        """Let a worker go like `release`, and do not make it come again."""
+
     def describe(self) -> list[dict[str, object]]:
         """Facts of each place where a worker is or could be: `worker`, `host`, `pid`, ..."""
 

@@ -147,6 +147,11 @@ class EnginesBackend:
     def release(self, worker: WorkerId) -> None:
         self.send(worker, [Release()])
 
+    def retire(self, worker: WorkerId) -> None:
+        if (engine := self._engines.get(worker)) is not None:
+            self._unfit.add(engine.uuid)
+        self.release(worker)
+
     def describe(self) -> list[dict[str, object]]:
         known = {engine.engine_id: engine for engine in list(self._engines.values())}
         rows: list[dict[str, object]] = []

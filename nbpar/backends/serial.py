@@ -75,6 +75,9 @@ class SerialBackend:
         self._here = False
         self._arrived.append(Bye("released"))
 
+    def retire(self, worker: WorkerId) -> None:
+        self.release(worker)
+
     def describe(self) -> list[dict[str, object]]:
         return [{"worker": WORKER, "host": platform.node(), "pid": os.getpid()}]
 

@@ -33,6 +33,10 @@ class ThreadsBackend:
         self._ways: dict[WorkerId, _ThreadTransport] = {}
         self._started = 0
 
+    def resize(self, workers: int) -> None:
+        """Have so many threads from the next `acquire` on; those that are too many have to be retired."""
+        self._number = workers
+
     def acquire(self) -> None:
         while len(self._ways) < self._number:
             worker = f"thread {self._started}"
@@ -72,6 +76,9 @@ class ThreadsBackend:
 
     def release(self, worker: WorkerId) -> None:
         self.send(worker, [Release()])
+
+    def retire(self, worker: WorkerId) -> None:
+        self.release(worker)
 
     def describe(self) -> list[dict[str, object]]:
         return [{"worker": worker, "host": platform.node(), "pid": os.getpid()} for worker in self._ways]

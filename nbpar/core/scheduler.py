@@ -61,6 +61,9 @@ class _Worker:
     since: float = 0.0
     """When it began with the oldest of them."""
 
+    retiring: bool = False
+    """It gets nothing more to do."""
+
     on_trial: bool = False
     """It runs what killed another worker, with nothing before or behind it."""
 
@@ -118,6 +121,19 @@ class Scheduler:
         """A worker takes part from now on."""
         self._workers[worker] = _Worker()
         self._hungry.add(worker)
+
+    def retire(self, worker: WorkerId) -> list[Assignment]:
+        """Give a worker nothing more to do; return its calls that have not begun, to be asked back."""
+        state = self._workers.get(worker)
+        if state is None:
+            return []
+        state.retiring = True
+        self._hungry.discard(worker)
+        return list(state.calls.values())[1:]
+
+    def retired(self) -> list[WorkerId]:
+        """Return the retiring workers that have nothing left to do."""
+        return [worker for worker, state in self._workers.items() if state.retiring and not state.calls]
 
     def assign(self, now: float) -> Iterator[Assignment]:
         """Fill every worker's window, a chunk each in turn, least loaded first."""
@@ -293,7 +309,8 @@ class Scheduler:
         if (worker := self._workers.get(assignment.worker)) is not None:
             del worker.calls[assignment.id]
             worker.on_trial = False
-            self._hungry.add(assignment.worker)
+            if not worker.retiring:
+                self._hungry.add(assignment.worker)
         assignment.run.priority -= assignment.expected
         assignment.run.running -= 1
 

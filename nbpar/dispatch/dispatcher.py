@@ -76,6 +76,14 @@ class Dispatcher:
         """End a job: forget what has not begun, interrupt what runs; its sink is told `error`."""
         self.request(lambda: self._driver.end(job, error))
 
+    def retire(self, workers: list[str], then: Callable[[str], None]) -> None:
+        """Let workers go for good, each when it is through with what it runs; `then` is called for each."""
+        if self._thread is not None:
+            self.request(lambda: self._driver.retire(workers, then))
+            return
+        for worker in workers:  # nothing has begun yet
+            then(worker)
+
     def request(self, action: Callable[[], None]) -> None:
         """Have something done in the dispatcher's thread, soon."""
         self._inbox.append(action)

@@ -61,6 +61,7 @@ class Driver:
 
         self._idle_since = self._looked = self._seen_workers = self._now = now
         self._ends: list[str] = []
+        self._retiring: dict[WorkerId, Callable[[WorkerId], None]] = {}
 
     @property
     def jobs(self) -> list[Job]:
@@ -77,6 +78,8 @@ class Driver:
         self._assign(now)
         self._workforce.stop_again(now)
         self._end_overdue(now)
+        if self._retiring:
+            self._release_retired()
 
     def take(self, arrived: list[tuple[WorkerId, Message]], now: float) -> None:
         """Take in what workers have said."""
@@ -248,6 +251,7 @@ class Driver:
         """A worker is gone; what cannot run anywhere else has failed."""
         hopeless = self._scheduler.lose(worker, died=isinstance(event, events.WorkerLost))
         self._workforce.leave(worker)
+        self._tell_retired(worker)
         for job in self._jobs.values():
             job.sink.emit(event)
         for assignment in hopeless:
@@ -264,6 +268,27 @@ class Driver:
             job.state.chunker.current,
         ))  # fmt: skip
         self._deliver(job, parts, final, now)
+
+    # ---- workers that leave for good
+
+    def retire(self, workers: list[WorkerId], then: Callable[[WorkerId], None]) -> None:
+        """Let workers go when they are through with what they run; `then` is called for each that has gone."""
+        for worker in workers:
+            self._retiring[worker] = then
+            waiting = self._scheduler.retire(worker)
+            if waiting:
+                self._workforce.cancel(worker, [call.id for call in waiting])
+            if worker not in self._workforce.ready:  # its loop does not run: it may go at once
+                self._backend.retire(worker)
+                self._tell_retired(worker)
+
+    def _release_retired(self) -> None:
+        for worker in self._scheduler.retired():
+            self._workforce.retire(worker)
+
+    def _tell_retired(self, worker: WorkerId) -> None:
+        if (then := self._retiring.pop(worker, None)) is not None:
+            then(worker)
 
     # ---- begin and end of jobs
 

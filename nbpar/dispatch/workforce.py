@@ -160,6 +160,13 @@ class Workforce:
             self.release(worker)
         return released
 
+    def retire(self, worker: WorkerId) -> None:
+        """Let a worker go for good."""
+        state = self._workers.get(worker)
+        if state is not None and not state.leaving:
+            state.leaving, state.ready = True, False
+            self._backend.retire(worker)
+
     def release(self, worker: WorkerId) -> None:
         """Let a worker go."""
         if (state := self._workers.get(worker)) is not None and not state.leaving:

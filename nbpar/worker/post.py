@@ -112,7 +112,8 @@ class Post:
         """Read what has arrived, but not after every microsecond of work."""
         if not self._calls:
             self._flush()
-            if not self._receive(silence):
+            waited_since = _clock()
+            if not self._receive(silence) and _clock() - waited_since >= silence:
                 self.reason = f"the client was silent for {silence:g} s"
         elif _clock() - self._looked > LOOK:
             self._flush()
