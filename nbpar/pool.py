@@ -129,7 +129,7 @@ class Pool:
         __tracebackhide__ = True
         begun: list[Run] = []
         with _stopped_on_error(begun):
-            return list(_wait(self.launcher.everywhere(fn, args, begun), "none", None))
+            return list(self._wait(self.launcher.everywhere(fn, args, begun), "none", None))
 
     # ---- life
 
