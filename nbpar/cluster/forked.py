@@ -16,6 +16,7 @@ from typing import Any
 from nbpar.cluster.healing import Healing
 from nbpar.cluster.limits import thread_limits
 from nbpar.cluster.orders import Order, surroundings_here
+from nbpar.cluster.opening import prepare_client
 from nbpar.cluster.processes import ControllerProcess, EngineProcess
 from nbpar.cluster.room import Occupant, Settings, with_logs
 from nbpar.cluster.stack import CONTROLLER_SETTINGS, ENGINE_SETTINGS
@@ -49,7 +50,7 @@ class ForkedRoom:
         self._planned = engines
         self._order_controller()
         self.add(engines)
-        _prepare_client()
+        prepare_client()
         self._controller.settled.wait(timeout)
         if self._controller.connection is None or self._problem:
             raise ClusterError(self._why_no_controller(timeout))
@@ -244,11 +245,3 @@ def _ipython_folder(private: Path) -> Path:
 
 
 _preparing = threading.Lock()
-
-
-def _prepare_client() -> None:
-    """Import what the client needs while the controller starts; its first call would import numpy too."""
-    from ipyparallel.serialize import can
-
-    with _preparing:  # ipyparallel's own table of types breaks when two threads fill it
-        can(0)

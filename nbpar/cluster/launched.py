@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.directory import create_directory, hold, remove_directory
+from nbpar.cluster.guarded import command
 from nbpar.cluster.limits import thread_limits
 from nbpar.cluster.orders import surroundings_here
 from nbpar.cluster.room import Occupant, Settings
@@ -139,7 +139,8 @@ class LaunchedRoom:
         from traitlets.config import Config
 
         config = Config()
-        config.LocalControllerLauncher.controller_cmd = [sys.executable, "-m", "nbpar.cluster.controller"]
+        config.LocalControllerLauncher.controller_cmd = command("controller")
+        config.LocalEngineLauncher.engine_cmd = command("engine")
         config.LocalEngineSetLauncher.delay = 0
         around = surroundings_here()
         added = dict(self._settings.environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ def checked_count(n: int) -> int:
     return n
 
 
+_preparing = threading.Lock()
+
 NEEDED_DESCRIPTORS = 64
 """Files and sockets that a cluster and its client take in this process, generously."""
 
@@ -25,17 +28,34 @@ NEEDED_DESCRIPTORS = 64
 def check_descriptors() -> None:
     """Refuse before zmq runs out of descriptors, for it then ends the whole process."""
     free = free_descriptors()
-    if free is not None and free < NEEDED_DESCRIPTORS:
+    if free is not None and free < _preparing = threading.Lock()
+
+NEEDED_DESCRIPTORS:
         raise ClusterError(
-            f"this process may open only {free} more files and a cluster needs {NEEDED_DESCRIPTORS}; "
+            f"this process may open only {free} more files and a cluster needs {_preparing = threading.Lock()
+
+NEEDED_DESCRIPTORS}; "
             "close some or raise the limit (`ulimit -n`)"
         )
+
+
+def prepare_client() -> None:
+    """Import what a client needs, numpy included if it is there, before its first call does.
+
+    ipyparallel does that when first used, and not safely from two threads.
+    """
+    with _preparing:
+        from ipyparallel.serialize import can
+
+        can(0)
 
 
 def open_client(connection: dict[str, Any], folder: Path | None, timeout: float) -> Any:
     """An ipyparallel Client, which needs no profile; in IPython the first one serves `%px`."""
     import ipyparallel
     import zmq
+
+    prepare_client()
 
     try:
         return ipyparallel.Client(connection_info=connection, timeout=timeout, ipython_dir=str(folder))

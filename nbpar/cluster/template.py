@@ -263,6 +263,7 @@ def main(arguments: list[str]) -> None:
     gc.disable()
     gc.freeze()
     process.serve()
+    os._exit(0)  # the owner waits for this process, which has nothing left to tidy up
 
 
 if __name__ == "__main__":

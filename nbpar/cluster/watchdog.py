@@ -84,21 +84,21 @@ def guard_imports(owner: int, directory: Path) -> Iterator[None]:
 
 def wait_gone(pid: int, timeout: float) -> bool:
     """Whether a process, of anybody, is gone within `timeout` seconds."""
-    deadline = time.monotonic() + timeout
     descriptor = open_process(pid)
     if descriptor is not None:
         try:
             return bool(select.select([descriptor], [], [], timeout)[0])
         finally:
             os.close(descriptor)
-    while time.monotonic() < deadline:
-        with suppress(PermissionError):
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                return True
-        time.sleep(0.02)
-    return False
+    import psutil
+
+    try:
+        psutil.Process(pid).wait(timeout)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        return False
+    return True
 
 
 def _poll_parent(parent: int) -> None:

@@ -1,9 +1,11 @@
 """Faults: whoever is killed, within five seconds no process and no file of the cluster is left."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from owners import alive, until
@@ -101,6 +103,27 @@ def test_what_an_engine_started_goes_with_it(own):
     owner.process.kill()
 
     until(lambda: not alive(pids), LIMIT)
+
+
+def test_ipyparallels_local_processes_go_with_a_killed_owner():
+    code = (
+        "import psutil; from nbpar.cluster.cluster import Cluster\n"
+        "cluster = Cluster(1, engines='local').start()\n"
+        "pids = [child.pid for child in psutil.Process().children(recursive=True)]\n"
+        "print(pids, cluster.directory, flush=True)\n"
+        "input()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    pids, _, directory = process.stdout.readline().strip().rpartition(" ")
+    pids = json.loads(pids)
+    assert len(alive(pids)) >= 2
+
+    process.kill()
+    process.communicate()
+
+    until(lambda: not alive(pids) and not Path(directory).exists(), LIMIT)
 
 
 def test_two_owners_do_not_disturb_each_other(own):
