@@ -15,8 +15,8 @@ from typing import Any
 
 from nbpar.cluster.healing import Healing
 from nbpar.cluster.limits import thread_limits
-from nbpar.cluster.orders import Order, surroundings_here
 from nbpar.cluster.opening import prepare_client
+from nbpar.cluster.orders import Order, surroundings_here
 from nbpar.cluster.processes import ControllerProcess, EngineProcess
 from nbpar.cluster.room import Occupant, Settings, with_logs
 from nbpar.cluster.stack import CONTROLLER_SETTINGS, ENGINE_SETTINGS

@@ -28,13 +28,9 @@ NEEDED_DESCRIPTORS = 64
 def check_descriptors() -> None:
     """Refuse before zmq runs out of descriptors, for it then ends the whole process."""
     free = free_descriptors()
-    if free is not None and free < _preparing = threading.Lock()
-
-NEEDED_DESCRIPTORS:
+    if free is not None and free < NEEDED_DESCRIPTORS:
         raise ClusterError(
-            f"this process may open only {free} more files and a cluster needs {_preparing = threading.Lock()
-
-NEEDED_DESCRIPTORS}; "
+            f"this process may open only {free} more files and a cluster needs {NEEDED_DESCRIPTORS}; "
             "close some or raise the limit (`ulimit -n`)"
         )
 
