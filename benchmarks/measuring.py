@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks.deadline import deadline
 from benchmarks.peer import Unsupported
 from benchmarks.workloads import noop, sleep
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 FIRST_GUESS = 200
 SAMPLE_EVERY = 10_000
+LONGEST_CALL = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,9 @@ class Growth:
 
 def warm_up(peer: Peer, workers: int) -> None:
     """Give every worker something to do, so that all of them have started and imported."""
-    peer.map(sleep, range(8 * workers), cheap=False)
-    peer.map(noop, range(8 * workers), cheap=True)
+    with deadline(LONGEST_CALL):
+        peer.map(sleep, range(8 * workers), cheap=False)
+        peer.map(noop, range(8 * workers), cheap=True)
 
 
 def measure(
@@ -144,7 +147,8 @@ def round_down(number: float) -> int:
 
 def _timed_calls(workload: Workload, peer: Peer, items: int) -> list[float]:
     # Workers that went to sleep while others had their turn are awake again.
-    peer.map(noop, range(4), cheap=False)
+    with deadline(LONGEST_CALL):
+        peer.map(noop, range(4), cheap=False)
     gc.collect()
     return [timed(workload, peer, items) for _ in range(workload.calls)]
 
@@ -152,12 +156,13 @@ def _timed_calls(workload: Workload, peer: Peer, items: int) -> list[float]:
 def timed(workload: Workload, peer: Peer, items: int) -> float:
     """Time one call, and check its answers outside of the time."""
     given = list(range(items))
-    began = time.perf_counter()
-    if workload.one_by_one:
-        results = peer.map_one_by_one(workload.function, given)
-    else:
-        results = peer.map(workload.function, given, cheap=workload.cheap)
-    seconds = time.perf_counter() - began
+    with deadline(LONGEST_CALL):
+        began = time.perf_counter()
+        if workload.one_by_one:
+            results = peer.map_one_by_one(workload.function, given)
+        else:
+            results = peer.map(workload.function, given, cheap=workload.cheap)
+        seconds = time.perf_counter() - began
     if results != given:
         raise WrongAnswer(f"returned {len(results)} results for {items} items, or others than expected")
     return seconds
@@ -202,7 +207,8 @@ def resident_memory() -> int:
 def watched(peer: Nbpar, items: int) -> Growth:
     """Stream as `stream` does; a failure is a result too."""
     try:
-        return stream(peer, items)
+        with deadline(LONGEST_CALL):
+            return stream(peer, items)
     except Exception as error:
         return Growth(peer.key, items, 0.0, 0.0, 0.0, describe(error))
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.deadline import deadline
 from benchmarks.measuring import describe, warm_up
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from benchmarks.peer import Peer
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST_OPEN = 120.0
+LONGEST_CLOSE = 30.0
 
 
 @contextlib.contextmanager
@@ -30,28 +33,36 @@ def private_surroundings() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(
-    peers: Sequence[Peer], workers: int, left_out: Callable[[Peer, str], None]
-) -> Iterator[list[Peer]]:
+def opened(peers: Sequence[Peer], workers: int, remark: Callable[[Peer, str], None]) -> Iterator[list[Peer]]:
     """Open and warm up the peers, give those that work, and close them all.
 
-    The last come first: those that fork are open before others start threads.
+    The last come first: those that fork are open before others start threads.  What goes wrong
+    is told to `remark`, and keeps no other peer from being opened or closed.
     """
     with contextlib.ExitStack() as closing:
         ready: list[Peer] = []
         for peer in reversed(peers):
-            closing.callback(peer.close)
+            closing.callback(_close, peer, remark)
             try:
                 with _deaf() if peer.in_our_group else contextlib.nullcontext():
-                    peer.open(workers)
+                    with deadline(LONGEST_OPEN):
+                        peer.open(workers)
                     warm_up(peer, workers)
             except ImportError as error:
-                left_out(peer, f"not installed ({error})")
+                remark(peer, f"left out, not installed ({error})")
             except Exception as error:
-                left_out(peer, f"cannot be opened ({describe(error)})")
+                remark(peer, f"left out, cannot be opened ({describe(error)})")
             else:
                 ready.insert(0, peer)
         yield ready
+
+
+def _close(peer: Peer, remark: Callable[[Peer, str], None]) -> None:
+    try:
+        with deadline(LONGEST_CLOSE):
+            peer.close()
+    except Exception as error:
+        remark(peer, f"cannot be closed ({describe(error)})")
 
 
 @contextlib.contextmanager

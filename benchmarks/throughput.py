@@ -43,11 +43,13 @@ class Results:
 
     measurements: list[Measurement] = field(default_factory=list)
     growths: list[Growth] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, list[str]] = field(default_factory=dict)
 
-    def leave_out(self, peer: Peer, reason: str) -> None:
-        """Remember a peer that cannot take part."""
-        self.left_out[peer.key] = reason
+    def remark(self, peer: Peer, text: str) -> None:
+        """Remember what is to be said of a peer, once."""
+        said = self.remarks.setdefault(peer.key, [])
+        if text not in said:
+            said.append(text)
 
     def sections(self, names: Mapping[str, str]) -> list[Section]:
         """Make one section per workload."""
@@ -75,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     groups = {workload.workers or options.workers for workload in options.workloads}
     for workers in sorted(groups | ({options.workers} if options.memory else set())):
         say(f"starting all pools with {workers} workers")
-        with opened(peers, workers, results.leave_out) as ready:
+        with opened(peers, workers, results.remark) as ready:
             measure_group(results, ready, workers, options)
     report(results, peers)
     judged = verdicts(results.measurements, results.growths)
@@ -102,8 +104,7 @@ def report(results: Results, peers: Sequence[Peer]) -> None:
     """Print the table and its legend."""
     print(f"\n{render(results.sections({peer.key: peer.name for peer in peers}))}\n")
     for peer in peers:
-        reason = results.left_out.get(peer.key)
-        print(f"{peer.name}: {f'left out, {reason}' if reason else peer.calls}")
+        print(f"{peer.name}: {'; '.join(results.remarks.get(peer.key, [peer.calls]))}")
 
 
 def heading() -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
 from dataclasses import replace
 
 import pytest
 
+from benchmarks.deadline import HangError, deadline
 from benchmarks.measuring import describe, fit, measure, rotated, round_down
 from benchmarks.opening import opened
 from benchmarks.peer import Unsupported, static_chunk
@@ -85,7 +87,27 @@ def test_a_peer_that_is_not_installed_is_left_out(peer_here):
     with opened(peers, 2, lambda peer, reason: left_out.update({peer.key: reason})) as ready:
         assert [peer.key for peer in ready] == ["good"]
 
-    assert left_out == {"absent": "not installed (No module named 'absent')"}
+    assert left_out == {"absent": "left out, not installed (No module named 'absent')"}
+
+
+def test_a_peer_that_cannot_be_closed_keeps_no_other_from_being_closed(peer_here):
+    peers = [peer_here("a"), peer_here("stuck")]
+    peers[1].close = lambda: 1 / 0
+    remarks = []
+
+    with opened(peers, 2, lambda peer, text: remarks.append((peer.key, text))):
+        pass
+
+    assert remarks == [("stuck", "cannot be closed (ZeroDivisionError: division by zero)")]
+    assert peers[0].closed == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs SIGALRM")
+def test_a_peer_that_hangs_is_given_up():
+    with pytest.raises(HangError, match=r"did not answer in 0\.01 s"), deadline(0.01):
+        threading.Event().wait()
+
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_an_interrupt_while_opening_closes_what_is_open(peer_here):
