@@ -17,11 +17,12 @@ from nbpar.views import wording
 IN_LINE = 3
 """Failures that the line names."""
 
-SIGNS = {"done": "✓", "failed": "✕", "stopped": "■", "paused": "‖", "running": "▸", "waiting": "▸"}
+SIGNS = {"done": "✓", "failed": "✕", "stopped": "▪", "paused": "‖", "running": "▸", "waiting": "▸"}
 """A character per state; the words beside it say the same."""
 
 _NOTE = "color:var(--jp-ui-font-color2,inherit)"
-_TABLE = "border-collapse:collapse;margin:.3em 0 .3em 1.2em;text-align:left"
+_TABLE = "margin:.3em 0 .3em 1.2em"
+_CELL = "text-align:left"
 
 
 def header_text(label: str, total: int | None) -> str:
@@ -54,10 +55,8 @@ def summary_html(snapshot: Snapshot) -> str:
     if len(snapshot.failures) < 2:
         return f'<div class="nbpar-report">{line}</div>'
     rows = "".join(_row(failure) for failure in by_index(snapshot.failures))
-    table = (
-        f'<table style="{_TABLE}"><thead><tr><th scope="col">item</th><th scope="col">value</th>'
-        f'<th scope="col">error</th></tr></thead><tbody>{rows}</tbody></table>'
-    )
+    heads = "".join(f'<th scope="col" style="{_CELL}">{head}</th>' for head in ("item", "value", "error"))
+    table = f'<table style="{_TABLE}"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     return f'<details class="nbpar-report"><summary>{line}</summary>{table}</details>'
 
 
@@ -104,4 +103,4 @@ def _name(failure: Failure) -> str:
 
 def _row(failure: Failure) -> str:
     cells = str(failure.index), wording.shown(failure.item), wording.error(failure.exception)
-    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in cells) + "</tr>"

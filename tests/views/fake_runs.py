@@ -11,9 +11,11 @@ from nbpar.views.base import Controls
 class FakeRun:
     """A run on workers `0`, `1`, ... whose clock the test turns."""
 
-    def __init__(self, total: int | None = 12, workers: int = 2, label: str = "count") -> None:
+    def __init__(
+        self, total: int | None = 12, workers: int = 2, label: str = "count", now: float = 100.0
+    ) -> None:
         self.progress = Progress()
-        self.now = 100.0
+        self.now = now
         self.calls = 0
         self.next = 0
         self.tell(events.RunStarted(self.now, label, total))
@@ -32,10 +34,11 @@ class FakeRun:
     def pause(self, paused: bool) -> None:
         self.tell(events.RunPaused(self.now, paused))
 
-    def send(self, worker: str, count: int = 1) -> int:
+    def send(self, worker: str, count: int = 1, first: int | None = None) -> int:
+        first = self.next if first is None else first
         self.calls += 1
-        self.tell(events.ChunkSent(self.now, worker, self.calls, self.next, count, 1))
-        self.next += count
+        self.tell(events.ChunkSent(self.now, worker, self.calls, first, count, 1))
+        self.next = max(self.next, first + count)
         return self.calls
 
     def work(

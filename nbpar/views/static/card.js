@@ -429,7 +429,8 @@ function paint(pen, tick, { width, row, ink, chosen, font }) {
     }
   }
   pen.globalAlpha = 1;
-  for (const [place, kind, at] of tick.marks) mark(pen, kind, x(at), place * row + row / 2, Math.max(3, Math.min(row / 4, 5)), ink);
+  const r = Math.max(3, Math.min(row / 4, 4)), inside = (at, end) => Math.max(r + 1, Math.min(at, end - r - 1));
+  for (const [place, kind, at] of tick.marks) mark(pen, kind, inside(x(at), width), inside((place + 0.5) * row, number * row), r, ink);
 }
 
 function axis(pen, tick, { width, top, x, ink, font }) {
