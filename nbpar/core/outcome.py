@@ -6,7 +6,7 @@ a plain list and failures, which are rare, are kept beside it by index.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,7 @@ class Part:
     first: int
     """Index of the first of them."""
 
-    values: list[Any]
+    values: Sequence[Any]
     """One value per item; None where `failures` has the item."""
 
     failures: dict[int, Failure] = field(default_factory=dict)

@@ -1,0 +1,154 @@
+"""From one source to several branches, and from their outcomes back to one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from nbpar.core.outcome import Part
+from nbpar.pipeline.backlog import Backlog
+from nbpar.pipeline.links import Feed, Link, Wake
+
+
+class Tee:
+    """One source for several stages: each gets every item."""
+
+    def __init__(self, source: Feed, number: int) -> None:
+        self.source = source
+        self.lock = threading.Lock()  # the stages may be in several threads
+        self._next = 0
+        self._open = number
+        self.outlets = [Outlet(self) for _ in range(number)]
+
+    def pull(self, limit: int) -> None:
+        """Read up to `limit` items more for everybody; the lock is held."""
+        self._pull_known()
+        items = self.source.take(limit, eager=True) if limit > 0 else ()
+        if len(items):
+            self._put(Part(self._next, items))
+            self._pull_known()
+
+    def close(self) -> None:
+        """One stage reads no more."""
+        self._open -= 1
+        close = getattr(self.source, "close", None)
+        if not self._open and close is not None:
+            close()
+
+    def _pull_known(self) -> None:
+        while (part := self.source.known()) is not None:
+            self._put(part)
+
+    def _put(self, part: Part) -> None:
+        self._next = part.stop
+        for outlet in self.outlets:
+            outlet.backlog.put(part)
+
+
+class Outlet:
+    """What one stage reads from a tee."""
+
+    def __init__(self, tee: Tee) -> None:
+        self._tee = tee
+        self.backlog = Backlog()
+
+    @property
+    def waiting(self) -> int:
+        return self.backlog.size
+
+    def feed(self, wake: Wake) -> None:
+        self._tee.source.feed(wake)
+
+    def hand_out(self, batch: int | None) -> None:
+        self.backlog.batch = batch
+
+    @property
+    def error(self) -> BaseException | None:
+        return self._tee.source.error
+
+    @property
+    def ended(self) -> bool:
+        return self._tee.source.ended and not self.backlog.size
+
+    @property
+    def remaining(self) -> int | None:
+        rest = self._tee.source.remaining
+        return None if rest is None else rest + self.backlog.size
+
+    @property
+    def ready(self) -> bool:
+        return self.backlog.ready > 0 or self._tee.source.ready
+
+    def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
+        with self._tee.lock:
+            self._tee.pull(limit - self.backlog.ready)
+            return self.backlog.take(limit, eager=eager, over=self._tee.source.ended)
+
+    def known(self) -> Part | None:
+        with self._tee.lock:
+            self._tee.pull(0)
+            return self.backlog.known()
+
+    def want(self, total: int) -> None:
+        self._tee.source.want(total)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._tee.close()
+
+
+class Merge:
+    """The outcomes of several branches, item by item: tuples, in the order of the branches."""
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self._links = links
+
+    @property
+    def waiting(self) -> int:
+        return max(link.waiting for link in self._links)
+
+    def feed(self, wake: Wake) -> None:
+        for link in self._links:
+            link.feed(wake)
+
+    def hand_out(self, batch: int | None) -> None:
+        """Joining goes item by item."""
+
+    @property
+    def error(self) -> BaseException | None:
+        return next((link.error for link in self._links if link.error is not None), None)
+
+    @property
+    def ended(self) -> bool:
+        return all(link.ended for link in self._links)
+
+    @property
+    def remaining(self) -> int | None:
+        rest = [link.remaining for link in self._links]
+        known = [number for number in rest if number is not None]
+        return min(known) if len(known) == len(rest) else None
+
+    @property
+    def ready(self) -> bool:
+        return all(link.ready for link in self._links)
+
+    def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
+        number = min(limit, *(link.at_hand for link in self._links))
+        if not number or (number < limit and not eager and self.remaining is None):
+            return ()
+        return list(zip(*(link.take(number, eager=True) for link in self._links), strict=True))
+
+    def known(self) -> Part | None:
+        """Take the item that is next if it failed in one of the branches."""
+        if not all(link.waiting for link in self._links) or all(link.at_hand for link in self._links):
+            return None
+        failed = next(link for link in self._links if not link.at_hand)
+        part = failed.known()
+        for link in self._links:
+            if link is not failed:
+                link.drop_one()
+        return part
+
+    def want(self, total: int) -> None:
+        """Each branch reads ahead by itself."""

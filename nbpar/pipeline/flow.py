@@ -1,0 +1,217 @@
+"""One pipeline under way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nbpar.core import events
+from nbpar.core.outcome import Failure, Part
+from nbpar.core.progress import Progress
+from nbpar.dispatch.job import Job
+from nbpar.notes import annotate
+from nbpar.pipeline.conductor import Conductor
+from nbpar.pipeline.figures import Bottleneck, StageFigures, bottleneck
+from nbpar.run import Run
+
+
+@dataclass(frozen=True)
+class StageFailure(Failure):
+    """A failure that knows where in the pipeline it happened."""
+
+    stage: str = ""
+    """Name of the stage."""
+
+    place: int = 0
+    """Place of the stage in the pipeline, from 0."""
+
+    batch: int | None = None
+    """Number of the batch, from 0; None when batches have no fixed size."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageFacts:
+    """What does not change about a stage."""
+
+    name: str
+    place: int
+    backend: str
+    workers: int
+    shared: bool
+    room: int | None
+    batch: int | None
+    waiting: Callable[[], int]
+
+
+class PipelineRun(Run):
+    """A pipeline that has begun: a `Run` with figures for each stage."""
+
+    def __init__(
+        self, conductor: Conductor, *, label: str, errors: str, streaming: bool, max_errors: int | None
+    ) -> None:
+        super().__init__(conductor, label=label, errors=errors, streaming=streaming)
+        self._conductor = conductor
+        self._max_errors = max_errors
+        self._ears: list[StageEar] = []
+
+    @property
+    def stages(self) -> tuple[StageFigures, ...]:
+        """How each stage does, in the order in which items pass them."""
+        now = time.monotonic()
+        return tuple(ear.figures(now) for ear in self._ears)
+
+    @property
+    def bottleneck(self) -> Bottleneck | None:
+        """The stage that limits the pipeline; None before any outcome."""
+        return bottleneck(self.stages)
+
+    # ---- for the wiring
+
+    def listen(self, facts: StageFacts) -> StageEar:
+        """Return what hears the events of one stage."""
+        self._ears.append(StageEar(self, facts))
+        return self._ears[-1]
+
+    def begin_all(self) -> None:
+        """Let every stage begin."""
+        self.prepare(self._conductor.jobs[-1][1])
+        self.begin()
+
+    def take_failure(self, failure: StageFailure, at: float) -> None:
+        """Take in that an item failed for good, in any stage."""
+        super().emit(events.ItemFailed(at, failure))
+        if self._max_errors is not None and len(self.failures) > self._max_errors:
+            self.abort(failure.exception)
+
+    def take_printed_of(self, event: events.ItemPrinted) -> None:
+        """Take in what an item printed, in any stage."""
+        super().emit(event)
+
+    def abort(self, error: BaseException) -> None:
+        """End every stage."""
+        assert self._job is not None
+        self._conductor.stop(self._job, error)
+
+    # ---- sink of the last stage
+
+    def deliver(self, parts: list[Part]) -> None:
+        last = self._ears[-1]
+        for part in parts:
+            lost = [failure for failure in part.failures.values() if failure.index not in last.own]
+            if lost:  # it failed on the way; nothing was heard of it here
+                self._progress(_lost_on_the_way(part, len(lost)))
+        super().deliver([last.named(part) for part in parts])
+        self._conductor.nudge()
+
+    def finish(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.abort(error)
+        for ear in self._ears:
+            ear.end(error)
+        super().finish(error)
+        self._conductor.nudge()
+
+    def emit(self, event: events.Event) -> None:
+        self._ears[-1].event(event)
+        if type(event) not in (events.ItemFailed, events.ItemPrinted):
+            super().emit(event)
+
+    # ---- inside
+
+    def _consume(self, items: int) -> None:
+        dispatcher, job = self._conductor.jobs[-1]
+        if dispatcher.blocking:
+            job.state.consume(items)
+        else:
+            dispatcher.request(lambda: job.state.consume(items))
+
+    def _set_paused(self, *, paused: bool) -> None:
+        for dispatcher, job in self._conductor.jobs:
+            dispatcher.request(_setter(job, paused=paused))
+        self._progress(events.RunPaused(time.monotonic(), paused))
+
+
+class StageEar:
+    """Hears one stage: gives failures their place, keeps the figures."""
+
+    def __init__(self, run: PipelineRun, facts: StageFacts) -> None:
+        self._run = run
+        self._facts = facts
+        self._progress = Progress()
+        self.own: dict[int, StageFailure] = {}
+        """Failures of this stage that have not been handed on."""
+
+    def event(self, event: events.Event) -> None:
+        """Take in an event of the stage."""
+        self._progress(event)
+        if type(event) is events.ItemFailed:
+            failure = self._placed(event.failure)
+            self.own[failure.index] = failure
+            self._run.take_failure(failure, event.at)
+        elif type(event) is events.ItemPrinted:
+            self._run.take_printed_of(event)
+
+    def named(self, part: Part) -> Part:
+        """Return the outcomes with failures that know their stage."""
+        if not part.failures:
+            return part
+        failures = {index: self.own.pop(index, failure) for index, failure in part.failures.items()}
+        return Part(part.first, part.values, failures)
+
+    def aborted(self, error: BaseException) -> None:
+        """End the pipeline: this stage has ended before its time."""
+        self._run.abort(error)
+
+    def end(self, error: BaseException | None) -> None:
+        """Take in that the pipeline is over."""
+        if not self._progress.snapshot(0.0).over:
+            state = "done" if error is None else "failed"
+            self._progress(events.RunFinished(time.monotonic(), state))
+
+    def figures(self, now: float) -> StageFigures:
+        """Return how the stage does now."""
+        facts, seen = self._facts, self._progress.snapshot(now)
+        working = sum(1 for lane in seen.lanes if lane.state == "busy")
+        return StageFigures(
+            facts.name, facts.place, facts.backend, facts.workers, facts.shared, working, facts.waiting(),
+            facts.room, seen.done, seen.failed, seen.retried, seen.rate, seen.busy, seen.elapsed, seen.state,
+        )  # fmt: skip
+
+    def _placed(self, failure: Failure) -> StageFailure:
+        facts = self._facts
+        batch = None if facts.batch is None else failure.index // facts.batch
+        known = {field.name: getattr(failure, field.name) for field in fields(Failure)}
+        annotate(failure)
+        _add_note(failure.exception, self._where(batch))
+        return StageFailure(**known, stage=facts.name, place=facts.place, batch=batch)
+
+    def _where(self, batch: int | None) -> str:
+        facts = self._facts
+        where = f"in stage {facts.place + 1}, {facts.name!r}"
+        if batch is None or facts.batch is None:
+            return where
+        return f"{where}, batch {batch} (items {batch * facts.batch} to {(batch + 1) * facts.batch - 1})"
+
+
+def _setter(job: Job, *, paused: bool) -> Callable[[], None]:
+    def act() -> None:
+        job.state.paused = paused
+
+    return act
+
+
+def _lost_on_the_way(part: Part, failed: int) -> events.ItemsDone:
+    return events.ItemsDone(
+        time.monotonic(), "", -1, part.first, failed, failed, 0, 0.0, (), 0, 0, final=True, chunk_size=1
+    )
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    notes: Any = getattr(error, "__notes__", None) or []
+    if note not in notes:
+        try:
+            error.__notes__ = [*notes, note]  # type: ignore[attr-defined]
+        except AttributeError:
+            pass  # an exception that takes no attributes

@@ -1,0 +1,209 @@
+"""The ways between stages: what one delivers is where the next one takes its items from.
+
+A stage delivers in its dispatcher's thread and the next takes in its own, which may be the
+same.  Taking gives the stage before credit for as many items more, so no queue grows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from nbpar.core.events import Event
+from nbpar.core.outcome import Part
+from nbpar.core.source import Source
+from nbpar.dispatch.desk import Desk
+from nbpar.dispatch.job import Job
+from nbpar.pipeline.backlog import Backlog
+
+
+class Listener(Protocol):
+    """Hears what happens in one stage."""
+
+    def event(self, event: Event) -> None:
+        """Something happened."""
+
+    def named(self, part: Part) -> Part:
+        """Return the outcomes with failures that know their stage."""
+
+    def aborted(self, error: BaseException) -> None:
+        """The stage ended before its time."""
+
+
+Wake = Callable[[], None]
+
+
+class Feed(Source, Protocol):
+    """Where a stage takes its items from."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended it before its time."""
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait."""
+
+    def feed(self, wake: Wake) -> None:
+        """Call `wake` when there is something to take."""
+
+    def hand_out(self, batch: int | None) -> None:
+        """Hand out whole batches of this size only, but for the last."""
+
+    def known(self) -> Part | None:
+        """Take the failure that is next, if one is."""
+
+
+class Link:
+    """Sink of one stage and source of the next."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._lock = threading.Lock()  # the two stages may be in two threads
+        self._backlog = Backlog()
+        self._over = False
+        self.error: BaseException | None = None
+        self._wakes: list[Wake] = []
+        self._desk: Desk | None = None
+        self._job: Job | None = None
+
+    def comes_from(self, desk: Desk, job: Job) -> None:
+        """Take in which stage fills it."""
+        self._desk, self._job = desk, job
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait."""
+        return self._backlog.size
+
+    # ---- sink
+
+    def deliver(self, parts: list[Part]) -> None:
+        with self._lock:
+            for part in parts:
+                self._backlog.put(self._listener.named(part) if part.failures else part)
+        self._wake()
+
+    def finish(self, error: BaseException | None) -> None:
+        assert self._job is not None
+        self.error = error
+        self._over = True
+        if error is not None and error is not getattr(self._job.state.source, "error", None):
+            self._listener.aborted(error)
+        self._wake()
+
+    def emit(self, event: Event) -> None:
+        self._listener.event(event)
+
+    # ---- source
+
+    def feed(self, wake: Wake) -> None:
+        self._wakes.append(wake)
+
+    def hand_out(self, batch: int | None) -> None:
+        self._backlog.batch = batch
+
+    @property
+    def ended(self) -> bool:
+        return self._over and not self._backlog.size
+
+    @property
+    def remaining(self) -> int | None:
+        return self._backlog.size if self._over else None
+
+    @property
+    def ready(self) -> bool:
+        return self._backlog.ready > 0
+
+    @property
+    def at_hand(self) -> int:
+        """Items that can be taken one after another."""
+        return self._backlog.ready
+
+    def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
+        with self._lock:
+            items = self._backlog.take(limit, eager=eager, over=self._over)
+        if len(items):
+            self._credit(len(items))
+        return items
+
+    def known(self) -> Part | None:
+        with self._lock:
+            part = self._backlog.known()
+        if part is not None:
+            self._credit(1)
+        return part
+
+    def drop_one(self) -> None:
+        """Leave out what is next."""
+        with self._lock:
+            self._backlog.drop_one()
+        self._credit(1)
+
+    def want(self, total: int) -> None:
+        """What may be taken ahead is the credit's business."""
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake()
+
+    def _credit(self, items: int) -> None:
+        desk, job = self._desk, self._job
+        assert desk is not None
+        assert job is not None
+        if desk.here:
+            job.state.consume(items)
+        else:
+            desk.request(lambda: job.state.consume(items))
+
+
+class Head:
+    """The user's input, as the first stage takes it."""
+
+    waiting = 0
+    """Nothing waits: what is read is taken."""
+
+    def __init__(self, source: Source, woken: list[Wake]) -> None:
+        self._source = source
+        self._woken = woken
+        self._batch: int | None = None
+
+    def feed(self, wake: Wake) -> None:
+        self._woken.append(wake)
+
+    def hand_out(self, batch: int | None) -> None:
+        self._batch = batch
+
+    @property
+    def error(self) -> BaseException | None:
+        return getattr(self._source, "error", None)
+
+    @property
+    def ended(self) -> bool:
+        return self._source.ended
+
+    @property
+    def remaining(self) -> int | None:
+        return self._source.remaining
+
+    @property
+    def ready(self) -> bool:
+        return self._source.ready
+
+    def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
+        if self._batch is None:
+            return self._source.take(limit, eager=eager)
+        return () if limit < self._batch else self._source.take(self._batch, eager=False)
+
+    def known(self) -> Part | None:
+        return None
+
+    def want(self, total: int) -> None:
+        self._source.want(total)
+
+    def close(self) -> None:
+        """Read no more."""
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,168 @@
+"""Pipelines and unions, as users hold them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nbpar import last
+from nbpar.core.results import Results
+from nbpar.inputs import length_of, source_of
+from nbpar.options import Options
+from nbpar.pipeline.conductor import Conductor
+from nbpar.pipeline.flow import PipelineRun
+from nbpar.pipeline.links import Head
+from nbpar.pipeline.places import Places
+from nbpar.pipeline.stage import Stage, check_batch_size
+from nbpar.pipeline.steps import Step, chain_of, fan_of, name_of, stages_of
+from nbpar.pipeline.wiring import Order, Wiring
+from nbpar.pool import Pool
+from nbpar.showing import shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class _Steps:
+    """Steps that can be mapped over input."""
+
+    def __init__(self, step: Step, batch_size: int | str, pool: Pool | None) -> None:
+        check_batch_size(batch_size)
+        self.step = step
+        self._batch_size = batch_size
+        self._places = Places(self.stages, pool)
+        self._finalizer = weakref.finalize(self, self._places.close)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The stages, in the order in which items pass them."""
+        return list(stages_of(self.step))
+
+    def map(self, iterable: Iterable[Any], **options: Any) -> Results:
+        """Send every item through all stages and return the results in input order.
+
+        The keyword arguments are those of `Pool.map` but for `chunksize`, which `batch_size` is here;
+        they hold for each stage.  A failure names its stage, and costs its item only unless
+        `errors="raise"`.
+
+        Raises:
+            Exception: what a stage raised first, with a note that names stage, batch and item.
+        """
+        run, asked = self._begin(iterable, options)
+        try:
+            with shown(run, asked.progress, total=_total(iterable, asked)) as watch:
+                run.wait(watch=watch)
+            return run.get()
+        except BaseException:
+            run.cancel()
+            raise
+
+    def imap(self, iterable: Iterable[Any], **options: Any) -> Iterator[Any]:
+        """Yield the results in input order as they come.
+
+        Every queue is bounded, the last one too, so endless input is fine and a slow consumer holds
+        all stages back.  Leaving the loop early stops the rest.
+        """
+        return self._stream(iterable, options, ordered=True)
+
+    def imap_unordered(self, iterable: Iterable[Any], **options: Any) -> Iterator[Any]:
+        """Like `imap`, but yield each result as soon as the last stage has it."""
+        return self._stream(iterable, options, ordered=False)
+
+    def map_async(self, iterable: Iterable[Any], **options: Any) -> PipelineRun:
+        """Begin and return a run at once; with stages in this thread, do all of it first."""
+        run, _ = self._begin(iterable, options)
+        if any(self._places.pool_of(stage).launcher.dispatcher.blocking for stage in self.stages):
+            run.wait()
+        return run
+
+    def close(self) -> None:
+        """Stop the workers that were started for this pipeline.  May be called twice."""
+        self._places.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<nbpar.{type(self).__name__} {name_of(self.step)}>"
+
+    def _stream(self, iterable: Iterable[Any], options: dict[str, Any], *, ordered: bool) -> Iterator[Any]:
+        run, asked = self._begin(iterable, options, streaming=True, ordered=ordered)
+        return _shown(run, asked.progress, _total(iterable, asked))
+
+    def _begin(
+        self, iterable: Iterable[Any], given: dict[str, Any], *, streaming: bool = False, ordered: bool = True
+    ) -> tuple[PipelineRun, Options]:
+        if "chunksize" in given:
+            raise TypeError("a pipeline has no option 'chunksize'; give it batch_size= when it is made")
+        options = Options.of(given)
+        conductor = Conductor()
+        run = PipelineRun(
+            conductor, label=options.label or name_of(self.step), errors=options.errors, streaming=streaming,
+            max_errors=options.max_errors,
+        )  # fmt: skip
+        total = _total(iterable, options)
+        order = Order(options, self._batch_size, total, streaming=streaming, ordered=ordered)
+        woken: list[Callable[[], None]] = []
+        threaded = not self._places.pool_of(self.stages[0]).launcher.dispatcher.blocking
+        source = source_of((iterable,), wake=lambda: _wake(woken), threaded=threaded, total=total)
+        Wiring(self._places, conductor, run, order).build(self.step, Head(source, woken))
+        last.run = run
+        run.begin_all()
+        return run, options
+
+
+class Pipeline(_Steps):
+    """Stages one after another, all at work at the same time.
+
+    Args:
+        steps: each a function, a `Stage`, a `Pipeline` or a `Union`.
+        batch_size: items that travel together; "auto" aims at 50 ms of work, for each stage by itself.
+        pool: a `Pool` whose workers the stages share; without it the default pool, or workers of
+            their own where stages ask for more than it has.
+    """
+
+    def __init__(
+        self, steps: Sequence[Any], *, batch_size: int | str = "auto", pool: Pool | None = None
+    ) -> None:
+        super().__init__(chain_of(steps), batch_size, pool)
+
+
+class Union(_Steps):
+    """Branches that all get the same items; their results are joined, item by item.
+
+    Args:
+        branches: each a function, a `Stage`, a `Pipeline` or a `Union`; a dict gives them names.
+        join: "concat" puts the arrays of an item together along their outer axis, "zip" makes a tuple,
+            "dict" a dict by the branches' names; a function gets the list of results, in the order of
+            the branches.
+        batch_size, pool: as for `Pipeline`.
+    """
+
+    def __init__(
+        self,
+        branches: Sequence[Any] | Mapping[str, Any],
+        *,
+        join: str | Callable[..., Any] = "concat",
+        batch_size: int | str = "auto",
+        pool: Pool | None = None,
+    ) -> None:
+        super().__init__(fan_of(branches, join), batch_size, pool)
+
+
+def _shown(run: PipelineRun, progress: str, total: int | None) -> Iterator[Any]:
+    with shown(run, progress, total=total) as watch:
+        yield from run.stream(watch)
+
+
+def _total(iterable: Iterable[Any], options: Options) -> int | None:
+    return options.total if options.total is not None else length_of((iterable,))
+
+
+def _wake(woken: Sequence[Callable[[], None]]) -> None:
+    for wake in woken:
+        wake()

@@ -1,0 +1,94 @@
+"""One step of a pipeline: a function, and the workers that it gets."""
+
+from __future__ import annotations
+
+import operator
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+BACKENDS = ("engines", "threads", "serial")
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A function of one item, applied by workers of its own.
+
+    Args:
+        fn: called as `fn(item)`; with `batched` as `fn(items)`, which returns one result per item.
+        workers: how many at most; None: as many as are free, so that the slowest stage gets most;
+            0: this thread, where breakpoints work.
+        backend: "engines", "threads" or "serial"; unless given, that of the pipeline's pool.
+        queue_size: batches (items, while `batch_size` is "auto") that wait for this stage at most.
+        initializer: called as `initializer(*initargs)` once on each worker before its first item.
+        worker_args: one tuple for each worker; it follows `initargs`, or the item when there is no
+            initializer, so that each worker has something of its own.
+        batched: give `fn` whole batches.  When it raises, the items are tried one by one, so that
+            only those are lost that fail by themselves.
+        batch_size: in place of the pipeline's.
+        timeout, retries: in place of the map's.
+
+    Raises:
+        TypeError, ValueError: something does not do; the message says what does.
+    """
+
+    fn: Callable[..., Any]
+    workers: int | None = None
+    backend: str | None = None
+    queue_size: int | None = None
+    initializer: Callable[..., Any] | None = None
+    initargs: tuple[Any, ...] = ()
+    worker_args: Sequence[tuple[Any, ...]] | None = None
+    batched: bool = False
+    batch_size: int | str | None = None
+    timeout: float | None = None
+    retries: Any = None
+    name: str = ""
+    token: str = field(init=False, repr=False)
+    """Names what the initializer prepares on a worker."""
+
+    def __post_init__(self) -> None:
+        if not callable(self.fn):
+            raise TypeError(f"a stage needs a function, was {self.fn!r}")
+        if self.backend is not None and self.backend not in BACKENDS:
+            raise ValueError(f'backend must be "engines", "threads" or "serial", was {self.backend!r}')
+        if self.initializer is not None and not callable(self.initializer):
+            raise TypeError(f"initializer must be a function, was {self.initializer!r}")
+        _check_count("workers", self.workers, 0)
+        _check_count("queue_size", self.queue_size, 1)
+        check_batch_size(self.batch_size)
+        self._settle_worker_args()
+        object.__setattr__(self, "initargs", tuple(self.initargs))
+        object.__setattr__(self, "token", uuid.uuid4().hex)
+        if not self.name:
+            object.__setattr__(self, "name", getattr(self.fn, "__name__", None) or type(self.fn).__name__)
+
+    def _settle_worker_args(self) -> None:
+        if self.worker_args is None:
+            return
+        given = [args if isinstance(args, tuple) else (args,) for args in self.worker_args]
+        if self.workers is None:
+            object.__setattr__(self, "workers", len(given))
+        if len(given) < max(self.workers or 0, 1):
+            raise ValueError(
+                f"worker_args needs one tuple for each of {self.workers} workers, were {len(given)}"
+            )
+        object.__setattr__(self, "worker_args", given)
+
+
+def check_batch_size(value: int | str | None) -> None:
+    """Raise unless it is None, "auto" or a number above 0."""
+    if value is not None and value != "auto":
+        _check_count("batch_size", value, 1, '"auto" or ')
+
+
+def _check_count(name: str, value: Any, least: int, otherwise: str = "") -> None:
+    if value is None:
+        return
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {otherwise}a whole number, was {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, was {number}")

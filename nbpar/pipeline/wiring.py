@@ -1,0 +1,196 @@
+"""Make runs out of the steps of a pipeline, each fed by what the one before it delivers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from nbpar.core.chunking import Chunker
+from nbpar.core.retry import Retry
+from nbpar.core.runstate import RunState
+from nbpar.core.spread import Spread
+from nbpar.dispatch.job import Job
+from nbpar.launch import STREAM_CHUNK
+from nbpar.options import Options
+from nbpar.pipeline.conductor import Conductor
+from nbpar.pipeline.fan import Merge, Tee
+from nbpar.pipeline.flow import PipelineRun, StageEar, StageFacts
+from nbpar.pipeline.links import Feed, Link
+from nbpar.pipeline.places import Places
+from nbpar.pipeline.stage import Stage
+from nbpar.pipeline.steps import Chain, Fan, Step
+from nbpar.worker.staged import Prepared, with_arguments
+
+STREAMS = 0x9E3779B97F4A7C15
+"""Added to the seed from stage to stage, so that stages do not draw the same numbers."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked of the whole pipeline."""
+
+    options: Options
+    batch_size: int | str
+    total: int | None
+    streaming: bool
+    ordered: bool
+
+
+class Wiring:
+    """The runs of one pipeline that begins now."""
+
+    def __init__(self, places: Places, conductor: Conductor, run: PipelineRun, order: Order) -> None:
+        self._places = places
+        self._conductor = conductor
+        self._run = run
+        self._order = order
+
+    def build(self, step: Step, source: Feed) -> None:
+        """Connect a step's stages between the user's input and the run."""
+        self._connect(step, source, _Next())
+
+    # ---- steps; each returns the link that its last stage fills, None for the end
+
+    def _connect(self, step: Step, source: Feed, then: _Next) -> Link | None:
+        if isinstance(step, Chain):
+            return self._chain(step, source, then)
+        if isinstance(step, Fan):
+            return self._fan(step, source, then)
+        return self._stage(step, source, then)
+
+    def _chain(self, chain: Chain, source: Feed, then: _Next) -> Link | None:
+        *before, last = chain.steps
+        for step, following in zip(before, chain.steps[1:], strict=True):
+            link = self._connect(step, source, self._next(following))
+            assert link is not None
+            source = link
+        return self._connect(last, source, then)
+
+    def _fan(self, fan: Fan, source: Feed, then: _Next) -> Link | None:
+        tee = Tee(source, len(fan.branches))
+        after = _Next(None, 1, in_process=True)
+        links = [
+            self._connect(branch, outlet, after)
+            for branch, outlet in zip(fan.branches, tee.outlets, strict=True)
+        ]
+        return self._stage(fan.join, Merge([link for link in links if link is not None]), then)
+
+    def _next(self, step: Step) -> _Next:
+        """Return what the stage before a step has to know of it."""
+        first = _first_stages(step)
+        sizes = {self._batch(stage) for stage in first}
+        rooms = [stage.queue_size for stage in first if stage.queue_size is not None]
+        engines = all(self._places.kind_of(stage) == "engines" for stage in first)
+        room = (min(rooms) if rooms else None, max(self._places.workers_of(stage) for stage in first))
+        [batch] = sizes if len(sizes) == 1 else [None]
+        return _Next(room[0], room[1], in_process=not engines, batch=batch)
+
+    # ---- one stage
+
+    def _stage(self, stage: Stage, source: Feed, then: _Next) -> Link | None:
+        launcher = self._places.pool_of(stage).launcher
+        desk = launcher.dispatcher
+        ear = self._ear(stage, source)
+        source.hand_out(self._batch(stage))
+        source.feed(self._conductor.wake(desk, launcher.wake))
+        link = None if then.last else Link(ear)
+        job = self._job(stage, self._state(stage, source, then), link, then)
+        self._conductor.add(desk, job)
+        if link is not None:
+            link.comes_from(desk, job)
+        return link
+
+    def _ear(self, stage: Stage, source: Feed) -> StageEar:
+        place = len(self._conductor.jobs)
+        batch = self._batch(stage)
+        room = None if stage.queue_size is None else stage.queue_size * (batch or 1)
+        return self._run.listen(StageFacts(
+            stage.name, place, self._places.kind_of(stage), self._places.workers_of(stage),
+            stage.workers is None, room, batch, lambda: source.waiting,
+        ))  # fmt: skip
+
+    def _state(self, stage: Stage, source: Feed, then: _Next) -> RunState:
+        order, batch = self._order, self._batch(stage)
+        streaming = order.streaming or not then.last
+        chunker = Chunker(batch, **({"largest": STREAM_CHUNK} if streaming else {}))
+        retries = order.options.retry if stage.retries is None else Retry.of(stage.retries)
+        limit = stage.workers or None
+        return RunState(
+            self._places.pool_of(stage).launcher.dispatcher.new_id(), source, chunker,
+            ordered=order.ordered or not then.last, streaming=streaming,
+            buffersize=self._room(stage, batch, then), retry=retries, most_workers=limit,
+            known=source.known,
+        )  # fmt: skip
+
+    def _room(self, stage: Stage, batch: int | None, then: _Next) -> int | None:
+        """Items that a stage may have taken and the next one not yet."""
+        if then.last:
+            asked = self._order.options.buffersize
+            return asked if asked is None or batch is None else max(asked, batch)
+        if batch is None and then.queue is None:
+            return None
+        own = (batch or 1) * self._places.workers_of(stage)
+        return own + (then.batch or 1) * (then.queue if then.queue is not None else 2 * then.workers)
+
+    def _job(self, stage: Stage, state: RunState, link: Link | None, then: _Next) -> Job:
+        options, launcher = self._order.options, self._places.pool_of(stage).launcher
+        place = len(self._conductor.jobs)
+        loads = tuple(launcher.load(fn) for fn in functions_of(stage))
+        engines = self._places.kind_of(stage) == "engines"
+        return Job(
+            state, link if link is not None else self._run, loads[0], stage.fn, stage.name, self._order.total,
+            Spread.BATCH if stage.batched else Spread.ONE,
+            options.timeout if stage.timeout is None else stage.timeout,
+            None if options.seed is None else options.seed + place * STREAMS,
+            fail_fast=options.errors == "raise" and not self._order.streaming,
+            loads=loads if len(loads) > 1 else (),
+            keeps_packed=engines and not then.last and not then.in_process,
+        )  # fmt: skip
+
+    def _batch(self, stage: Stage) -> int | None:
+        size = self._order.batch_size if stage.batch_size is None else stage.batch_size
+        return None if isinstance(size, str) else size
+
+
+@dataclass(frozen=True)
+class _Next:
+    """What follows a stage; the end unless told."""
+
+    queue: int | None = None
+    workers: int = 0
+    in_process: bool = True
+    batch: int | None = None
+
+    @property
+    def last(self) -> bool:
+        return not self.workers
+
+
+def functions_of(stage: Stage) -> list[Callable[..., Any]]:
+    """Return what the workers of a stage run: one function for all, or one for each."""
+    if stage.worker_args is None:
+        return [_prepared(stage, stage.fn, stage.token, ())]
+    if stage.initializer is None:
+        return [with_arguments(copy.copy(stage.fn), args) for args in stage.worker_args]
+    return [
+        _prepared(stage, stage.fn, f"{stage.token}.{number}", args)
+        for number, args in enumerate(stage.worker_args)
+    ]
+
+
+def _prepared(stage: Stage, fn: Callable[..., Any], token: str, args: tuple[Any, ...]) -> Callable[..., Any]:
+    if stage.initializer is None:
+        return fn
+    return Prepared(fn, token, partial(stage.initializer, *stage.initargs, *args))
+
+
+def _first_stages(step: Step) -> list[Stage]:
+    """Return the stages that take a step's items."""
+    if isinstance(step, Stage):
+        return [step]
+    if isinstance(step, Chain):
+        return _first_stages(step.steps[0])
+    return [stage for branch in step.branches for stage in _first_stages(branch)]

@@ -1,0 +1,63 @@
+"""A function whose worker is prepared before its first item."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+KEPT = 64
+"""Preparations that one thread remembers."""
+
+
+class Prepared:
+    """Calls `prepare()` once on each worker, then `fn`.
+
+    What was prepared under a `token` lasts as long as the worker's thread, however many runs
+    there are.  When `prepare` raises, every item of the run fails there with its exception.
+    """
+
+    def __init__(self, fn: Callable[..., Any], token: str, prepare: Callable[[], Any]) -> None:
+        self._fn = fn
+        self._token = token
+        self._prepare = prepare
+        self._here = threading.local()
+        self.__name__ = getattr(fn, "__name__", type(fn).__name__)
+
+    def __call__(self, item: Any) -> Any:
+        here = self._here.__dict__
+        if "error" not in here:
+            here["error"] = self._prepare_once()
+        if here["error"] is not None:
+            raise here["error"]
+        return self._fn(item)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._fn, self._token, self._prepare)
+
+    def _prepare_once(self) -> Exception | None:
+        done: OrderedDict[str, None] = _threads.__dict__.setdefault("done", OrderedDict())
+        if self._token in done:
+            return None
+        try:
+            self._prepare()
+        except Exception as error:  # noqa: BLE001 (each item of this worker fails with it)
+            return error
+        done[self._token] = None
+        while len(done) > KEPT:
+            done.popitem(last=False)
+        return None
+
+
+_threads = threading.local()
+
+
+def with_arguments(fn: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[..., Any]:
+    """Return `fn` with arguments that follow the item."""
+    return partial(_called_with, fn, arguments) if arguments else fn
+
+
+def _called_with(fn: Callable[..., Any], arguments: tuple[Any, ...], item: Any) -> Any:
+    return fn(item, *arguments)
