@@ -14,7 +14,7 @@ from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.progress import Progress, Snapshot
 from nbpar.core.results import Results, assemble
-from nbpar.dispatch.dispatcher import Dispatcher
+from nbpar.dispatch.desk import Desk
 from nbpar.dispatch.job import Job
 from nbpar.errors import StoppedError
 from nbpar.notes import annotate
@@ -37,7 +37,7 @@ class Run:
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, *, label: str, errors: str, streaming: bool, sort: bool = True
+        self, dispatcher: Desk, *, label: str, errors: str, streaming: bool, sort: bool = True
     ) -> None:
         self.label = label
         self.failures: list[Failure] = []

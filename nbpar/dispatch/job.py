@@ -78,6 +78,7 @@ class Job:
     def call(self, call_id: int, worker: str, first: int, items: Any) -> Call:
         """Return the message that asks for some items."""
         return Call(
-            call_id, self.state.id, self.load_for(worker).digest, first, self.spread.value, self.state.chunker.timed,
-            self.fail_fast and not self.state.retry.times, self.timeout, self.seed, {}, items,
+            call_id, self.state.id, self.load_for(worker).digest, first, self.spread.value,
+            self.state.chunker.timed, self.fail_fast and not self.state.retry.times, self.timeout, self.seed,
+            {}, items,
         )  # fmt: skip

@@ -147,7 +147,7 @@ class Execution:
                 values = _as_many(whole(self._items), total)
         except self._stopped_by:
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
             if self._call.stop_early or isinstance(error, WrongNumberError):
                 self._interrupts.armed = False
                 self._fail_all(self._describe(error))
