@@ -124,12 +124,23 @@ class Driver:
             ))  # fmt: skip
 
     def _assign(self, now: float) -> None:
+        while self._assign_once(now) and len(self._scheduler.runs) > 1:
+            pass  # what one run takes may be room for another, and its end another's
+        self._workforce.send()
+        for call in self._scheduler.recall(now):
+            self._workforce.cancel(call.worker, [call.id])
+
+    def _assign_once(self, now: float) -> bool:
+        """Fill the workers' windows; whether there was anything to do."""
         workers = max(len(self._workforce), 1)
+        acted = False
         for state in list(self._scheduler.runs.values()):
             state.ask(workers)
-            self._pass_known(state)
+            acted |= self._pass_known(state)
             self._end_if_done(state.id)
+            acted |= state.id not in self._jobs
         for assignment in self._scheduler.assign(now):
+            acted = True
             job = self._jobs[assignment.run.id]
             chunk = assignment.chunk
             self._workforce.post(assignment.worker, job.load_for(assignment.worker), self._call(assignment))
@@ -137,9 +148,7 @@ class Driver:
             job.sink.emit(events.ChunkSent(
                 now, assignment.worker, assignment.id, chunk.first, len(chunk.items), chunk.attempt
             ))  # fmt: skip
-        self._workforce.send()
-        for call in self._scheduler.recall(now):
-            self._workforce.cancel(call.worker, [call.id])
+        return acted
 
     def _call(self, assignment: Assignment) -> Call:
         job, chunk = self._jobs[assignment.run.id], assignment.chunk
@@ -147,9 +156,11 @@ class Driver:
             self._backend.keep_packed(assignment.id)
         return job.call(assignment.id, assignment.worker, chunk.first, chunk.items)
 
-    def _pass_known(self, state: RunState) -> None:
-        if parts := state.pass_known():
+    def _pass_known(self, state: RunState) -> bool:
+        parts = state.pass_known()
+        if parts:
             self._jobs[state.id].sink.deliver(parts)
+        return bool(parts)
 
     # ---- what arrives
 
