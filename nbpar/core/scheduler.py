@@ -9,7 +9,7 @@ fair queuing, Goyal, Vin and Cheng 1996).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
@@ -60,6 +60,9 @@ class _Worker:
 
     since: float = 0.0
     """When it began with the oldest of them."""
+
+    heard: float = 0.0
+    """When it last answered something, or began with the oldest."""
 
     retiring: bool = False
     """It gets nothing more to do."""
@@ -161,6 +164,8 @@ class Scheduler:
             return None  # its worker was given up before
         run = assignment.run
         assignment.done += values
+        if (worker := self._workers.get(assignment.worker)) is not None:
+            worker.heard = now
         run.priority += seconds
         in_one_piece = values == len(assignment.chunk.items)
         wait = now - assignment.sent - seconds if assignment.alone and in_one_piece else None
@@ -220,6 +225,16 @@ class Scheduler:
                 hopeless.append(assignment)
             self._forget_if_done(assignment.run)
         return hopeless + self._orphans(worker)
+
+    def silence(self, worker: WorkerId, now: float) -> float:
+        """Return for how many seconds a worker has not answered anything."""
+        return now - self._workers[worker].heard
+
+    def condemn(self, worker: WorkerId) -> None:
+        """Give the item that a worker runs no other chance when the worker dies, if it is surely that item."""
+        head = self.head(worker)
+        if head is not None and len(head.chunk.items) - head.done == 1:
+            head.chunk = replace(head.chunk, deaths=max(head.chunk.deaths, 1))
 
     @property
     def uneven(self) -> bool:
@@ -300,7 +315,7 @@ class Scheduler:
         run.enrol(worker)
         state.on_trial = chunk.deaths > 0
         if not state.calls:
-            state.since = now
+            state.since = state.heard = now
         state.calls[assignment.id] = self._calls[assignment.id] = assignment
         return assignment
 

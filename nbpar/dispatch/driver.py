@@ -17,7 +17,7 @@ from nbpar.core.runstate import RunState
 from nbpar.core.scheduler import Assignment, Scheduler
 from nbpar.dispatch.job import Ending, Job
 from nbpar.dispatch.workforce import INITIALIZER_CALL, Workforce
-from nbpar.errors import NoWorkersError, WorkerDied
+from nbpar.errors import ItemTimeoutError, NoWorkersError, WorkerDied
 from nbpar.wire.faults import restore
 from nbpar.wire.frames import Bye, Call, Done, Lost, Message, Missing, Output, Ready
 from nbpar.wire.packed_items import PackedItems
@@ -33,6 +33,11 @@ LAST_ANSWERS = 0.15
 
 LOOK_FOR_RECALLS = 0.06
 """The same while some workers have calls waiting and others have nothing to do."""
+
+OVERTIME = 1.0
+"""Seconds beyond its `timeout` after which an item that does not stop costs its worker."""
+
+OVERDUE = "killed because its item did not stop at its time limit"
 
 PATIENCE = 3.0
 """Seconds without any worker, and none on its way, after which runs fail."""
@@ -78,6 +83,7 @@ class Driver:
         self._assign(now)
         self._workforce.stop_again(now)
         self._end_overdue(now)
+        self._kill_overdue(now)
         if self._retiring:
             self._release_retired()
 
@@ -360,6 +366,17 @@ class Driver:
             if job.ending is not None and now >= job.ending.until:
                 self._finish(job, job.ending.error)
 
+    def _kill_overdue(self, now: float) -> None:
+        """Kill workers whose item does not stop at its time limit: it sits in code that no signal reaches."""
+        for worker in self._workforce.ready if any(job.timeout for job in self._jobs.values()) else ():
+            head = self._scheduler.head(worker)
+            job = self._jobs.get(head.run.id) if head is not None else None
+            if job is None or job.timeout is None or job.ending is not None:
+                continue
+            if self._scheduler.silence(worker, now) > job.timeout + OVERTIME:
+                self._scheduler.condemn(worker)
+                self._backend.kill(worker, OVERDUE)
+
     def abandon(self, error: BaseException) -> None:
         """End every job without a word to the workers."""
         for job in self.jobs:
@@ -386,7 +403,12 @@ def _death(job: Job, assignment: Assignment, reason: str) -> Failure:
         what = f"item {chunk.first} killed its worker twice (the second time {worker}: {reason})"
     else:
         what = f"{worker} was gone before it had answered ({reason})"
+    error: Exception = WorkerDied(what, chunk.first, item, reason)
+    if reason == OVERDUE:
+        error = ItemTimeoutError(
+            f"it took longer than timeout={job.timeout:g} s and did not stop, so its worker was killed"
+        )
     return Failure(
-        chunk.first, item, WorkerDied(what, chunk.first, item, reason), worker=worker,
+        chunk.first, item, error, worker=worker,
         attempts=chunk.deaths + 1, function=job.function, spread=job.spread,
     )  # fmt: skip
