@@ -123,7 +123,8 @@ class Dispatcher:
             while not self._closed:
                 self.step()
         except BaseException as bug:  # a bug here must not leave anybody waiting
-            self._closed = True
+            with self._lock:  # a job that is being started is either refused or ended below
+                self._closed = True
             error = bug
             raise
         finally:

@@ -141,6 +141,8 @@ class Driver:
         workers = max(len(self._workforce), 1)
         acted = False
         for state in list(self._scheduler.runs.values()):
+            if state.id not in self._jobs:
+                continue  # it was stopped; only answers of what ran then are to come
             state.ask(workers)
             acted |= self._pass_known(state)
             self._end_if_done(state.id)
