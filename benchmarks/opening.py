@@ -48,13 +48,17 @@ def opened(peers: Sequence[Peer], workers: int, remark: Callable[[Peer, str], No
                     with deadline(LONGEST_OPEN):
                         peer.open(workers)
                     warm_up(peer, workers)
-            except ImportError as error:
-                remark(peer, f"left out, not installed ({error})")
             except Exception as error:
-                remark(peer, f"left out, cannot be opened ({describe(error)})")
+                remark(peer, f"left out, {_why(error)}")
             else:
                 ready.insert(0, peer)
         yield ready
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError) and "." not in (error.name or "."):
+        return f"not installed ({error})"
+    return f"cannot be opened ({describe(error)})"
 
 
 def _close(peer: Peer, remark: Callable[[Peer, str], None]) -> None:

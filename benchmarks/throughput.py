@@ -23,7 +23,7 @@ from benchmarks.figures import memory_section, section, verdicts
 from benchmarks.measuring import Growth, Measurement, measure, watched
 from benchmarks.opening import opened, private_surroundings
 from benchmarks.peers import Nbpar, all_peers
-from benchmarks.table import render, render_verdicts
+from benchmarks.table import Verdict, render, render_verdicts
 from benchmarks.workloads import QUICK_STREAM_ITEMS, STREAM_ITEMS, WORKLOADS, Workload, tiny
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ class Results:
         said = self.remarks.setdefault(peer.key, [])
         if text not in said:
             said.append(text)
+
+    def broken(self, peers: Sequence[Peer]) -> list[Verdict]:
+        """Hold it against nbpar when it could not be opened or closed."""
+        ours = [peer for peer in peers if isinstance(peer, Nbpar)]
+        return [
+            Verdict(f"{p.name}: {text}", kept=False) for p in ours for text in self.remarks.get(p.key, [])
+        ]
 
     def sections(self, names: Mapping[str, str]) -> list[Section]:
         """Make one section per workload."""
@@ -80,10 +87,14 @@ def run(options: argparse.Namespace) -> int:
         with opened(peers, workers, results.remark) as ready:
             measure_group(results, ready, workers, options)
     report(results, peers)
-    judged = verdicts(results.measurements, results.growths)
-    print(f"\nPromises, by the best calls{' (tiny sizes: no verdict)' if options.quick else ''}:")
+    judged = results.broken(peers)
+    if options.quick:
+        print("\nPromises are not judged by tiny sizes.")
+    else:
+        print("\nPromises, by the best calls:")
+        judged = [*verdicts(results.measurements, results.growths), *judged]
     print(render_verdicts(judged))
-    return 0 if options.quick else int(any(verdict.kept is False for verdict in judged))
+    return int(any(verdict.kept is False for verdict in judged))
 
 
 def measure_group(results: Results, peers: Sequence[Peer], workers: int, options: argparse.Namespace) -> None:

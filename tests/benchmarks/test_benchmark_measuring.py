@@ -77,17 +77,21 @@ def test_peers_are_opened_from_last_to_first_and_all_closed(peer_here):
     assert [peer.closed for peer in peers] == [1, 1]
 
 
-def test_a_peer_that_is_not_installed_is_left_out(peer_here):
-    peers = [
-        peer_here("absent", fail_open=ModuleNotFoundError("No module named 'absent'")),
-        peer_here("good"),
-    ]
-    left_out = {}
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("absent", "left out, not installed (no absent)"),
+        ("present.part", "left out, cannot be opened (ModuleNotFoundError: no present.part)"),
+    ],
+)
+def test_a_peer_that_cannot_be_opened_is_left_out(peer_here, name, reason):
+    peers = [peer_here("bad", fail_open=ModuleNotFoundError(f"no {name}", name=name)), peer_here("good")]
+    remarks = {}
 
-    with opened(peers, 2, lambda peer, reason: left_out.update({peer.key: reason})) as ready:
+    with opened(peers, 2, lambda peer, text: remarks.update({peer.key: text})) as ready:
         assert [peer.key for peer in ready] == ["good"]
 
-    assert left_out == {"absent": "left out, not installed (No module named 'absent')"}
+    assert remarks == {"bad": reason}
 
 
 def test_a_peer_that_cannot_be_closed_keeps_no_other_from_being_closed(peer_here):
