@@ -22,6 +22,12 @@ from nbpar.errors import ClusterError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+PORT_ATTEMPTS = 3
+"""How often a controller is started when its ports are taken."""
+
+PORT_TAKEN = "Address already in use"
+"""What its log says then."""
+
 
 class Cluster(ClusterState):
     """An ipyparallel controller and engines that start at once, heal, and leave nothing behind.
@@ -86,7 +92,7 @@ class Cluster(ClusterState):
             check_descriptors()
             deadline = time.monotonic() + self._start_timeout
             try:
-                self._open_room(deadline)
+                self._open_with_free_ports(deadline)
                 self._await_engines(self._n, deadline)
             except BaseException:
                 self._tear_down()
@@ -190,6 +196,17 @@ class Cluster(ClusterState):
             self._room.left(uuid)
 
     # ---- steps
+
+    def _open_with_free_ports(self, deadline: float) -> None:
+        """Open the room; again when somebody took a port between its choice and its use."""
+        for _ in range(PORT_ATTEMPTS - 1):
+            try:
+                return self._open_room(deadline)
+            except ClusterError as error:  # noqa: PERF203 (three times at most)
+                if PORT_TAKEN not in str(error):
+                    raise
+                self._tear_down()
+        return self._open_room(deadline)
 
     def _open_room(self, deadline: float) -> None:
         self._broken = ""

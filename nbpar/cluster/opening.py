@@ -52,8 +52,8 @@ def open_client(connection: dict[str, Any], folder: Path | None, timeout: float)
     import zmq
 
     prepare_client()
-
+    private = None if folder is None else str(folder)
     try:
-        return ipyparallel.Client(connection_info=connection, timeout=timeout, ipython_dir=str(folder))
+        return ipyparallel.Client(connection_info=connection, timeout=timeout, ipython_dir=private)
     except (OSError, zmq.ZMQError) as error:
         raise ClusterError(f"the controller does not answer: {error}") from error

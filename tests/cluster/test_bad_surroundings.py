@@ -68,6 +68,26 @@ def test_a_controller_that_fails_is_shown_with_its_log(sabotage):
         Cluster(2, **harm).start()
 
 
+def test_a_port_that_was_taken_meanwhile_is_no_reason_to_fail(sabotage, tmp_path):
+    once = tmp_path / "once"
+    harm = sabotage(
+        "import pathlib\n"
+        "from nbpar.cluster.controller import Controller\n"
+        "initialize = Controller.initialize\n"
+        "def fail_once(self, arguments):\n"
+        f"    once = pathlib.Path({str(once)!r})\n"
+        "    if not once.exists():\n"
+        "        once.touch()\n"
+        "        raise OSError(98, 'Address already in use')\n"
+        "    initialize(self, arguments)\n"
+        "Controller.initialize = fail_once\n"
+    )
+
+    with Cluster(1, **harm) as cluster:
+        assert cluster.client[0].apply_sync(int) == 0
+    assert once.exists()
+
+
 def test_no_more_processes_are_an_error(sabotage):
     harm = sabotage(
         "import os\n"
