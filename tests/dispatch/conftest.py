@@ -1,0 +1,124 @@
+"""A dispatcher whose workers, clock and steps are moved by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from nbpar.core.chunking import Chunker
+from nbpar.core.events import Event
+from nbpar.core.outcome import Failure, Part
+from nbpar.core.results import assemble
+from nbpar.core.retry import Retry
+from nbpar.core.runstate import RunState
+from nbpar.core.source import SequenceSource
+from nbpar.core.spread import Spread
+from nbpar.dispatch.dispatcher import Dispatcher
+from nbpar.dispatch.job import Job
+from nbpar.testing import FakeClock, ManualBackend
+from nbpar.wire.frames import Load
+
+STEPS = 100
+
+
+@dataclass
+class Record:
+    """A sink that keeps everything."""
+
+    job: Job | None = None
+    parts: list[Part] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    ends: list[BaseException | None] = field(default_factory=list)
+
+    def deliver(self, parts):
+        self.parts += parts
+
+    def emit(self, event):
+        self.events.append(event)
+
+    def finish(self, error):
+        self.ends.append(error)
+
+    @property
+    def over(self) -> bool:
+        assert len(self.ends) <= 1
+        return bool(self.ends)
+
+    @property
+    def error(self) -> BaseException | None:
+        assert self.over
+        return self.ends[0]
+
+    @property
+    def results(self) -> list[Any]:
+        return list(assemble(self.parts, errors="collect"))
+
+    @property
+    def failures(self) -> list[Failure]:
+        return assemble(self.parts, errors="collect").failures
+
+    def seen(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class Bench:
+    """Everything around one dispatcher."""
+
+    def __init__(self, workers: int = 2, *, initializer=None, blocking: bool = True, **backend: Any) -> None:
+        self.clock = FakeClock()
+        self.backend = ManualBackend(workers, blocking=blocking, **backend)
+        self.expected = False
+        self.dispatcher = Dispatcher(
+            self.backend,
+            initializer=None if initializer is None else (load(initializer), ()),
+            expecting=lambda: self.expected,
+            clock=self.clock,
+        )
+
+    def begin(
+        self, fn: Callable[..., Any], items: Any, *, chunksize: int | None = 1, retry: Retry | None = None,
+        everywhere: Any = None, **job: Any,
+    ) -> Record:  # fmt: skip
+        source = items if hasattr(items, "take") else SequenceSource(items)
+        state = RunState(
+            self.dispatcher.new_id(), source, Chunker(chunksize), ordered=False, retry=retry or Retry(),
+            dice=lambda: 0.0,
+        )  # fmt: skip
+        record = Record()
+        spread = Spread.ONE if everywhere is None else Spread.CALL
+        record.job = Job(state, record, load(fn), fn, spread=spread, everywhere=everywhere, **job)
+        self.dispatcher.start(record.job)
+        return record
+
+    def step(self, times: int = 2) -> None:
+        for _ in range(times):
+            self.dispatcher.step()
+
+    def run(self, *records: Record) -> None:
+        """Let the workers work until these runs are over."""
+        for _ in range(STEPS):
+            self.step()
+            if all(record.over for record in records):
+                return
+            self.backend.answer_all()
+        raise AssertionError("the runs did not end")
+
+    def loads(self, worker: str) -> int:
+        return sum(isinstance(message, Load) for to, message in self.backend.sent if to == worker)
+
+
+def load(fn: Callable[..., Any]) -> Load:
+    return Load(b"%d" % id(fn), getattr(fn, "__name__", "fn"), fn)
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+@pytest.fixture
+def make_bench():
+    return Bench

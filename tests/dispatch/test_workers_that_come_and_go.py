@@ -1,0 +1,214 @@
+"""Workers that die, leave, come late, or never come."""
+
+from __future__ import annotations
+
+import pytest
+
+from nbpar.core import events
+from nbpar.errors import NoWorkersError, WorkerDied
+from nbpar.wire.frames import Call
+
+
+def double(x):
+    return 2 * x
+
+
+def test_what_a_dead_worker_had_is_done_by_another(bench):
+    run = bench.begin(double, range(6))
+    bench.step()
+
+    bench.backend.lose("worker 0")
+    bench.run(run)
+
+    assert run.results == [0, 2, 4, 6, 8, 10]
+    assert [event.worker for event in run.seen(events.WorkerLost)] == ["worker 0"]
+
+
+def test_an_item_that_kills_two_workers_is_given_up_and_named(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, ["deadly"], fail_fast=False)
+    bench.step()
+    bench.backend.lose("worker 0", "killed by SIGSEGV")
+    bench.step()
+
+    bench.backend.lose("worker 0", "killed by SIGSEGV")
+    bench.run(run)
+
+    [failure] = run.failures
+    assert isinstance(failure.exception, WorkerDied)
+    assert failure.exception.item == "deadly"
+    assert "SIGSEGV" in str(failure.exception)
+
+
+def test_the_last_item_of_a_chunk_is_blamed_when_the_others_were_answered(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, range(3), chunksize=3, fail_fast=False)
+    bench.step()
+    bench.backend.answer("worker 0", 2, final=False)
+    bench.backend.lose("worker 0")
+    bench.step()
+
+    bench.backend.lose("worker 0")
+    bench.run(run)
+
+    assert [failure.index for failure in run.failures] == [2]
+    assert run.results[:2] == [0, 2]
+
+
+def test_an_item_given_up_is_counted_as_done_and_failed(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, ["deadly"], fail_fast=False)
+    bench.step()
+    for _ in range(2):
+        bench.backend.lose("worker 0")
+        bench.step()
+
+    [done] = run.seen(events.ItemsDone)
+
+    assert (done.count, done.failed, done.retried) == (1, 1, 0)
+
+
+def test_a_worker_that_leaves_in_peace_costs_its_items_nothing(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, [3], fail_fast=False)
+    for _ in range(5):
+        bench.step()
+        bench.backend.leave("worker 0")
+
+    bench.run(run)
+
+    assert run.results == [6]
+
+
+def test_a_worker_that_comes_late_takes_part(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, range(10))
+    bench.step()
+
+    bench.backend.come("late")
+    bench.run(run)
+
+    assert "late" in {to for to, message in bench.backend.sent if isinstance(message, Call)}
+    assert [event.worker for event in run.seen(events.WorkerJoined)] == ["worker 0", "late"]
+
+
+def test_without_any_worker_a_run_ends_with_the_reasons_after_a_while(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, range(3))
+    bench.step()
+    bench.backend.expected.clear()
+    bench.backend.lose("worker 0", "killed by SIGKILL")
+    bench.step()
+    bench.clock.advance(2.9)
+    bench.step()
+    assert not run.over
+
+    bench.clock.advance(0.2)
+    bench.step()
+
+    with pytest.raises(NoWorkersError, match=r"no worker is left \(worker 0: killed by SIGKILL\)"):
+        raise run.error
+
+
+def test_when_none_ever_came_the_error_says_so(make_bench):
+    bench = make_bench(2, comes=False)
+    run = bench.begin(double, range(3))
+    bench.step()
+
+    bench.clock.advance(3.0)
+    bench.step()
+
+    with pytest.raises(NoWorkersError, match="none ever came"):
+        raise run.error
+
+
+def test_a_run_waits_as_long_as_workers_are_on_their_way(make_bench):
+    bench = make_bench(1, comes=False)
+    bench.expected = True
+    run = bench.begin(double, [1])
+    bench.step()
+    bench.clock.advance(60.0)
+    bench.step()
+    assert not run.over
+
+    bench.backend.come("worker 0")
+    bench.run(run)
+
+    assert run.results == [2]
+
+
+def test_idle_workers_are_let_go_and_come_back_for_the_next_run(bench):
+    bench.run(bench.begin(double, range(3)))
+    bench.clock.advance(1.0)
+    bench.step()
+    assert bench.backend.workers == []
+    assert bench.backend.timeouts[-1] is None
+
+    run = bench.begin(double, range(3))
+    bench.run(run)
+
+    assert run.results == [0, 2, 4]
+
+
+def test_nobody_spins_while_a_worker_that_was_let_go_takes_its_time(make_bench, monkeypatch):
+    bench = make_bench(1)
+    bench.run(bench.begin(double, [1]))
+    monkeypatch.setattr(bench.backend, "release", lambda worker: None)
+
+    bench.clock.advance(1.5)
+    bench.step(3)
+
+    assert bench.backend.timeouts[-1] is None
+
+
+def test_a_worker_dies_before_it_gets_its_share_of_each(make_bench):
+    bench = make_bench(2)
+    busy = bench.begin(double, range(2))
+    bench.step()
+    run = bench.begin(lambda: "here", [], everywhere=((), {}), fail_fast=False)
+    bench.step()
+
+    bench.backend.lose("worker 0")
+    bench.run(busy, run)
+
+    assert run.results[1] == "here"
+    assert isinstance(run.failures[0].exception, WorkerDied)
+    assert "twice" not in str(run.failures[0].exception)
+
+
+def test_the_initializer_runs_on_every_worker_before_anything_else(make_bench):
+    begun = []
+    bench = make_bench(2, initializer=lambda: begun.append("initializer"))
+    run = bench.begin(begun.append, range(4))
+
+    bench.run(run)
+
+    assert begun[:2] == ["initializer"] * 2
+    assert sorted(begun[2:]) == [0, 1, 2, 3]
+
+
+def test_an_initializer_that_fails_ends_the_run_with_its_error_every_time(make_bench):
+    def broken():
+        raise LookupError("no model there")
+
+    bench = make_bench(2, initializer=broken)
+    for _ in range(2):
+        run = bench.begin(double, range(4))
+
+        bench.run(run)
+
+        assert isinstance(run.error, LookupError)
+        assert run.results == []
+
+
+def test_an_initializer_that_was_interrupted_runs_again(make_bench):
+    begun = []
+    bench = make_bench(1, initializer=lambda: begun.append("initializer"))
+    run = bench.begin(double, [1])
+    bench.step()
+
+    bench.backend.answer("worker 0", 0)
+    bench.run(run)
+
+    assert run.results == [2]
+    assert begun == ["initializer"]
