@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format notebooks bench clean
+.PHONY: demo test check format notebooks bench soak clean
 
 demo: $(VENV)/installed
 	$(BIN)/nbpar demo
@@ -29,6 +29,9 @@ notebooks: $(VENV)/installed-for-tests
 bench: $(VENV)/installed-for-bench
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/startup.py
+
+soak: $(VENV)/installed-for-tests
+	$(BIN)/python tests/soak/soak.py --minutes 30
 
 clean:
 	rm -rf $(VENV)

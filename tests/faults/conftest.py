@@ -46,11 +46,18 @@ def until(true, within=20.0):
 
 
 def family(pool):
-    """The pool's template, controller and engines, by role."""
-    engines = set(pool.each(os.getpid))
-    children = psutil.Process().children(recursive=True)
-    here = {process.pid: process for process in children}
-    [template] = {here[pid].ppid() for pid in engines}
-    controller = [p for p in children if p.ppid() == template and p.pid not in engines]
-    assert len(controller) == 1
-    return {"template": template, "controller": controller[0].pid, "engine": min(engines)}
+    """The pool's template, controller and engines, by role, when none is coming or going."""
+    roles = {}
+
+    def complete():
+        engines = set(pool.each(os.getpid))
+        children = psutil.Process().children(recursive=True)
+        parents = {process.pid: process.ppid() for process in children}
+        templates = {parents[pid] for pid in engines if pid in parents}
+        others = [p.pid for p in children if p.ppid() in templates and p.pid not in engines]
+        if len(templates) == len(others) == 1:
+            roles.update(template=templates.pop(), controller=others[0], engine=min(engines))
+        return bool(roles)
+
+    until(complete)
+    return roles

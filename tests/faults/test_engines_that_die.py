@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 
+import psutil
 import pytest
 
 import nbpar
@@ -153,5 +154,4 @@ def test_an_item_that_ignores_interrupts_does_not_keep_its_engine(pool, tmp_path
     run.cancel()
 
     assert run.state == "stopped"
-    pid = int(stubborn.read_text())
-    until(lambda: pid not in pool.each(os.getpid))
+    until(lambda: not psutil.pid_exists(int(stubborn.read_text())))
