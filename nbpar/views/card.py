@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 from uuid import uuid4
 
 from nbpar.core.progress import Snapshot
-from nbpar.views import tick
+from nbpar.views import tick, wording
 from nbpar.views.base import Controls
 from nbpar.views.kernel import this_kernel
 from nbpar.views.stop_source import StopSource, stop_source
@@ -50,6 +51,8 @@ class Card:
         self._next = float("-inf")
         self._told: dict[str, Any] = {}
         self._heard: set[str] = set()
+        self._notice = ""
+        self._resizing = threading.Lock()  # one press after another
         kernel = this_kernel()
         self._source = source if source is not None or kernel is None else stop_source(kernel)
         hears = self._source is not None and self._source.hears
@@ -91,12 +94,24 @@ class Card:
         elif event == "resume":
             self._controls.resume()
         elif event == "resize" and resize is not None and content.get("by") in (1, -1):
-            resize(content["by"])
+            act = partial(self._resize, resize, content["by"])
+            threading.Thread(target=act, name="nbpar resize", daemon=True).start()
+
+    def _resize(self, resize: Callable[[int], None], by: int) -> None:
+        """Add or take away a worker, which may take long; what comes of it is said on the card."""
+        doing = "adding a worker" if by > 0 else "removing a worker"
+        with self._resizing:
+            self._notice = f"{doing} …"
+            try:
+                resize(by)
+                self._notice = ""
+            except Exception as problem:  # noqa: BLE001 (a thread has nobody else to tell)
+                self._notice = f"{doing} failed: {wording.error(problem)}"
 
     def _tell(self, snapshot: Snapshot, at_once: int) -> None:
         self._timeline.take(snapshot)
         with self.widget.hold_sync():
-            self.widget.tick = tick.tick(snapshot, self._timeline)
+            self.widget.tick = {**tick.tick(snapshot, self._timeline), "notice": self._notice}
             for name in self._changed(snapshot)[:at_once]:
                 sign, make = EXTRAS[name]
                 self._told[name] = sign(snapshot)

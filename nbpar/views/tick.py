@@ -6,7 +6,9 @@ apart, one of these at a time, so that no update is larger than 20 kB.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from nbpar.core.outcome import Failure
@@ -29,10 +31,11 @@ TRACEBACK = 1500
 
 
 def lanes_shown(lanes: Sequence[Lane]) -> list[Lane]:
-    """Return the lanes that have a place on the card, in their order."""
+    """Return the lanes that have a place on the card, `engine 2` before `engine 10`."""
+    lanes = sorted(lanes, key=lambda lane: _natural(lane.worker))
     surplus = len(lanes) - LANES
     if surplus <= 0:
-        return list(lanes)
+        return lanes
     gone = [lane for lane in lanes if lane.state in ("lost", "left")][:surplus]
     dropped = {lane.worker for lane in gone}
     return [lane for lane in lanes if lane.worker not in dropped][:LANES]
@@ -94,7 +97,7 @@ def output(snapshot: Snapshot) -> list[list[Any]]:
     """Return what items printed last, as far as it fits."""
     rows: list[list[Any]] = []
     room = LONG // 2
-    for index, stream, text in reversed(snapshot.output):
+    for index, stream, text in reversed(_joined(snapshot.output)):
         shown = wording.tail(text, 500)
         room -= len(shown) + 30
         if room < 0:
@@ -102,6 +105,23 @@ def output(snapshot: Snapshot) -> list[list[Any]]:
         rows.append([index, stream, shown])
     rows.reverse()
     return rows
+
+
+def _joined(output: Sequence[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
+    """Join the pieces that `print` makes of one line."""
+    joined: list[tuple[int, str, str]] = []
+    for index, stream, text in output:
+        if joined and joined[-1][:2] == (index, stream):
+            joined[-1] = (index, stream, joined[-1][2] + text)
+        else:
+            joined.append((index, stream, text))
+    return joined
+
+
+@lru_cache(maxsize=4096)
+def _natural(name: str) -> tuple[tuple[str, int], ...]:
+    """Return a key that orders names by the numbers in them."""
+    return tuple((text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d{0,9})", name))
 
 
 def _lanes(lanes: Sequence[Lane], timeline: Timeline) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def _tells_all(spans: Sequence[Span], busy: float) -> bool:
     """Whether spans follow one another and add up to the busy time."""
     if len(spans) > 8 or abs(sum(span.end - span.start for span in spans) - busy) > 0.01 * busy + 1e-6:
         return False
-    return all(a.end <= b.start + 1e-3 for a, b in pairwise(spans))
+    return all(a.end <= b.start + 0.02 for a, b in pairwise(spans))
 
 
 def _letter(busy: Sequence[float], width: float) -> str:

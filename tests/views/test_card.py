@@ -1,6 +1,8 @@
 """The widget's traits, messages and rhythm, without a browser."""
 
 import json
+import threading
+from dataclasses import replace
 
 import pytest
 from fake_runs import FakeRun, Pressed
@@ -17,6 +19,12 @@ class Clock:
     def __call__(self):
         self.now += self.look
         return self.now
+
+
+def _wait_until_resized():
+    for thread in threading.enumerate():
+        if thread.name == "nbpar resize":
+            thread.join(5)
 
 
 @pytest.fixture
@@ -90,6 +98,7 @@ def test_updates_that_take_long_become_rare(pressed):
 )
 def test_buttons_do_what_they_say_and_nothing_else_does(card, pressed, message, log):
     card.hear(message)
+    _wait_until_resized()
 
     assert pressed.log == log
 
@@ -98,6 +107,7 @@ def test_a_press_that_arrives_on_two_ways_counts_once(card, pressed):
     for _ in range(2):
         card.hear({"event": "resize", "by": 1, "press": "a"})
     card.hear({"event": "resize", "by": 1, "press": "b"})
+    _wait_until_resized()
 
     assert pressed.log == [1, 1]
 
@@ -144,3 +154,25 @@ def test_what_is_told_is_json(card):
     state = card.widget.get_state(["tick", "failures", "workers", "settings"])
 
     assert json.loads(json.dumps(state)) == state
+
+
+def test_workers_that_take_long_to_come_keep_nothing_waiting_and_are_announced(clock):
+    began, may_come = threading.Event(), threading.Event()
+
+    def resize(by):
+        began.set()
+        may_come.wait(10)
+        raise RuntimeError("no room")
+
+    card = Card(replace(Pressed().controls, resize=resize), label="count", clock=clock)
+    card.hear({"event": "resize", "by": 1})
+    began.wait(10)
+    card.show(FakeRun(12).snapshot())
+    announced = card.widget.tick["notice"]
+
+    may_come.set()
+    _wait_until_resized()
+    card.close(FakeRun(12).finish())
+
+    assert announced == "adding a worker …"
+    assert card.widget.tick["notice"] == "adding a worker failed: RuntimeError: no room"

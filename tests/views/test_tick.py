@@ -78,3 +78,25 @@ def test_the_latest_output_is_kept_when_there_is_too_much():
 
     assert rows[-1][0] == 99
     assert 1 <= len(rows) <= 20
+
+
+def test_pieces_of_a_line_are_joined():
+    run = FakeRun(None)
+    for index, text in [(1, "one"), (1, " 1\n"), (2, "two\n"), (1, "more\n")]:
+        run.print(index, text)
+
+    assert tick.output(run.snapshot()) == [
+        [1, "stdout", "one 1\n"],
+        [2, "stdout", "two\n"],
+        [1, "stdout", "more\n"],
+    ]
+
+
+def test_workers_are_in_the_order_of_their_numbers():
+    run = FakeRun(None, workers=0)
+    for worker in ("engine 10", "engine 2", "b", "engine 1"):
+        run.join(worker)
+
+    shown = tick.lanes_shown(run.snapshot().lanes)
+
+    assert [lane.worker for lane in shown] == ["b", "engine 1", "engine 2", "engine 10"]

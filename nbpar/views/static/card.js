@@ -13,6 +13,8 @@ const MARKS = { fa: "▾ item failed", lo: "✕ worker lost", jo: "+ worker join
 
 export const count = (n) => n.toLocaleString("en");
 
+export const titled = (name) => (/^\d*$/.test(name) ? `worker ${name}` : name);
+
 export function plural(n, word) {
   return `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 }
@@ -316,11 +318,12 @@ class Card {
     const late = this.pressed && this.late && tick && !OVER.includes(tick.state);
     if (late) return write(hint, "It has not stopped yet; the kernel's interrupt button stops it too.");
     if (!tick || this.chosen < 0 || this.chosen >= this.lanes()) {
+      if (tick?.notice) return write(hint, tick.notice);
       return write(hint, this.lanes() > DETAILED_LANES ? `${plural(this.lanes(), "worker")}, one line each` : "");
     }
     const place = this.chosen, [name, host, pid, note] = this.model.get("workers")[place] ?? ["", "", 0, ""];
     const parts = [
-      `worker ${name}`, activity(tick, place, note), `${count(tick.lanes.done[place])} done`,
+      titled(name), activity(tick, place, note), `${count(tick.lanes.done[place])} done`,
       tick.lanes.memory?.[place] ? `${count(tick.lanes.memory[place])} MB` : "",
       tick.lanes.moved?.[place] ? `${size(tick.lanes.moved[place])} moved` : "", host, pid ? `process ${pid}` : "",
     ];
@@ -388,7 +391,7 @@ class Card {
 function failure(row, open) {
   const made = element("details", "failure", { "data-index": row.index });
   made.open = open;
-  const facts = [row.worker && `worker ${row.worker}`, row.attempts > 1 && `attempt ${row.attempts}`, row.seconds && duration(row.seconds)];
+  const facts = [row.worker && titled(row.worker), row.attempts > 1 && `attempt ${row.attempts}`, row.seconds && duration(row.seconds)];
   const lines = [["summary", `item ${row.index} (${row.item}): ${row.error}`, "summary"], ["div", facts.filter(Boolean).join(" · "), "soft"],
     ["pre", row.traceback, "pre"], ["pre", row.output && `printed:\n${row.output}`, "pre"]];
   for (const [name, text, className] of lines) {
