@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 
 import pytest
 import zmq
@@ -46,16 +47,34 @@ def test_a_centre_that_dies_between_runs_is_replaced_with_all_that_hangs_on_it(p
     assert family(pool)[centre] != before[centre]
 
 
-def test_garbage_on_the_socket_is_dropped(pool):
-    pool.each(int)
-    [address] = {facts["address"] for facts in pool.workers}
-    if not address:
-        pytest.skip("there is no socket on this path")
-    run = pool.map_async(lambda item: item + 1, range(2000), chunksize=1)
+GARBAGE = [b"", b"\x00", b"nonsense", b"cos\nsystem\n(S'true'\ntR.", b"\xff" * 100_000]
+
+
+def throw_at_unix_socket(address):
+    """Be a stranger at the socket of the same host."""
+    for garbage in GARBAGE:
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(address)
+            stranger.sendall(garbage)
+
+
+def throw_through_controller(backend):
+    """Be a stranger at the controller's queue who knows whom to disturb."""
+    sockets = backend._sockets
     with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
-        stranger.connect(address)
-        for garbage in ([b""], [b"\x80\x05N."], [b"nonsense", b"more"], [b"cos\nsystem\n(S'true'\ntR."]):
-            stranger.send_multipart(garbage)
-        stranger.close(linger=1000)
+        stranger.linger = 1000
+        stranger.connect(backend._client._config["control"])
+        for garbage in GARBAGE:
+            stranger.send_multipart([sockets.identity, b"<IDS|MSG>", b"signature", garbage])
+            stranger.send_multipart([sockets.identity, b"<IDS|MSG>", garbage])
+
+
+def test_strangers_at_the_sockets_are_ignored(pool):
+    pool.each(int)
+    run = pool.map_async(lambda item: item + 1, range(2000), chunksize=1)
+
+    for address in {facts["address"] for facts in pool.workers} - {""}:
+        throw_at_unix_socket(address)
+    throw_through_controller(pool._place.backend)
 
     assert run.get(60) == [item + 1 for item in range(2000)]
