@@ -16,6 +16,9 @@ from nbpar.wire.signing import Signer
 from nbpar.worker.bell import Bell
 from nbpar.worker.sockets import DELIMITER, send_frames
 
+POLLIN = getattr(select, "POLLIN", 1)
+POLLOUT = getattr(select, "POLLOUT", 4)
+
 BURST = 256
 """Messages that are read from the controller before others get their turn."""
 
@@ -31,8 +34,8 @@ class ClientSockets:
         self._signer = Signer(client.session.key)
         self._client = client
         self._bell = Bell()
-        self._poller = select.poll()
-        self._poller.register(self._bell.handle, select.POLLIN)
+        self._poller: Any = select.poll() if hasattr(select, "poll") else zmq.Poller()
+        self._poller.register(self._bell.handle, POLLIN)
         self._watched: set[int] = set()
         self._crowded: set[int] = set()
         """Connections to which something has not gone yet."""
@@ -41,14 +44,14 @@ class ClientSockets:
         self.address = ""
         if self._local is not None:
             self.address = self._local.address
-            self._poller.register(self._local.handle, select.POLLIN)
+            self._poller.register(self._local.handle, POLLIN)
         self._far_lock = threading.Lock()
         self._far_there = True
         """Something may be there that the socket's descriptor does not tell of any more."""
 
         self._far = self._open_far()
-        self._far_handle = self._far.getsockopt(zmq.FD)
-        self._poller.register(self._far_handle, select.POLLIN)
+        self._far_handle = int(self._far.getsockopt(zmq.FD))
+        self._poller.register(self._far_handle, POLLIN)
         self._closed = False
         self.dropped = 0
 
@@ -64,7 +67,7 @@ class ClientSockets:
             if self._closed:
                 return
             send_frames(self._far, signed)
-            there = bool(self._far.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+            there = bool(int(self._far.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
             self._far_there = self._far_there or there
         if there:
             self._bell.ring()
@@ -108,16 +111,14 @@ class ClientSockets:
     def _serve(self, local: LocalServer, handle: int, arrived: Arrived) -> None:
         if handle == local.handle:
             if (new := local.accept()) is not None:
-                self._poller.register(new.handle, select.POLLIN)
+                self._poller.register(new.handle, POLLIN)
             return
         connection = local.connections.get(handle)
         if connection is None:
             return  # one of the handles that somebody else looks at
         for identity, frames in local.read(connection):
-            try:
-                arrived.append((identity, decode(frames)))
-            except FrameError:
-                self.dropped += 1
+            if messages := self._understood(frames):
+                arrived.append((identity, messages))
         if connection.incoming.ended:
             self._poller.unregister(handle)
             self._crowded.discard(handle)
@@ -134,10 +135,10 @@ class ClientSockets:
     def _expect_room(self, connection: Connection) -> None:
         if connection.waiting:
             self._crowded.add(connection.handle)
-            self._poller.modify(connection.handle, select.POLLIN | select.POLLOUT)
+            self._poller.modify(connection.handle, POLLIN | POLLOUT)
         else:
             self._crowded.discard(connection.handle)
-            self._poller.modify(connection.handle, select.POLLIN)
+            self._poller.modify(connection.handle, POLLIN)
 
     def _watch(self, handles: Sequence[int]) -> None:
         wanted = set(handles)
@@ -145,7 +146,7 @@ class ClientSockets:
             for handle in self._watched - wanted:
                 self._poller.unregister(handle)
             for handle in wanted - self._watched:
-                self._poller.register(handle, select.POLLIN)
+                self._poller.register(handle, POLLIN)
             self._watched = wanted
 
     # ---- through the controller
@@ -167,20 +168,24 @@ class ClientSockets:
         read: list[list[bytes]] = []
         with self._far_lock:
             self._far_there = True
-            while len(read) < BURST:
-                try:
-                    read.append(self._far.recv_multipart(zmq.NOBLOCK))
-                except zmq.Again:
-                    self._far_there = False
-                    break
-        for frames in read:
             try:
-                arrived.append((frames[0], decode(self._checked(frames[0], frames[1:]))))
-            except FrameError:
-                self.dropped += 1
+                while len(read) < BURST:
+                    read.append(self._far.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                self._far_there = False
+        for frames in read:
+            if messages := self._understood(self._checked(frames[0], frames[1:])):
+                arrived.append((frames[0], messages))
+
+    def _understood(self, frames: Sequence[Any]) -> list[Message]:
+        try:
+            return decode(frames)
+        except FrameError:
+            self.dropped += 1
+            return []
 
     def _checked(self, identity: bytes, frames: list[bytes]) -> list[bytes]:
+        """Return what follows the signature; nothing, which is no message, when that is not genuine."""
         delimiter, signature, *rest = frames if len(frames) > 2 else (b"", b"")
-        if delimiter != DELIMITER or not self._signer.genuine(signature, identity, rest):
-            raise FrameError("not signed by an engine")
-        return rest
+        genuine = delimiter == DELIMITER and self._signer.genuine(signature, identity, rest)
+        return rest if genuine else []

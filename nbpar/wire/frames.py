@@ -148,15 +148,22 @@ class Lost(NamedTuple):
     reason: str
 
 
-# ---- channels (both ways); the worker loop hands them on
+# ---- channels (both ways)
 
 
 class Open(NamedTuple):
-    """Begin a channel and run code at its other end."""
+    """Begin a channel, and run code at its other end."""
 
     channel: int
-    digest: bytes
-    credit: int
+    how: str
+    """`main`: code in the main thread; `thread`: in one of its own; `bare`: no code."""
+
+    items: int
+    """Items that each side may be ahead of the other."""
+
+    nbytes: int
+    """Bytes likewise."""
+
     code: Any
 
 
@@ -176,10 +183,21 @@ class Credit(NamedTuple):
 
 
 class Close(NamedTuple):
-    """No more items from this side."""
+    """No more items come from this side."""
 
     channel: int
+    half: bool
+    """This side still takes items."""
+
     fault: Fault | None
+
+
+class Printed(NamedTuple):
+    """What the code of a channel printed."""
+
+    channel: int
+    lines: tuple[tuple[str, str], ...]
+    """Stream (`stdout` or `stderr`) and text."""
 
 
 Message = (
@@ -199,10 +217,12 @@ Message = (
     | Item
     | Credit
     | Close
+    | Printed
 )
 
 KINDS: tuple[type[Any], ...] = (
-    Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close
+    Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
+    Printed,
 )  # fmt: skip
 _CODE = {kind: code for code, kind in enumerate(KINDS)}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import select
 import socket as network
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,20 +51,11 @@ class StreamTransport:
             self._bell.wait(timeout)
 
     def receive(self, timeout: float) -> list[Message]:
-        messages: list[Message] = []
-        if timeout:
-            self.poll(timeout)
-        try:
-            arrived = self._incoming.read()
-        except FrameError:
-            self.dropped += 1
-            self._incoming.ended = True
-            return messages
-        for frames in arrived:
-            try:
-                messages += decode(frames)
-            except FrameError:
-                self.dropped += 1
+        deadline = time.monotonic() + timeout
+        messages = self._read()
+        while not messages and not self.ended and (left := deadline - time.monotonic()) > 0:
+            self.poll(left)
+            messages = self._read()
         return messages
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -75,6 +67,25 @@ class StreamTransport:
     def close(self) -> None:
         self._socket.close()
         self._bell.close()
+
+    def _read(self) -> list[Message]:
+        messages: list[Message] = []
+        try:
+            arrived = self._incoming.read()
+        except FrameError:
+            self.dropped += 1
+            self._incoming.ended = True
+            return messages
+        for frames in arrived:
+            messages += self._understood(frames)
+        return messages
+
+    def _understood(self, frames: Sequence[Any]) -> list[Message]:
+        try:
+            return decode(frames)
+        except FrameError:
+            self.dropped += 1
+            return []
 
     def _write(self, frames: Sequence[Any]) -> None:
         with self._sending:
@@ -100,7 +111,7 @@ class SocketTransport:
         self._client = client
         self._signer = signer
         self._identity = identity
-        self._bell = Bell(socket.getsockopt(zmq.FD))
+        self._bell = Bell(int(socket.getsockopt(zmq.FD)))
         self._lock = threading.Lock()
         self._there = True
         """Something may be there that the descriptor does not tell of any more."""
@@ -112,9 +123,10 @@ class SocketTransport:
             self._bell.wait(timeout)
 
     def receive(self, timeout: float) -> list[Message]:
+        deadline = time.monotonic() + timeout
         messages = self._read()
-        if timeout and not messages:
-            self.poll(timeout)
+        while not messages and (left := deadline - time.monotonic()) > 0:
+            self.poll(left)
             messages = self._read()
         return messages
 
@@ -124,7 +136,7 @@ class SocketTransport:
             frames = [self._client, DELIMITER, self._signer.sign(self._identity, frames), *frames]
         with self._lock:
             send_frames(self._socket, frames)
-            there = bool(self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+            there = bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
             self._there = self._there or there
         if there:
             self._bell.ring()
@@ -139,11 +151,15 @@ class SocketTransport:
     def _read(self) -> list[Message]:
         messages: list[Message] = []
         for frames in self._arrived():
-            try:
-                messages += decode(self._checked(frames))
-            except FrameError:
-                self.dropped += 1
+            messages += self._understood(frames)
         return messages
+
+    def _understood(self, frames: list[bytes]) -> list[Message]:
+        try:
+            return decode(self._checked(frames))
+        except FrameError:
+            self.dropped += 1
+            return []
 
     def _arrived(self) -> list[list[bytes]]:
         arrived: list[list[bytes]] = []

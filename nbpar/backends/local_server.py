@@ -1,0 +1,130 @@
+"""The client's Unix socket, to which engines on this host connect."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket as network
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nbpar.wire.frames import FrameError
+from nbpar.wire.stream import Incoming, Outgoing, enlarge
+
+LONGEST_ADDRESS = 100
+"""A Unix socket's name may not be longer (sockaddr_un holds 108 bytes on Linux, 104 on macOS)."""
+
+
+class Connection:
+    """One engine's stream; the first frame that comes is its identity."""
+
+    def __init__(self, socket: network.socket) -> None:
+        enlarge(socket)
+        self.socket = socket
+        self.handle = socket.fileno()
+        self.identity = b""
+        self.incoming = Incoming(socket)
+        self._outgoing = Outgoing(socket)
+        self._lock = threading.Lock()  # any thread may send
+        self._closed = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something has not gone yet."""
+        return self._outgoing.waiting
+
+    def send(self, frames: Sequence[Any]) -> bool:
+        """Send as far as it fits; whether something is left for `flush`."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._outgoing.send(frames)
+            return self._outgoing.waiting
+
+    def flush(self) -> None:
+        """Go on with what was left."""
+        with self._lock:
+            self._outgoing.flush()
+
+    def close(self) -> None:
+        """End the connection."""
+        with self._lock:
+            self._closed = True
+            self.socket.close()
+
+
+class LocalServer:
+    """A socket in a private directory and the connections of those who have found it."""
+
+    def __init__(self) -> None:
+        self._directory = _private_directory()
+        self.address = str(self._directory / "s")
+        self._listener = network.socket(network.AF_UNIX, network.SOCK_STREAM)
+        self._listener.bind(self.address)
+        self._listener.listen(128)
+        self._listener.setblocking(False)
+        self.handle = self._listener.fileno()
+        self.connections: dict[int, Connection] = {}
+        """By file descriptor."""
+
+        self._known: dict[bytes, Connection] = {}
+        self.dropped = 0
+
+    def accept(self) -> Connection | None:
+        """Take in one who connects."""
+        try:
+            socket, _ = self._listener.accept()
+        except OSError:
+            return None
+        connection = Connection(socket)
+        self.connections[connection.handle] = connection
+        return connection
+
+    def send(self, identity: bytes, frames: Sequence[Any]) -> bool:
+        """Send to one engine; whether something is left.  What goes to nobody is dropped."""
+        connection = self._known.get(identity)
+        return connection is not None and connection.send(frames)
+
+    def read(self, connection: Connection) -> Iterator[tuple[bytes, list[Any]]]:
+        """Yield what has come, with the sender's identity."""
+        try:
+            arrived = connection.incoming.read()
+        except FrameError:
+            self.dropped += 1
+            connection.incoming.ended = True
+            return
+        for frames in arrived:
+            if connection.identity:
+                yield connection.identity, frames
+            else:
+                connection.identity = bytes(frames[0])
+                self._known[connection.identity] = connection
+
+    def forget(self, connection: Connection) -> None:
+        """End a connection."""
+        self.connections.pop(connection.handle, None)
+        self._known.pop(connection.identity, None)
+        connection.close()
+
+    def close(self) -> None:
+        """End all and remove the directory."""
+        for connection in list(self.connections.values()):
+            self.forget(connection)
+        self._listener.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def has_unix_sockets() -> bool:
+    """Whether this system can do it."""
+    return hasattr(network, "AF_UNIX") and hasattr(network.socket, "sendmsg")
+
+
+def _private_directory() -> Path:
+    """Make a directory that only this user can enter, with a name short enough for a socket."""
+    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 (the directory is private)
+        if parent and len(parent) < LONGEST_ADDRESS - 24 and os.access(parent, os.W_OK):
+            return Path(tempfile.mkdtemp(prefix="nbpar-", dir=parent))
+    raise OSError("no writable directory with a short name for a Unix socket; set XDG_RUNTIME_DIR to one")

@@ -1,0 +1,54 @@
+"""Wake a thread that waits for file descriptors."""
+
+from __future__ import annotations
+
+import select
+import socket as network
+
+
+class Bell:
+    """One thread waits, for file descriptors or the bell; any thread may ring."""
+
+    def __init__(self, *handles: int) -> None:
+        self._heard, self._rung = network.socketpair()
+        self._heard.setblocking(False)
+        self._rung.setblocking(False)
+        self._handles = handles
+        self.handle = self._heard.fileno()
+        """A descriptor that can be read when it has rung, for those who wait in their own way."""
+
+        self._poll = select.poll() if hasattr(select, "poll") else None
+        if self._poll is not None:
+            for handle in (*handles, self.handle):
+                self._poll.register(handle, select.POLLIN)
+
+    def ring(self) -> None:
+        """Make `wait` return now, or at once when it is called next; takes no lock."""
+        try:
+            self._rung.send(b"\0")
+        except OSError:
+            pass  # full, so it rings anyway; or closed
+
+    def wait(self, timeout: float) -> None:
+        """Wait until something can be read, somebody rings, or `timeout` seconds are over."""
+        if self._poll is not None:
+            ready = self._poll.poll(max(0.0, timeout) * 1000)
+            rung = any(handle == self.handle for handle, _ in ready)
+        else:
+            readable, _, _ = select.select([*self._handles, self._heard], [], [], max(0.0, timeout))
+            rung = self._heard in readable
+        if rung:
+            self.still()
+
+    def still(self) -> None:
+        """Forget that it has rung."""
+        try:
+            while len(self._heard.recv(4096)) == 4096:
+                pass
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Free the descriptors.  May be called twice."""
+        self._heard.close()
+        self._rung.close()
