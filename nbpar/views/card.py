@@ -43,10 +43,11 @@ class Card:
         *,
         label: str,
         source: StopSource | None = None,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.monotonic,
+        spent: Callable[[], float] = time.thread_time,
     ) -> None:
         self._controls = controls
-        self._clock = clock
+        self._clock, self._spent = clock, spent
         self._timeline = Timeline()
         self._next = float("-inf")
         self._told: dict[str, Any] = {}
@@ -67,12 +68,13 @@ class Card:
         """Tell the front end how the run is, unless it was told a moment ago."""
         if self._source is not None:
             self._source.poll()
-        begun = self._clock()
-        if begun < self._next:
+        now = self._clock()
+        if now < self._next:
             return
+        before = self._spent()
         self._tell(snapshot, at_once=1)
-        cost = self._clock() - begun
-        self._next = begun + min(max(INTERVAL, cost / SHARE), LONGEST)
+        cost = self._spent() - before
+        self._next = now + min(max(INTERVAL, cost / SHARE), LONGEST)
 
     def close(self, snapshot: Snapshot) -> None:
         """Tell the final state, whenever the last update was, and listen no more."""

@@ -15,7 +15,7 @@ export async function openBrowser(options = {}) {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS,
     viewport: { width: 1200, height: 860 }, deviceScaleFactor: 1.5, ...options,
   });
-  context.on("close", () => rmSync(profile, { recursive: true, force: true }));
+  context.on("close", () => rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
   return context;
 }
 

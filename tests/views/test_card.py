@@ -70,7 +70,7 @@ def test_the_final_state_is_always_told(card):
 
 def test_updates_that_take_long_become_rare(pressed):
     clock = Clock(look=0.005)
-    card = Card(pressed.controls, label="count", clock=clock)
+    card = Card(pressed.controls, label="count", clock=clock, spent=Clock(look=0.005))
     sent = []
     card.widget.observe(sent.append, "tick")
 
