@@ -74,7 +74,7 @@ class Dispatcher:
 
     def stop(self, job: Job, error: BaseException | None) -> None:
         """End a job: forget what has not begun, interrupt what runs; its sink is told `error`."""
-        self.request(lambda: self._driver.end(job, error))
+        self.request(lambda: self._driver.jobs.end(job, error))
 
     def retire(self, workers: list[str], then: Callable[[str], None]) -> None:
         """Let workers go for good, each when it is through with what it runs; `then` is called for each."""
@@ -135,7 +135,7 @@ class Dispatcher:
             while self._inbox:
                 self._inbox.popleft()()
             for job in self._driver.jobs:
-                self._driver.end(job, error)
+                self._driver.jobs.end(job, error)
             self._backend.close()
         finally:  # also when the backend is what broke
-            self._driver.abandon(error)
+            self._driver.jobs.abandon(error)

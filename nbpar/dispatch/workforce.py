@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbpar.backends.base import Backend, WorkerId
+from nbpar.core.events import WorkerJoined
 from nbpar.core.spread import Spread
 from nbpar.wire.frames import Call, Cancel, Done, Load, Message
 
@@ -58,6 +59,11 @@ class Workforce:
     def facts(self, worker: WorkerId) -> dict[str, Any]:
         """What is known of a worker's place."""
         return self._workers[worker].facts if worker in self._workers else {}
+
+    def joined(self, worker: WorkerId, now: float) -> WorkerJoined:
+        """Return the event that a worker takes part."""
+        facts = self.facts(worker)
+        return WorkerJoined(now, worker, str(facts.get("host", "")), int(facts.get("pid", 0)))
 
     @property
     def ready(self) -> list[WorkerId]:
