@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -136,7 +137,10 @@ class Run:
         self._set_paused(paused=False)
 
     def add_done_callback(self, callback: Callable[[Run], None]) -> None:
-        """Have `callback(run)` called when it is over; at once if it is."""
+        """Have `callback(run)` called when it is over; at once if it is.
+
+        What it raises is logged.
+        """
         with self._lock:
             if not self._over.is_set():
                 self._callbacks.append(lambda: callback(self))
@@ -225,7 +229,10 @@ class Run:
         if self._queue is not None:
             self._queue.put(None)
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception:  # noqa: PERF203 (the user's; it must not end the thread that all runs share)
+                logging.getLogger("nbpar").exception("a callback of the run %s failed", self.label)
 
     def emit(self, event: events.Event) -> None:
         """Take an event (from the dispatcher's thread)."""
