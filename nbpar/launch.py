@@ -150,6 +150,18 @@ def total_of(iterables: tuple[Iterable[Any], ...], options: Options) -> int | No
 def shown_stream(
     run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
 ) -> Iterator[Any]:
-    """Yield a streaming run's values and show it meanwhile."""
-    with shown(run, options.progress, total=total, resize=resize) as watch:
-        yield from run.stream(watch)
+    """Yield a streaming run's values and show it meanwhile; stop it when nobody wants them any more."""
+    values = _shown_stream(run, options, total, resize)
+    next(values)  # from now on it is stopped also when it is forgotten before the first value
+    return values
+
+
+def _shown_stream(
+    run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
+) -> Iterator[Any]:
+    try:
+        yield None
+        with shown(run, options.progress, total=total, resize=resize) as watch:
+            yield from run.stream(watch)
+    finally:
+        run.cancel()
