@@ -9,6 +9,7 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,7 +18,7 @@ STEP = 512
 
 
 class FeederSource:
-    """A source that a daemon thread fills from any iterable.
+    """A source that a daemon thread fills from any iterable, from the first `want` on.
 
     The iterable's code runs in that thread, with a copy of the caller's context variables.
     An exception that it raises ends the input and is kept in `error`.
@@ -37,9 +38,8 @@ class FeederSource:
         self._over = False
         self._closed = False
         self.error: BaseException | None = None
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(self._feed,), name="nbpar feeder", daemon=True)
-        thread.start()
+        self._context = contextvars.copy_context()
+        self._started = False
 
     @property
     def ended(self) -> bool:
@@ -68,12 +68,19 @@ class FeederSource:
             with self._changed:
                 self._wanted = total
                 self._changed.notify()
+            self._start()
 
     def close(self) -> None:
         """Read no more; the thread ends when the iterable gives it the chance."""
         with self._changed:
             self._closed = True
             self._changed.notify()
+
+    def _start(self) -> None:
+        if not self._started and not self._closed:
+            self._started = True
+            feed = partial(self._context.run, self._feed)
+            threading.Thread(target=feed, name="nbpar feeder", daemon=True).start()
 
     def _feed(self) -> None:
         try:

@@ -39,7 +39,7 @@ def source_of(
 
 def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:
     """Return how many items there will be; None when one of the iterables cannot tell."""
-    if not all(isinstance(iterable, Sized) for iterable in iterables):
+    if not iterables or not all(isinstance(iterable, Sized) for iterable in iterables):
         return None
     return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
 
