@@ -20,6 +20,9 @@ from nbpar.core.outcome import Failure, Part
 from nbpar.core.retry import Retry
 from nbpar.core.source import Source
 
+ENOUGH = 2048
+"""Short items that a worker may have before it, in several chunks; a single chunk may be larger."""
+
 PIECES = 64
 """A chunk that killed its worker comes back in at most so many pieces."""
 
@@ -58,7 +61,7 @@ class RunState:
     """Whether a consumer takes the results one by one and reports it by `consume`."""
 
     buffersize: int | None = None
-    """At most so many items are taken and not yet consumed; None: as many as keep workers busy."""
+    """At most so many items are taken and not yet consumed; None: as many as keep the workers busy."""
 
     retry: Retry = field(default_factory=Retry)
     dice: Callable[[], float] = random.random
@@ -209,7 +212,8 @@ class RunState:
     def _look_ahead(self, workers: int) -> int:
         if self.buffersize is not None:
             return self.buffersize
-        return 4 * max(workers, 1) * self.chunker.current * self.chunker.window()
+        current = self.chunker.current
+        return 4 * max(workers, 1) * max(current, min(current * self.chunker.window(), ENOUGH))
 
     def _next_new(self, workers: int, *, idle: bool) -> Chunk | None:
         if self.source.ended:
