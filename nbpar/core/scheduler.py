@@ -78,7 +78,7 @@ class Scheduler:
         self.runs: dict[int, RunState] = {}
         self._workers: dict[WorkerId, _Worker] = {}
         self._calls: dict[int, Assignment] = {}
-        self._hungry: set[WorkerId] = set()
+        self._hungry: dict[WorkerId, None] = {}  # in a fixed order, so that runs can be repeated
         self._next_id = 0
         self._served = 0.0
         """The largest priority at which a run was served."""
@@ -123,7 +123,7 @@ class Scheduler:
     def join(self, worker: WorkerId) -> None:
         """A worker takes part from now on."""
         self._workers[worker] = _Worker()
-        self._hungry.add(worker)
+        self._hungry[worker] = None
 
     def retire(self, worker: WorkerId) -> list[Assignment]:
         """Give a worker nothing more to do; return its calls that have not begun, to be asked back."""
@@ -131,7 +131,7 @@ class Scheduler:
         if state is None:
             return []
         state.retiring = True
-        self._hungry.discard(worker)
+        self._hungry.pop(worker, None)
         return list(state.calls.values())[1:]
 
     def retired(self) -> list[WorkerId]:
@@ -208,7 +208,7 @@ class Scheduler:
         a second worker, and of items that belong to this worker alone.
         """
         lost = self._workers.pop(worker, None)
-        self._hungry.discard(worker)
+        self._hungry.pop(worker, None)
         for run in self.runs.values():
             run.members.pop(worker, None)
         if lost is None:
@@ -285,7 +285,7 @@ class Scheduler:
                 full = True  # it is served when the worker has less to do: others must not fill it up
                 break
         if full:
-            self._hungry.discard(worker)
+            self._hungry.pop(worker, None)
         return None
 
     def _admits(self, run: RunState, worker: WorkerId) -> bool:
@@ -325,7 +325,7 @@ class Scheduler:
             del worker.calls[assignment.id]
             worker.on_trial = False
             if not worker.retiring:
-                self._hungry.add(assignment.worker)
+                self._hungry[assignment.worker] = None
         assignment.run.priority -= assignment.expected
         assignment.run.running -= 1
 
