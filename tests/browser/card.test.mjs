@@ -1,5 +1,7 @@
 // The card in a real JupyterLab: seen moving, stopped, paused, resized, saved, opened again.
 import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import { Notebook, openBrowser } from "./lab.mjs";
 
@@ -179,4 +181,38 @@ test("a quick run gets no card, only its report", async () => {
   await notebook.finished(1);
   assert.equal(await notebook.page.locator(".nbpar-card").count(), 0);
   assert.equal(await notebook.text(1), "count_words over 4 items\n4 of 4 done\n'done'");
+});
+
+test("whoever gets the saved notebook sees the report: untrusted, as HTML, as Markdown", async () => {
+  await open("play(total=60, workers=2, fails=[3, 5])");
+  await notebook.run(1);
+  await notebook.finished(1);
+  await notebook.save();
+  const { name } = notebook;
+  for (const format of ["html", "markdown"]) {
+    const exported = await notebook.page.evaluate(async (path) => (await fetch(path)).text(), `/nbconvert/${format}/${name}.ipynb`);
+    assert.match(exported, /count_words over 60 items/);
+    assert.match(exported, /58 of 60 done, 2 failed: item 3/);
+    assert.doesNotMatch(exported, /widget-view|nbpar-card/);
+  }
+  await notebook.close();
+  const stored = JSON.parse(readFileSync(join(process.env.LAB_FOLDER, `${name}.ipynb`)));
+  assert.equal(stored.metadata.widgets, undefined);
+  stored.cells[0].source = "# changed, so that nobody trusts it";
+  writeFileSync(join(process.env.LAB_FOLDER, `${name}-untrusted.ipynb`), JSON.stringify(stored));
+  notebook = await Notebook.open(context, `${name}-untrusted`);
+  const shown = await notebook.cell(1).textContent();
+  assert.match(shown, /count_words over 60 items.*58 of 60 done, 2 failed: item 3/s);
+  assert.doesNotMatch(shown, /Error displaying widget/);
+});
+
+test("a notebook that was saved while its run went on says what ran", async () => {
+  await open("play(total=10**6)");
+  await notebook.run(1);
+  const card = await notebook.card();
+  await notebook.save();
+  const stored = JSON.parse(readFileSync(join(process.env.LAB_FOLDER, `${notebook.name}.ipynb`)));
+  assert.equal(stored.cells[1].outputs[0].data["text/plain"].toString(), "count_words over 1,000,000 items");
+  await card.getByRole("button", { name: "Stop" }).click();
+  await notebook.finished(1);
 });

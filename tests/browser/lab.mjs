@@ -1,7 +1,6 @@
 // Drive a real JupyterLab in headless Chromium.
 import { createRequire } from "node:module";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const require = createRequire(join(process.env.NBPAR_NODE_MODULES ?? process.cwd(), "index.js"));
@@ -10,13 +9,11 @@ const { LAB_URL, LAB_FOLDER, SCREENS } = process.env;
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 export async function openBrowser(options = {}) {
-  const profile = mkdtempSync(join(tmpdir(), "nbpar-chromium-"));
-  const context = await chromium.launchPersistentContext(profile, {
+  const profile = mkdtempSync(join(process.env.PROFILES, "chromium-")); // run.py removes it
+  return chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true, args: FLAGS,
     viewport: { width: 1200, height: 860 }, deviceScaleFactor: 1.5, ...options,
   });
-  context.on("close", () => rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
-  return context;
 }
 
 export function writeNotebook(name, sources) {

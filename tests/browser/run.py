@@ -95,9 +95,12 @@ def main(arguments: list[str]) -> int:
     add_kernel(folder)
     tests = sorted(str(path) for path in HERE.glob("*.test.mjs"))
     only = [f"--test-name-pattern={pattern}" for pattern in arguments[1:]]
-    with jupyterlab(python, folder) as facts:
-        screens = os.environ.get("SCREENS", str(folder / "screenshots"))
-        environment = {**os.environ, "NBPAR_NODE_MODULES": str(folder), "SCREENS": screens, **facts}
+    with (
+        jupyterlab(python, folder) as facts,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profiles,
+    ):
+        more = {"NBPAR_NODE_MODULES": str(folder), "PROFILES": profiles, **facts}
+        environment = {"SCREENS": str(folder / "screenshots"), **os.environ, **more}
         command = [
             "node",
             "--test",
