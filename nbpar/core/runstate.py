@@ -116,11 +116,16 @@ class RunState:
             return any(self.pinned[chunk.first] == worker for chunk in self._again)
         return bool(self._again or self._retry_due(now) or (self.source.ready and self._room(1) > 0))
 
-    def enrol(self, worker: str) -> None:
-        """Let a worker take part, with the lowest number that is free."""
-        if self.most_workers is not None and worker not in self.members:
-            taken = set(self.members.values())
-            self.members[worker] = next(number for number in itertools.count() if number not in taken)
+    def enrol(self, worker: str, workers: Iterable[str]) -> None:
+        """Let one of the workers take part: by its place among them if that number is free, or the lowest.
+
+        So the same workers have the same numbers from run to run.
+        """
+        if self.most_workers is None or worker in self.members:
+            return
+        free = sorted(set(range(self.most_workers)) - set(self.members.values()))
+        place = sorted(workers).index(worker)
+        self.members[worker] = place if place in free else free[0]
 
     def pass_known(self) -> list[Part]:
         """Pass by items that have their outcomes already; return what may be delivered now."""

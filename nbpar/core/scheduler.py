@@ -67,6 +67,9 @@ class _Worker:
     retiring: bool = False
     """It gets nothing more to do."""
 
+    held: bool = False
+    """It is wanted for something else and gets nothing new."""
+
     on_trial: bool = False
     """It runs what killed another worker, with nothing before or behind it."""
 
@@ -137,6 +140,19 @@ class Scheduler:
     def retired(self) -> list[WorkerId]:
         """Return the retiring workers that have nothing left to do."""
         return [worker for worker, state in self._workers.items() if state.retiring and not state.calls]
+
+    def hold(self, worker: WorkerId) -> list[int]:
+        """Give a worker nothing new until `free`; return its calls behind the one that runs."""
+        if (state := self._workers.get(worker)) is None:
+            return []
+        state.held = True
+        return list(state.calls)[1:]
+
+    def free(self, worker: WorkerId) -> None:
+        """Undo `hold`."""
+        if (state := self._workers.get(worker)) is not None and state.held:
+            state.held = False
+            self._hungry[worker] = None
 
     def assign(self, now: float) -> Iterator[Assignment]:
         """Fill every worker's window, a chunk each in turn, least loaded first."""
@@ -272,7 +288,7 @@ class Scheduler:
         state = self._workers[worker]
         load = len(state.calls)
         full = True
-        for run in () if state.on_trial else self._neediest_first():
+        for run in () if state.on_trial or state.held else self._neediest_first():
             if not self._admits(run, worker):
                 full = False
                 continue
@@ -312,7 +328,7 @@ class Scheduler:
         self._served = max(self._served, run.priority)
         run.priority += expected
         run.running += 1
-        run.enrol(worker)
+        run.enrol(worker, self._workers)
         state.on_trial = chunk.deaths > 0
         if not state.calls:
             state.since = state.heard = now

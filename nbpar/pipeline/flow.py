@@ -89,6 +89,10 @@ class PipelineRun(Run):
         """Take in what an item printed, in any stage."""
         super().emit(event)
 
+    def nudge(self) -> None:
+        """Something has happened: whoever runs stages in his own thread looks again."""
+        self._conductor.nudge()
+
     def abort(self, error: BaseException) -> None:
         """End every stage."""
         assert self._job is not None
@@ -146,6 +150,7 @@ class StageEar:
     def event(self, event: events.Event) -> None:
         """Take in an event of the stage."""
         self._progress(event)
+        self._run.nudge()
         if type(event) is events.ItemFailed:
             failure = self._placed(event.failure)
             self.own[failure.index] = failure

@@ -81,12 +81,11 @@ class Wiring:
     def _next(self, step: Step) -> _Next:
         """Return what the stage before a step has to know of it."""
         first = _first_stages(step)
-        sizes = {self._batch(stage) for stage in first}
+        sizes = [size for stage in first if (size := self._batch(stage)) is not None]
         rooms = [stage.queue_size for stage in first if stage.queue_size is not None]
         engines = all(self._places.kind_of(stage) == "engines" for stage in first)
         room = (min(rooms) if rooms else None, max(self._places.workers_of(stage) for stage in first))
-        [batch] = sizes if len(sizes) == 1 else [None]
-        return _Next(room[0], room[1], in_process=not engines, batch=batch)
+        return _Next(room[0], room[1], in_process=not engines, batch=max(sizes, default=None))
 
     # ---- one stage
 
@@ -130,7 +129,7 @@ class Wiring:
         if then.last:
             asked = self._order.options.buffersize
             return asked if asked is None or batch is None else max(asked, batch)
-        if batch is None and then.queue is None:
+        if then.queue is None and then.batch in (None, batch):
             return None
         own = (batch or 1) * self._places.workers_of(stage)
         return own + (then.batch or 1) * (then.queue if then.queue is not None else 2 * then.workers)

@@ -38,20 +38,24 @@ class Prepared:
         return type(self), (self._fn, self._token, self._prepare)
 
     def _prepare_once(self) -> Exception | None:
-        done: OrderedDict[str, None] = _threads.__dict__.setdefault("done", OrderedDict())
-        if self._token in done:
-            return None
         try:
-            self._prepare()
+            kept(self._token, self._prepare)
         except Exception as error:  # noqa: BLE001 (each item of this worker fails with it)
             return error
-        done[self._token] = None
-        while len(done) > KEPT:
-            done.popitem(last=False)
         return None
 
 
 _threads = threading.local()
+
+
+def kept(token: str, make: Callable[[], Any]) -> Any:
+    """Return what `make()` returned in this thread the first time that this token was asked for."""
+    made: OrderedDict[str, Any] = _threads.__dict__.setdefault("made", OrderedDict())
+    if token not in made:
+        made[token] = make()
+        while len(made) > KEPT:
+            made.popitem(last=False)
+    return made[token]
 
 
 def with_arguments(fn: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[..., Any]:

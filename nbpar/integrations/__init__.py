@@ -1,0 +1,1 @@
+"""Other libraries, with nbpar's workers behind their own calls."""

@@ -1,0 +1,109 @@
+"""`Vectorizer`: the original's arguments and results, without its hangs."""
+
+import os
+
+import pytest
+
+import nbpar
+from nbpar.compat.pyblaze import Vectorizer
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with nbpar.Pool(2, progress="none") as made:
+        yield made
+
+
+@pytest.fixture(params=["engines", "here"])
+def make(request, pool):
+    def make_one(*args, **kwargs):
+        workers = 2 if request.param == "engines" else 0
+        vectorizer = Vectorizer(*args, **{"num_workers": workers, **kwargs})
+        vectorizer.progress = "none"
+        vectorizer.pool = pool if workers else None
+        return vectorizer
+
+    return make_one
+
+
+def test_results_come_in_the_order_of_the_items(make):
+    assert make(lambda x: x * 2).process(range(20)) == [2 * x for x in range(20)]
+
+
+def test_arguments_come_before_what_the_worker_was_initialised_with(make):
+    vectorizer = make(lambda *args: args, lambda rank, word: (word, rank * 0), word="w")
+
+    assert vectorizer.process(["a"], 1, 2) == [("a", 1, 2, "w", 0)]
+
+
+@pytest.mark.parametrize(("made", "last"), [(None, ()), ([1, 2], ([1, 2],)), ((1, 2), (1, 2)), (5, (5,))])
+def test_only_a_tuple_from_the_initialiser_is_spread(make, made, last):
+    assert make(lambda item, *rest: rest, lambda rank: made).process([0]) == [last]
+
+
+def test_each_worker_has_a_rank_of_its_own(make):
+    seen = make(lambda item, rank: (os.getpid(), rank), lambda rank: rank).process(range(200))
+
+    by_pid = {pid: {rank for other, rank in seen if other == pid} for pid, _ in seen}
+    assert all(len(ranks) == 1 for ranks in by_pid.values())
+    assert sorted(rank for ranks in by_pid.values() for rank in ranks) == list(range(len(by_pid)))
+
+
+def test_the_initialiser_serves_later_calls_too(make):
+    vectorizer = make(lambda item, token: token, lambda rank: os.urandom(8))
+
+    first, second = set(vectorizer.process(range(40))), set(vectorizer.process(range(40)))
+
+    assert len(first | second) <= 2
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_the_callback_is_called_here_for_every_item(make, kind):
+    calls = []
+    vectorizer = make(lambda x: -x, None, lambda: calls.append(os.getpid()))
+
+    assert vectorizer.process(kind([1, 2, 3])) == [-1, -2, -3]
+    assert calls == [os.getpid()] * 3
+
+
+@pytest.mark.parametrize("items", [[], [7], ()])
+@pytest.mark.parametrize("kind", [list, iter])
+def test_few_items_or_none_are_fine(make, items, kind):
+    assert make(lambda x: x).process(kind(items)) == list(items)
+
+
+def test_an_exception_ends_the_call(make):
+    with pytest.raises(ZeroDivisionError):
+        make(lambda x: 1 // x).process([1, 0, 2])
+
+
+def test_an_initialiser_that_fails_ends_the_call(make):
+    with pytest.raises(OSError, match="no model"):
+        make(lambda x, m: x, _no_model).process([1, 2])
+
+
+def test_a_callback_that_fails_ends_the_call(make):
+    with pytest.raises(RuntimeError, match="enough"):
+        make(lambda x: x, None, _enough).process(range(100))
+
+
+def test_a_worker_that_dies_ends_the_call(pool):
+    vectorizer = Vectorizer(lambda x: os._exit(1) if x == 3 else x, num_workers=2)
+    vectorizer.pool, vectorizer.progress = pool, "none"
+
+    with pytest.raises(nbpar.WorkerDied):
+        vectorizer.process(range(6))
+    assert Vectorizer(abs, num_workers=0).process([-1]) == [1]
+
+
+def test_what_is_not_iterable_is_refused(make):
+    with pytest.raises(TypeError, match="not iterable"):
+        make(abs).process(5)
+
+
+def _no_model(rank):
+    raise OSError("no model")
+
+
+def _enough():
+    raise RuntimeError("enough")
