@@ -59,12 +59,12 @@ class Options:
             _count_or_none(name, getattr(self, name))
         if self.buffersize is not None:
             _at_least_one("buffersize", self.buffersize)
-        if self.timeout is not None and not self.timeout > 0:
-            raise ValueError(f"timeout must be a number of seconds above 0, was {self.timeout!r}")
+        if self.timeout is not None:
+            _seconds("timeout", self.timeout)
         if self.errors not in ERRORS:
             raise ValueError(f'errors must be "raise", "collect" or "skip", was {self.errors!r}')
         if self.seed is not None:
-            object.__setattr__(self, "seed", operator.index(self.seed))
+            object.__setattr__(self, "seed", _whole("seed", self.seed))
         object.__setattr__(self, "retry", Retry.of(self.retries))
 
     @classmethod
@@ -89,21 +89,26 @@ class Options:
 
 
 def _at_least_one(name: str, value: Any, otherwise: str = "") -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be {otherwise}a whole number, was {value!r}") from None
+    number = _whole(name, value, otherwise)
     if number < 1:
         raise ValueError(f"{name} must be at least 1, was {number}")
     return number
 
 
 def _count_or_none(name: str, value: Any) -> None:
-    if value is None:
-        return
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number or None, was {value!r}") from None
-    if number < 0:
+    if value is not None and (number := _whole(name, value, "None or ")) < 0:
         raise ValueError(f"{name} must be at least 0, was {number}")
+
+
+def _whole(name: str, value: Any, otherwise: str = "") -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {otherwise}a whole number, was {value!r}") from None
+
+
+def _seconds(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number of seconds, was {value!r}")
+    if not value > 0:
+        raise ValueError(f"{name} must be a number of seconds above 0, was {value!r}")

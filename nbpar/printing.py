@@ -28,12 +28,14 @@ class Printer:
             self._write(index, stream, text)
 
     def close(self) -> None:
-        """End an open line; say what was left out."""
+        """End open lines; say what was left out.  May be called twice."""
         for stream, open_item in self._column.items():
             if open_item is not None:
                 self._stream(stream).write("\n")
+        self._column.clear()
         if self._cut:
             sys.stderr.write(f"... {self._cut} more characters of output were left out\n")
+        self._cut = 0
 
     def _write(self, index: int, stream: str, text: str) -> None:
         out = self._stream(stream)

@@ -1,0 +1,118 @@
+"""Chunk sizes and windows, from what chunks cost."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nbpar.core.chunking import DEEPEST, LARGEST_BYTES, SHARE, TARGET, Chunker
+
+costs = st.floats(1e-8, 10.0)
+
+
+def learned(chunker: Chunker, seconds_per_item: float, answers: int = 40, **more: float) -> Chunker:
+    for _ in range(answers):
+        chunker.learn(chunker.current, chunker.current * seconds_per_item, **more)
+    return chunker
+
+
+def test_the_first_chunk_has_one_item_and_nothing_waits_behind_it():
+    chunker = Chunker()
+
+    assert chunker.size(10**6, 4) == 1
+    assert chunker.window() == 1
+    assert chunker.seconds_per_item is None
+
+
+@given(cost=costs)
+def test_chunks_grow_until_they_last_as_long_as_they_should(cost):
+    chunker = learned(Chunker(), cost)
+
+    seconds = chunker.current * cost
+    assert seconds <= TARGET * 1.01 or chunker.current == 1
+    assert chunker.current == 1 << 20 or seconds > TARGET / 2 or chunker.current == 1
+
+
+@given(answers=st.lists(st.tuples(st.integers(0, 100), st.floats(0, 5), st.integers(0, 10**9)), max_size=40))
+def test_chunks_at_most_double_and_are_never_empty(answers):
+    chunker = Chunker()
+
+    for items, seconds, moved in answers:
+        before = chunker.current
+        chunker.learn(items, seconds, moved=moved)
+        assert 1 <= chunker.current <= 2 * before
+        assert 1 <= chunker.window() <= DEEPEST
+
+
+@given(remaining=st.integers(1, 10**6), workers=st.integers(1, 64), cost=costs)
+def test_near_a_known_end_every_worker_gets_a_share(remaining, workers, cost):
+    chunker = learned(Chunker(), cost)
+
+    size = chunker.size(remaining, workers)
+
+    assert 1 <= size <= max(1, -(-remaining // (SHARE * workers)))
+
+
+@given(workers=st.integers(1, 16), items=st.integers(0, 5000))
+def test_the_rest_is_used_up_by_chunks_that_never_grow_again(workers, items):
+    chunker = learned(Chunker(), 1e-6)
+    sizes = []
+
+    while items:
+        sizes.append(chunker.size(items, workers))
+        items -= sizes[-1]
+
+    assert items == 0
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@given(cost=costs, remaining=st.none() | st.integers(1, 100), fixed=st.integers(1, 1000))
+def test_a_fixed_size_stays(cost, remaining, fixed):
+    chunker = learned(Chunker(fixed), cost, moved=10**9)
+
+    assert chunker.size(remaining, 3) == chunker.current == fixed
+
+
+def test_no_chunk_grows_beyond_the_largest():
+    assert learned(Chunker(largest=4096), 1e-8).current == 4096
+
+
+@given(nbytes=st.integers(1, 10**8))
+def test_chunks_of_big_items_are_bounded_in_bytes(nbytes):
+    chunker = Chunker()
+
+    for _ in range(30):
+        chunker.learn(chunker.current, 1e-9, moved=chunker.current * nbytes)
+
+    assert chunker.current * nbytes <= LARGEST_BYTES or chunker.current == 1
+
+
+def test_a_window_covers_the_round_trip_of_short_chunks():
+    chunker = learned(Chunker(1), 1e-5, round_trip=1e-3)
+
+    assert chunker.window() * 1e-5 >= 2e-3 or chunker.window() == DEEPEST
+
+
+def test_long_chunks_are_sent_one_at_a_time():
+    assert learned(Chunker(1), 1.0, round_trip=1e-3).window() == 1
+
+
+def test_one_slow_item_is_forgotten_again():
+    chunker = Chunker()
+    chunker.learn(1, 2.0)  # imports something, say
+
+    learned(chunker, 1e-4, answers=60)
+
+    assert chunker.current * 1e-4 == pytest.approx(TARGET, rel=0.1)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 3))
+def test_an_answer_without_items_teaches_nothing_of_their_cost(n):
+    chunker = learned(Chunker(), 1e-3, answers=n)
+    before = (chunker.current, chunker.seconds_per_item)
+
+    chunker.learn(0, 1.0)
+
+    assert (chunker.current, chunker.seconds_per_item) == before

@@ -1,0 +1,166 @@
+"""What a view sees of a run: events folded into snapshots."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbpar.core import events
+from nbpar.core.outcome import Failure
+from nbpar.core.progress import FIRST_FAILURES, LATEST_OUTPUT, SLOWEST, SPANS, Progress
+
+
+def progress(*more: events.Event, total: int | None = 10) -> Progress:
+    fold = Progress()
+    fold(events.RunStarted(100.0, "count", total))
+    fold(events.WorkerJoined(100.0, "a", "here", 1))
+    for event in more:
+        fold(event)
+    return fold
+
+
+def sent(at=100.0, worker="a", call=1, first=0, count=4):
+    return events.ChunkSent(at, worker, call, first, count, 1)
+
+
+def done(
+    at=101.0, worker="a", call=1, first=0, count=4, failed=0, retried=0, seconds=1.0, each=(), final=True
+):
+    return events.ItemsDone(at, worker, call, first, count, failed, retried, seconds, each, 8, 1000, final, 4)
+
+
+def failure(index=0):
+    return Failure(index, index, ValueError(index))
+
+
+def test_a_run_without_workers_is_waiting():
+    fold = Progress()
+    fold(events.RunStarted(0.0, "count", 10))
+
+    assert fold.snapshot(1.0).state == "waiting"
+
+
+def test_items_count_as_they_complete_not_when_their_chunk_is_over():
+    fold = progress(sent(), done(count=3, final=False))
+
+    snapshot = fold.snapshot(101.0)
+
+    assert snapshot.done == 3
+    assert snapshot.lanes[0].state == "busy"
+
+
+def test_failures_are_done_and_retries_are_not():
+    fold = progress(sent(), done(count=4, failed=1, retried=2))
+
+    snapshot = fold.snapshot(101.0)
+
+    assert (snapshot.done, snapshot.failed, snapshot.retried) == (2, 1, 2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50)), max_size=30))
+def test_the_sums_are_those_of_the_events(answers):
+    fold = progress(total=None)
+    for call, (good, failed, retried) in enumerate(answers):
+        fold(sent(call=call, count=good + failed + retried))
+        fold(done(call=call, count=good + failed + retried, failed=failed, retried=retried))
+
+    snapshot = fold.snapshot(200.0)
+
+    assert snapshot.done == sum(good + failed for good, failed, _ in answers)
+    assert snapshot.failed == sum(failed for _, failed, _ in answers)
+    assert snapshot.busy == len(answers)
+    assert snapshot.moved == 8 * len(answers)
+    assert snapshot.lanes[0].done == snapshot.done
+
+
+def test_a_lane_tells_what_its_worker_does_now():
+    fold = progress(sent(101.0, first=4, count=4), sent(101.0, call=2, first=8, count=2))
+
+    [lane] = fold.snapshot(103.0).lanes
+
+    assert (lane.state, lane.first, lane.count, lane.since) == ("busy", 4, 6, 1.0)
+
+
+def test_a_lane_is_idle_when_all_its_calls_are_answered():
+    fold = progress(sent(), done())
+
+    [lane] = fold.snapshot(101.0).lanes
+
+    assert (lane.state, lane.first, lane.count) == ("idle", -1, 0)
+    assert [(span.start, span.end) for span in lane.spans] == [(0.0, 1.0)]
+
+
+def test_a_lost_worker_keeps_its_lane_with_the_reason():
+    fold = progress(sent(), events.WorkerLost(101.0, "a", "killed by SIGKILL"))
+
+    snapshot = fold.snapshot(102.0)
+
+    assert snapshot.lost_workers == 1
+    assert (snapshot.lanes[0].state, snapshot.lanes[0].note) == ("lost", "killed by SIGKILL")
+    assert snapshot.lanes[0].count == 0
+
+
+def test_a_worker_that_left_and_came_back_has_one_lane():
+    fold = progress(events.WorkerLeft(101.0, "a"), events.WorkerJoined(102.0, "a", "here", 1))
+
+    assert [lane.state for lane in fold.snapshot(103.0).lanes] == ["idle"]
+
+
+def test_the_rate_is_that_of_the_last_seconds_and_the_time_left_follows():
+    fold = progress(total=1000)
+    for second in range(1, 21):
+        fold(done(100.0 + second, call=second, count=10))
+
+    snapshot = fold.snapshot(120.0)
+
+    assert 9 <= snapshot.rate <= 11
+    assert 70 <= snapshot.left <= 90
+
+
+def test_nobody_knows_the_time_left_without_a_total():
+    fold = progress(done(), total=None)
+
+    assert fold.snapshot(102.0).left is None
+
+
+def test_a_run_that_is_over_tells_its_overall_rate_and_stands_still():
+    fold = progress(done(count=10), events.RunFinished(102.0, "done"))
+
+    snapshot = fold.snapshot(500.0)
+
+    assert snapshot.over
+    assert (snapshot.elapsed, snapshot.rate, snapshot.left) == (2.0, 5.0, None)
+
+
+def test_paused_is_shown_until_the_run_goes_on_or_ends():
+    fold = progress(events.RunPaused(101.0, paused=True))
+    assert fold.snapshot(102.0).state == "paused"
+
+    fold(events.RunPaused(103.0, paused=False))
+    assert fold.snapshot(104.0).state == "running"
+
+    fold(events.RunPaused(105.0, paused=True))
+    fold(events.RunFinished(106.0, "stopped"))
+    assert fold.snapshot(107.0).state == "stopped"
+
+
+def test_everything_that_is_kept_is_bounded():
+    fold = progress(total=None)
+    for n in range(2000):
+        fold(sent(call=n, first=n, count=1))
+        fold(done(100.0 + n, call=n, first=n, count=1, failed=1, each=(float(n % 97),)))
+        fold(events.ItemFailed(100.0 + n, failure(n)))
+        fold(events.ItemPrinted(100.0 + n, n, "stdout", "line\n"))
+
+    snapshot = fold.snapshot(3000.0)
+
+    assert [f.index for f in snapshot.failures] == list(range(FIRST_FAILURES))
+    assert [index for index, _, _ in snapshot.output] == list(range(2000 - LATEST_OUTPUT, 2000))
+    assert [seconds for seconds, _ in snapshot.slowest] == [96.0] * SLOWEST
+    assert len(snapshot.lanes[0].spans) == SPANS
+
+
+def test_events_of_a_worker_that_never_joined_do_no_harm():
+    fold = progress(sent(worker="?"), done(worker="?"), events.WorkerLost(101.0, "?", "gone"))
+
+    assert fold.snapshot(102.0).done == 4
