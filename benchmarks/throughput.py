@@ -154,7 +154,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--workers", type=int, default=_usable_cpus(), metavar="N", help="default: usable CPUs"
     )
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of every peer (5; 1 when quick)")
-    parser.add_argument("--budget", type=float, default=4.0, metavar="S", help="longest call in seconds (4)")
+    parser.add_argument("--budget", type=float, default=6.0, metavar="S", help="longest call in seconds (6)")
     parser.add_argument(
         "--only",
         action="append",
