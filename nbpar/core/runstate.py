@@ -18,7 +18,7 @@ from typing import Any
 from nbpar.core.chunking import Chunker
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.retry import Retry
-from nbpar.core.source import Source
+from nbpar.core.source import SequenceSource, Source
 
 ENOUGH = 2048
 """Short items that a worker may have before it, in several chunks; a single chunk may be larger."""
@@ -45,6 +45,11 @@ class Chunk:
     def rest(self, done: int) -> Chunk:
         """Return the chunk without its first `done` items."""
         return Chunk(self.first + done, self.items[done:], self.attempt, self.deaths)
+
+
+def nothing_known() -> Part | None:
+    """Know no outcomes before they are computed."""
+    return None
 
 
 @dataclass(slots=True)
@@ -76,7 +81,7 @@ class RunState:
     members: dict[str, int] = field(default_factory=dict)
     """Who takes part when not all do, each with a number of its own below `most_workers`."""
 
-    known: Callable[[], Part | None] = lambda: None
+    known: Callable[[], Part | None] = nothing_known
     """Returns outcomes that the source's next items have already."""
 
     priority: float = 0.0
@@ -101,6 +106,11 @@ class RunState:
         if self.running:
             return False
         return self.cancelled or not (self._again or self._later or self._held or not self.source.ended)
+
+    @property
+    def attended(self) -> bool:
+        """Whether its input has to be looked after: asked for more, and seen to end."""
+        return type(self.source) is not SequenceSource or self.known is not nothing_known
 
     def due(self, now: float) -> float | None:
         """When the next delayed retry may run; None when one may run now, or none waits."""

@@ -79,6 +79,10 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.runs: dict[int, RunState] = {}
+        self._attended: dict[int, RunState] = {}
+        self._delayed: dict[int, RunState] = {}
+        """Runs that have, or had, retries to come."""
+
         self._workers: dict[WorkerId, _Worker] = {}
         self._calls: dict[int, Assignment] = {}
         self._hungry: dict[WorkerId, None] = {}  # in a fixed order, so that runs can be repeated
@@ -109,18 +113,25 @@ class Scheduler:
 
         What is overdue waits for a worker, not for the clock.
         """
-        return min((due for run in self.runs.values() if (due := run.due(now)) is not None), default=None)
+        return min((due for run in self._delayed.values() if (due := run.due(now)) is not None), default=None)
+
+    @property
+    def attended(self) -> list[RunState]:
+        """Runs whose inputs have to be looked after; the others may be many."""
+        return list(self._attended.values())
 
     def add(self, run: RunState) -> None:
         """Let a run take part; it is as urgent as what is served now."""
         run.priority = self._served
         self.runs[run.id] = run
+        if run.attended:
+            self._attended[run.id] = run
 
     def remove(self, run: RunState) -> list[Assignment]:
         """Forget a run's waiting work; return its calls that are under way."""
         run.cancel()
         if not run.running:
-            self.runs.pop(run.id, None)
+            self._forget(run)
         return [call for call in self._calls.values() if call.run is run]
 
     def join(self, worker: WorkerId) -> None:
@@ -214,6 +225,8 @@ class Scheduler:
         here = first - whole.first
         chunk = Chunk(first, whole.items[here : here + len(values)], whole.attempt, whole.deaths)
         settled = assignment.run.settle(chunk, values, failures, now, hopeless=hopeless)
+        if failures:
+            self._delayed[assignment.run.id] = assignment.run
         self._forget_if_done(assignment.run)
         return settled
 
@@ -347,4 +360,8 @@ class Scheduler:
 
     def _forget_if_done(self, run: RunState) -> None:
         if run.done:
-            self.runs.pop(run.id, None)
+            self._forget(run)
+
+    def _forget(self, run: RunState) -> None:
+        for runs in (self.runs, self._attended, self._delayed):
+            runs.pop(run.id, None)

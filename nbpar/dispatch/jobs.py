@@ -63,6 +63,7 @@ class Jobs:
             job.sink.emit(self._workforce.joined(worker, self.now))
         if job.everywhere is None:
             self._scheduler.add(job.state)
+            self.end_if_done(job.state.id)  # it may be empty
         else:
             self._gathering.append(job)
 

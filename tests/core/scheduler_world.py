@@ -213,9 +213,9 @@ class World:
 
     def assign(self) -> None:
         """Do what a driver does at every turn, and look whether anything is left lying."""
-        for account in self.accounts:
-            account.state.ask(len(self.workers))
-            self._forget_if_done(account)
+        for run in self.scheduler.attended:
+            run.ask(len(self.workers))
+            self._forget_if_done(self.accounts[run.id])
         for assignment in self.scheduler.assign(self.now):
             self._hand_out(assignment)
         self._check_that_nobody_is_idle_without_a_reason()
@@ -437,6 +437,8 @@ class World:
             assert self.scheduler.head(name) is None
         assert set(self.scheduler.workers) == set(self.workers)
         assert not self.scheduler._calls
+        assert not self.scheduler._delayed
+        assert not self.scheduler.attended
         for account in self.accounts:
             state = account.state
             assert state.done
