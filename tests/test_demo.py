@@ -290,9 +290,8 @@ def test_an_interrupt_while_engines_start_leaves_nothing_behind(tmp_path):
     assert psutil.wait_procs(marked(str(tmp_path)), timeout=5)[1] == []
 
 
-def marked(str(tmp_path)):
-    """Find the processes that have a mark in their environment, whoever their parent is by now."""
-    name, value = mark.split("=")
+def marked(mark):
+    """Find the processes that have the mark in their environment, whoever their parent is by now."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
