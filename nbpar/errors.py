@@ -75,6 +75,26 @@ class WorkerDied(NbparError):  # noqa: N818 (the name users know)
         return type(self), (self.args[0], self.index, self.item, self.reason)
 
 
+class ChannelError(NbparError):
+    """Base of what channels raise of their own, but for errors of the code at the other end."""
+
+
+class ChannelClosed(ChannelError):  # noqa: N818 (the name users know)
+    """You closed this channel before."""
+
+
+class ChannelBroken(ChannelError):  # noqa: N818 (likewise)
+    """The worker at the other end of the channel died, or was let go."""
+
+
+class EndOfChannel(ChannelError, EOFError):  # noqa: N818 (likewise)
+    """The other side is done: nothing more comes, and nobody takes what is sent."""
+
+
+class GatewayBusy(ChannelError):  # noqa: N818 (likewise)
+    """Code already runs in the worker's main thread, and `busy="raise"` was asked for."""
+
+
 class RemoteTraceback(Exception):  # noqa: N818 (a cause that carries text, never raised)
     """Text of what happened on a worker, where a front end would not show it otherwise."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.limits import usable_cpus
@@ -130,6 +131,20 @@ class Pool:
         begun: list[Run] = []
         with _stopped_on_error(begun):
             return list(self._wait(self.launcher.everywhere(fn, args, begun), "none", None))
+
+    # ---- channels
+
+    @property
+    def gateways(self) -> Any:
+        """A list of one `Gateway` for each worker, for code that talks while it runs."""
+        return import_module("nbpar.channels.gateway").gateways_of(self)
+
+    def remote_exec(self, source: Any, /, **options: Any) -> Any:
+        """Run the same code on every worker and return the channels to it as one `MultiChannel`.
+
+        `options` are those of `Gateway.remote_exec`.
+        """
+        return import_module("nbpar.channels.multichannel").exec_on_all(self.gateways, source, options)
 
     # ---- life
 

@@ -10,6 +10,7 @@ import platform
 import queue
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from nbpar.backends.base import WorkerId
 from nbpar.wire.frames import Bye, Lost, Message, Release
@@ -100,15 +101,26 @@ class _ThreadTransport:
         self.worker = worker
         self.inbox: queue.SimpleQueue[list[Message]] = queue.SimpleQueue()
         self._outbox = outbox
+        self._arrived: list[Message] = []
+
+    ended = False
+
+    def poll(self, timeout: float) -> None:
+        if not self._arrived:
+            with suppress(queue.Empty):
+                self._arrived += self.inbox.get(timeout=min(timeout, threading.TIMEOUT_MAX))
 
     def receive(self, timeout: float) -> list[Message]:
-        messages: list[Message] = []
-        try:
-            messages = self.inbox.get(timeout=timeout) if timeout else self.inbox.get_nowait()
+        if timeout:
+            self.poll(timeout)
+        messages, self._arrived = self._arrived, []
+        with suppress(queue.Empty):
             while True:
                 messages += self.inbox.get_nowait()
-        except queue.Empty:
-            return messages
+        return messages
+
+    def wake(self) -> None:
+        self.inbox.put([])
 
     def send(self, messages: Sequence[Message]) -> None:
         for message in messages:

@@ -39,6 +39,8 @@ class Dispatcher:
         self._driver = Driver(
             backend, Workforce(backend, initializer), expecting=expecting, problem=problem, now=clock()
         )
+        self.lines = self._driver.lines
+        self.lines.request = self.request
         self._inbox: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # for starting and closing only
@@ -63,6 +65,14 @@ class Dispatcher:
 
     def start(self, job: Job) -> None:
         """Let a job begin."""
+        self.admit(lambda: self._driver.begin(job, self._clock()))
+
+    def admit(self, action: Callable[[], None]) -> None:
+        """Have something begun in the dispatcher's thread.
+
+        Raises:
+            PoolClosedError: nothing begins any more.
+        """
         with self._lock:
             if self._closed:
                 raise PoolClosedError("the pool is closed; make a new one with nbpar.Pool(...)")
@@ -70,7 +80,7 @@ class Dispatcher:
                 self._thread = threading.Thread(target=self._main, name="nbpar dispatcher", daemon=True)
                 self._thread.start()
             # under the lock: after closing nobody would look at it
-            self.request(lambda: self._driver.begin(job, self._clock()))
+            self.request(action)
 
     def stop(self, job: Job, error: BaseException | None) -> None:
         """End a job: forget what has not begun, interrupt what runs; its sink is told `error`."""
@@ -83,6 +93,14 @@ class Dispatcher:
             return
         for worker in workers:  # nothing has begun yet
             then(worker)
+
+    def acquire(self) -> None:
+        """Make the workers come that are not here (in the dispatcher's thread)."""
+        self._backend.acquire()
+
+    def interrupt_code(self, worker: str, channel: int) -> None:
+        """Interrupt the code of a channel, if it runs in its worker's main thread."""
+        self.request(lambda: self.lines.interrupt(worker, channel, self._clock()))
 
     def request(self, action: Callable[[], None]) -> None:
         """Have something done in the dispatcher's thread, soon."""
@@ -134,6 +152,7 @@ class Dispatcher:
         try:
             while self._inbox:
                 self._inbox.popleft()()
+            self.lines.close(str(error))
             for job in self._driver.jobs:
                 self._driver.jobs.end(job, error)
             self._backend.close()

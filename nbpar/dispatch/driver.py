@@ -15,6 +15,7 @@ from nbpar.core.scheduler import Assignment, Scheduler
 from nbpar.dispatch.failures import death_of, failure_of
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.jobs import Jobs
+from nbpar.dispatch.lines import CHANNEL_MESSAGES, Lines
 from nbpar.dispatch.workforce import INITIALIZER_CALL, Workforce
 from nbpar.errors import NoWorkersError
 from nbpar.wire.faults import restore
@@ -52,6 +53,7 @@ class Driver:
         self._problem = problem
         self._scheduler = Scheduler()
         self.jobs = Jobs(self._scheduler, workforce, backend)
+        self.lines = Lines(backend, workforce, self._scheduler)
         self._looked = self._seen_workers = now
         self.jobs.now = self.jobs.idle_since = now
         self._ends: list[str] = []
@@ -89,9 +91,9 @@ class Driver:
         times = []
         if (due := self._scheduler.due(now)) is not None:
             times.append(due - now)
-        if len(self.jobs):
+        if len(self.jobs) or self.lines.waiting:
             times.append(LOOK_FOR_RECALLS if self._scheduler.uneven else LOOK_FOR_WORKERS)
-        elif self._workforce.present:
+        elif self._workforce.present and not len(self.lines):
             times.append(self.jobs.idle_since + IDLE - now)
         if self._workforce.stopping:
             times.append(0.05)
@@ -100,9 +102,13 @@ class Driver:
 
     def _look_for_workers(self, now: float) -> None:
         if not len(self.jobs):
-            if self._workforce.present and now - self.jobs.idle_since >= IDLE:
+            if len(self.lines):
+                self.jobs.idle_since = now
+                self._look_for_ends(now)
+            elif self._workforce.present and now - self.jobs.idle_since >= IDLE:
                 for worker in self._workforce.release_all():
                     self._scheduler.lose(worker, died=False)
+                    self.lines.disconnect(worker)
             return
         self.jobs.idle_since = now
         if now - self._looked >= LOOK_FOR_WORKERS or not len(self._workforce):
@@ -112,6 +118,13 @@ class Driver:
             self._seen_workers = now
         elif self._problem() or now - self._seen_workers >= PATIENCE:
             self._give_up()
+
+    def _look_for_ends(self, now: float) -> None:
+        """Have the workers come to which channels lead."""
+        if self.lines.waiting and now - self._looked >= LOOK_FOR_WORKERS:
+            self._looked = now
+            self._backend.acquire()
+            self.lines.look_for_gone({facts["worker"] for facts in self._backend.describe()})
 
     def _give_up(self) -> None:
         ends = self._problem() or "; ".join(self._ends[-4:]) or "none ever came"
@@ -131,7 +144,7 @@ class Driver:
         """Fill the workers' windows; whether there was anything to do."""
         workers = max(len(self._workforce), 1)
         acted = False
-        for state in list(self._scheduler.runs.values()):
+        for state in self._scheduler.attended:
             if self.jobs.get(state.id) is None:
                 continue  # it was stopped; only answers of what ran then are to come
             state.ask(workers)
@@ -164,7 +177,9 @@ class Driver:
     # ---- what arrives
 
     def _take(self, worker: WorkerId, message: Message, now: float) -> None:
-        if isinstance(message, Done):
+        if type(message) in CHANNEL_MESSAGES:
+            self.lines.take(worker, message)
+        elif isinstance(message, Done):
             self._take_done(worker, message, now)
         elif isinstance(message, Output):
             self._take_output(message, now)
@@ -180,6 +195,10 @@ class Driver:
             self._part(worker, message.reason, events.WorkerLost(now, worker, message.reason))
 
     def _join(self, worker: WorkerId, now: float) -> None:
+        self._welcome(worker, now)
+        self.lines.arrive(worker)
+
+    def _welcome(self, worker: WorkerId, now: float) -> None:
         self._scheduler.join(worker)
         self.jobs.emit(self._workforce.joined(worker, now))
 
@@ -233,6 +252,7 @@ class Driver:
         """A worker is gone; what cannot run anywhere else has failed."""
         hopeless = self._scheduler.lose(worker, died=isinstance(event, events.WorkerLost))
         self._workforce.leave(worker)
+        self.lines.lose(worker, reason, died=isinstance(event, events.WorkerLost))
         self._tell_retired(worker)
         self.jobs.emit(event)
         for assignment in hopeless:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket as network
+from typing import Any
 
 
 class Bell:
@@ -35,7 +36,8 @@ class Bell:
             ready = self._poll.poll(max(0.0, timeout) * 1000)
             rung = any(handle == self.handle for handle, _ in ready)
         else:
-            readable, _, _ = select.select([*self._handles, self._heard], [], [], max(0.0, timeout))
+            everything: list[Any] = [*self._handles, self._heard]
+            readable, _, _ = select.select(everything, [], [], max(0.0, timeout))
             rung = self._heard in readable
         if rung:
             self.still()

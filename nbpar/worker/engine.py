@@ -30,7 +30,8 @@ def serve_engine(settings: dict[str, Any]) -> None:
 
     app = get_ipython().kernel.parent
     local = _same_host(settings)
-    with closing(_connect_local(settings) if local else _connect_through_controller(settings, app)) as transport:
+    way = _connect_local(settings) if local else _connect_through_controller(settings, app)
+    with closing(way) as transport:
         facts = {
             "pid": os.getpid(),
             "host": network.gethostname(),
@@ -41,7 +42,7 @@ def serve_engine(settings: dict[str, Any]) -> None:
         with Interrupts() as interrupts, inside(whole_process=True):
             loop = Loop(transport, Pickled(), interrupts=interrupts, facts=facts)
             with OutputRecorder(lambda: loop.index, loop.send_output) as recorder:
-                loop.output, loop.end_output = recorder.take, recorder.end_call
+                loop.channels.printed, loop.end_output = recorder.take, recorder.end_call
                 loop.serve()
 
 

@@ -33,6 +33,7 @@ class Interrupts:
         self.armed = False
         self._shielded = False
         self._missed = False
+        self._was_armed = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -59,6 +60,26 @@ class Interrupts:
         if armed and self._missed:
             raise Interrupted
 
+    def lower(self) -> None:
+        """Note signals instead of raising, until `restore`; for shields that are used very often."""
+        self._was_armed, self.armed = self.armed, False
+        self._missed, self._shielded = False, True
+
+    def restore(self) -> None:
+        """Undo `lower`; a signal that came meanwhile raises now."""
+        self._shielded = False
+        self.armed = self._was_armed and not self._missed
+        if self._was_armed and self._missed:
+            self._missed = False
+            raise Interrupted
+
+    def expose(self) -> None:
+        """Let signals raise again within `lower`, one that came before at once."""
+        self.armed = self._was_armed
+        if self.armed and self._missed:
+            self.armed = self._missed = self._was_armed = False
+            raise Interrupted
+
     @contextmanager
     def limit(self, seconds: float | None) -> Iterator[None]:
         """Raise `ItemTimeoutError` in user code that takes longer than this."""
@@ -76,7 +97,7 @@ class Interrupts:
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.armed:
-            self.armed = False
+            self.armed = self._was_armed = False
             raise Interrupted
         if self._shielded:
             self._missed = True

@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from nbpar.wire.frames import Call, Cancel, Load, Message, Ping, Pong, Release
+from nbpar.wire.frames import Call, Cancel, Load, Message, Open, Ping, Pong, Release
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,8 +30,12 @@ FUNCTIONS = 32
 _clock = time.monotonic
 
 
-class Transport(Protocol):
-    """One way to the client; used by one thread at a time."""
+class Mail(Protocol):
+    """One way to the client."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client has gone."""
 
     def receive(self, timeout: float) -> Sequence[Message]:
         """Return what has arrived; wait up to `timeout` seconds for something."""
@@ -43,7 +47,7 @@ class Transport(Protocol):
 class Post:
     """Everything between a loop and its transport, safe for the loop and its attendant."""
 
-    def __init__(self, transport: Transport, not_begun: Callable[[Call], Message]) -> None:
+    def __init__(self, transport: Mail, not_begun: Callable[[Call], Message]) -> None:
         self.reason = ""
         """Why the loop has to end; empty while it goes on."""
 
@@ -51,6 +55,7 @@ class Post:
         self._not_begun = not_begun
         self._lock = threading.Lock()  # for all that follows and for the transport
         self._calls: deque[Call] = deque()
+        self._opened: deque[Open] = deque()
         self._loads: OrderedDict[bytes, Load] = OrderedDict()
         self._unsent: list[Message] = []
         self._looked = 0.0
@@ -63,11 +68,14 @@ class Post:
     def __exit__(self, *exc_info: object) -> None:
         self._over.set()
 
-    def next_call(self, silence: float) -> Call | None:
-        """Return the next call; wait for one.  None: the loop has to end."""
+    def next_call(self, silence: float) -> Call | Open | None:
+        """Return the next call, code of channels first; wait for one.  None: the loop has to end."""
         while not self.reason:
             with self._lock:
                 self._look(silence)
+                if self._opened and not self.reason:
+                    self._flush()
+                    return self._opened.popleft()
                 if self._calls and not self.reason:
                     return self._calls.popleft()
         return None
@@ -110,10 +118,14 @@ class Post:
 
     def _look(self, silence: float) -> None:
         """Read what has arrived, but not after every microsecond of work."""
-        if not self._calls:
+        if not self._calls and not self._opened:
             self._flush()
             waited_since = _clock()
-            if not self._receive(silence) and _clock() - waited_since >= silence:
+            if self._receive(silence):
+                return
+            if self._transport.ended:
+                self.reason = "the client is gone"
+            elif _clock() - waited_since >= silence:
                 self.reason = f"the client was silent for {silence:g} s"
         elif _clock() - self._looked > LOOK:
             self._flush()
@@ -129,6 +141,8 @@ class Post:
     def _take(self, message: Message) -> None:
         if isinstance(message, Call):
             self._calls.append(message)
+        elif isinstance(message, Open):
+            self._opened.append(message)
         elif isinstance(message, Load):
             self._loads[message.digest] = message
             while len(self._loads) > FUNCTIONS:

@@ -14,12 +14,15 @@ from nbpar.core.spread import caller
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.frames import Bye, Call, Done, Load, Missing, Output, Ready
+from nbpar.wire.frames import Bye, Call, Done, Load, Missing, Open, Output, Ready
+from nbpar.worker.channels import Channels
 from nbpar.worker.codec import Codec
+from nbpar.worker.desk import Desk, Transport
 from nbpar.worker.execution import Execution
 from nbpar.worker.interrupting import Interrupts
 from nbpar.worker.memory import resident_bytes
-from nbpar.worker.post import FUNCTIONS, Post, Transport
+from nbpar.worker.post import FUNCTIONS, Post
+from nbpar.worker.shielding import Shield
 
 SILENCE = 60.0
 """Seconds without a word from the client after which the loop leaves."""
@@ -39,19 +42,23 @@ class Loop:
         facts: dict[str, Any],
         silence: float = SILENCE,
     ) -> None:
-        self._post = Post(transport, self._not_begun)
+        shield = Shield(interrupts)
+        self._desk = Desk(transport, shield, silence=silence)
+        self._post = Post(self._desk, self._not_begun)
+        self.channels = Channels(self._desk, shield, interrupts, codec.describe)
         self._codec = codec
         self._interrupts = interrupts
         self._facts = facts
         self._silence = silence
         self._made: OrderedDict[tuple[bytes, int], Callable[[Any], Any] | Fault] = OrderedDict()
         self._execution: Execution | None = None
-        self.output: Callable[[], Lines] = tuple
         self.end_output: Callable[[], None] = lambda: None
 
     @property
     def index(self) -> int:
-        """Index of the item that runs now."""
+        """Index of the item that runs now; what belongs to a channel has a negative one."""
+        if (index := self.channels.index) is not None:
+            return index
         return self._execution.index if self._execution is not None else -1
 
     def serve(self) -> str:
@@ -59,16 +66,21 @@ class Loop:
         self._post.send(Ready(self._facts))
         with self._post:
             while (call := self._post.next_call(self._silence)) is not None:
-                self._answer(call)
+                if isinstance(call, Open):
+                    self.channels.run_main(call)
+                else:
+                    self._answer(call)
+        self.channels.break_all(self._post.reason)
         self._post.send(Bye(self._post.reason))
+        self._desk.close()
         return self._post.reason
 
     def send_output(self, lines: Lines) -> None:
         """Send what the running item has printed so far."""
-        if self._execution is None:
-            return
         with self._interrupts.shield():
-            self._post.send(Output(self._execution.call_id, lines))
+            lines = self.channels.sort_out(lines)
+            if self._execution is not None and lines:
+                self._post.send(Output(self._execution.call_id, lines))
 
     def _answer(self, call: Call) -> None:
         function = self._function(call)
@@ -93,7 +105,7 @@ class Loop:
         while not over:
             execution.advance()
             over = execution.finished
-            printed = [Output(execution.call_id, lines)] if (lines := self.output()) else []
+            printed = [Output(execution.call_id, lines)] if (lines := self.channels.take_output()) else []
             tell = self._post.put if over else self._post.send
             tell(*printed, self._done(execution))
         self._execution = None

@@ -1,0 +1,96 @@
+"""A channel as its user holds it: everything the other side has, and `await`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from nbpar.channels.awaited import is_awaited
+from nbpar.errors import ChannelClosed, EndOfChannel
+from nbpar.worker.channel import Channel as AnyChannel
+from nbpar.worker.payload import unpack_value
+
+if TYPE_CHECKING:
+    from nbpar.channels.client_end import ClientEnd
+
+
+class Channel(AnyChannel):
+    """Sends items to the code on a worker and receives what that sends.
+
+    What is sent is copied.  `send` waits when the other side has not taken the last `buffersize`
+    items or 8 MiB yet.  The channel closes when the code at its other end is over, when either side
+    calls `close`, and when nobody holds this object any more.
+
+    Iteration ends when the other side closes the channel, and raises what went wrong there.
+    `async for` and `await channel.receive()` do the same without blocking the event loop.
+    """
+
+    _end: ClientEnd
+
+    @property
+    def gateway(self) -> Any:
+        """The gateway that it goes through."""
+        return self._end.port.gateway  # type: ignore[attr-defined]  # a ClientPort
+
+    @property
+    def number(self) -> int:
+        """What distinguishes it from the pool's other channels."""
+        return self._end.number
+
+    def receive(self, timeout: float | None = None) -> Any:
+        if is_awaited(sys._getframe(1)):  # noqa: SLF001 (the caller's own frame)
+            return self.areceive(timeout)
+        return super().receive(timeout)
+
+    receive.__doc__ = f"{AnyChannel.receive.__doc__}\n        `await channel.receive()` works too."
+
+    async def areceive(self, timeout: float | None = None) -> Any:
+        """Return the next item without blocking the event loop; raises what `receive` raises."""
+        loop = asyncio.get_running_loop()
+        came = asyncio.Event()
+
+        def listen() -> None:
+            loop.call_soon_threadsafe(came.set)
+
+        end = self._end
+        end.listeners.append(listen)
+        try:
+            deadline = None if timeout is None else loop.time() + timeout
+            while (packed := end.next_now()) is None:
+                came.clear()
+                if end.has_news:
+                    continue
+                left = None if deadline is None else deadline - loop.time()
+                await _within(came.wait(), left, timeout)
+        finally:
+            end.listeners.remove(listen)
+        end.show()
+        return unpack_value(packed, end.port)
+
+    def interrupt(self) -> None:
+        """Stop the code at the other end, as Ctrl-C does; the channel then ends with its error.
+
+        Code in a thread of its own cannot be stopped: its channel is closed.
+        """
+        self._end.port.stop(self._end)  # type: ignore[attr-defined]  # a ClientPort
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        while True:
+            try:
+                item = await self.areceive()
+            except (EndOfChannel, ChannelClosed):
+                return
+            yield item
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<nbpar.Channel {self.number} to {self._end.worker}: {state}>"
+
+
+async def _within(waiting: Any, left: float | None, timeout: float | None) -> None:
+    try:
+        await asyncio.wait_for(waiting, left)
+    except asyncio.TimeoutError:
+        raise TimeoutError(f"nothing came through the channel within {timeout:g} s") from None

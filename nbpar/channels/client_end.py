@@ -1,0 +1,74 @@
+"""The user's end of a channel: it knows the worker's name and where to show what comes of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from nbpar.channels.origin import Origin
+from nbpar.wire.frames import Message, Printed
+from nbpar.wire.pickling import Packed
+from nbpar.worker.end import End
+
+if TYPE_CHECKING:
+    from nbpar.channels.port import ClientPort
+
+
+class ClientEnd(End):
+    """An end on the side of the one who began the channel."""
+
+    def __init__(self, number: int, port: ClientPort, **bounds: int) -> None:
+        super().__init__(number, port, **bounds)
+        self.how = "bare"
+        self.worker = port.worker
+        self._origin = Origin()
+        self._printed: deque[tuple[str, str]] = deque()
+        self._line_begun = False
+
+    def next(self, timeout: float | None) -> Packed:
+        packed = super().next(timeout)
+        self.show()
+        return packed
+
+    def take(self, message: Message) -> None:
+        if isinstance(message, Printed):
+            self._printed += message.lines
+            self.port.call_back(self)
+        else:
+            super().take(message)
+
+    def show(self) -> None:
+        while self._printed:
+            try:
+                stream, text = self._printed.popleft()
+            except IndexError:  # another thread was faster
+                return
+            self._origin.write(stream, self._labelled(text))
+
+    def drop(self) -> None:
+        super().drop()
+        self.show_unseen()
+
+    def break_off(self, reason: str) -> None:
+        super().break_off(reason)
+        if self.handle is None or self.handle() is None:
+            self.show_unseen()
+
+    def show_unseen(self) -> None:
+        """Show an error of the code that nobody has seen and nobody will see."""
+        with self.changed:
+            fault, self.fault = self.fault, None
+        if fault is not None:
+            self._origin.write(
+                "stderr", f"[{self.worker}] nobody looked at this error of a channel:\n{fault.text}"
+            )
+
+    def _labelled(self, text: str) -> str:
+        """Put the worker's name before each line."""
+        label = f"[{self.worker}] "
+        pieces = text.splitlines(keepends=True)
+        labelled = "".join(
+            piece if at == 0 and self._line_begun else label + piece for at, piece in enumerate(pieces)
+        )
+        self._line_begun = bool(pieces) and not pieces[-1].endswith("\n")
+        return labelled

@@ -1,0 +1,130 @@
+"""One worker, as a place where code runs that channels lead to."""
+
+from __future__ import annotations
+
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nbpar.channels.channel import Channel
+from nbpar.channels.hub import Hub, hub_of
+from nbpar.channels.purity import check_pure
+from nbpar.channels.sources import Source, code_of, name_of
+from nbpar.channels.status import GatewayStatus, Table
+from nbpar.worker.code import Code, FunctionCode
+from nbpar.worker.end import ITEMS, NBYTES
+from nbpar.worker.payload import pack_code
+
+if TYPE_CHECKING:
+    from nbpar.channels.spec import Spec
+
+BUSY = ("wait", "raise")
+
+
+class Gateway:
+    """One worker of a pool.
+
+    Attributes:
+        id: its name in its group; the worker's name otherwise.
+        worker: the worker's name.
+        spec: what it was made from, or None.
+    """
+
+    def __init__(
+        self,
+        pool: Any,
+        hub: Hub,
+        worker: str,
+        *,
+        id: str | None = None,  # noqa: A002 (execnet's word)
+        spec: Spec | None = None,
+    ) -> None:
+        self.worker = worker
+        self.id = id or worker
+        self.spec = spec
+        self.pool = pool
+        self._hub = hub
+        self._port = hub.port(worker)
+        self._port.gateway = weakref.proxy(self)
+
+    def remote_exec(
+        self,
+        source: Source,
+        /,
+        *,
+        thread: bool = False,
+        busy: str = "wait",
+        pure: bool = False,
+        buffersize: int = ITEMS,
+        **arguments: Any,
+    ) -> Channel:
+        """Run code on the worker and return the channel to it; does not wait for it to begin.
+
+        Args:
+            source: a function, called with the other end of the channel and `arguments`; or a text, a
+                module or the path of a file, executed with `channel` among its names and
+                `__name__ == "__channelexec__"`.
+            thread: run it in a thread of its own; otherwise it has the worker's main thread, where it can
+                be stopped, and maps leave that worker alone meanwhile.
+            busy: when other code has the main thread, "wait" for its turn, or "raise" `GatewayBusy`.
+            pure: refuse a function that uses anything but its arguments and what it imports itself.
+            buffersize: items that each side may be ahead of the other.
+            arguments: for the function, by name.
+        """
+        if busy not in BUSY:
+            raise ValueError(f'busy must be "wait" or "raise", was {busy!r}')
+        if buffersize < 1:
+            raise ValueError(f"buffersize must be at least 1, was {buffersize}")
+        if pure:
+            check_pure(source)
+        return self.begin(code_of(source, arguments), thread=thread, busy=busy, items=buffersize)
+
+    def begin(
+        self,
+        code: Code,
+        *,
+        thread: bool = False,
+        busy: str = "wait",
+        items: int = ITEMS,
+        nbytes: int = NBYTES,
+    ) -> Channel:
+        """Run prepared code."""
+        if self._hub.in_process:
+            body: Any = self._as_it_is(code)
+        else:
+            body = pack_code(code, self._port, name=name_of(code))
+        return self._port.open("thread" if thread else "main", body, busy=busy, items=items, nbytes=nbytes)
+
+    def new_channel(self) -> Channel:
+        """Make a channel without code; send it to the worker through another one."""
+        return self._port.new_channel()
+
+    def remote_status(self) -> GatewayStatus:
+        """What is known of the worker now, without asking it."""
+        lines = self._hub.dispatcher.lines
+        known = [facts for facts in self.pool.workers if facts.get("worker") == self.worker]
+        facts = known[0] if known else {}
+        return GatewayStatus(
+            self.id, self.worker, facts.get("host"), facts.get("pid"), bool(known),
+            lines.open_to(self.worker), lines.occupied(self.worker),
+        )  # fmt: skip
+
+    def _as_it_is(self, code: Code) -> Code:
+        """Threads of this process get the function itself, with its own copy of the arguments' dict."""
+        return FunctionCode(code.function, dict(code.arguments)) if isinstance(code, FunctionCode) else code
+
+    def __repr__(self) -> str:
+        return f"<nbpar.Gateway {self.id!r}: {self.remote_status()}>"
+
+    def _repr_html_(self) -> str:
+        return Table((self.remote_status(),)).html()
+
+
+def gateways_of(pool: Any) -> list[Gateway]:
+    """Return a gateway to each worker that the pool has now."""
+    hub = hub_of(pool)
+    workers = [str(facts["worker"]) for facts in pool.workers]
+    if not workers:  # threads begin when they are wanted
+        hub.await_workers(pool)
+        workers = [str(facts["worker"]) for facts in pool.workers]
+    return [hub.gateway(worker, partial(Gateway, pool, hub, worker)) for worker in workers]

@@ -1,0 +1,109 @@
+"""The user's side of all channels to one worker."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from nbpar.channels.channel import Channel
+from nbpar.channels.client_end import ClientEnd
+from nbpar.errors import ChannelBroken, GatewayBusy
+from nbpar.wire.frames import Message, Open
+from nbpar.worker.end import ITEMS, NBYTES, End
+
+if TYPE_CHECKING:
+    from nbpar.channels.hub import Hub
+
+
+class ClientPort:
+    """What ends of channels to one worker share (their `Port`)."""
+
+    def __init__(self, hub: Hub, worker: str, channel_class: type[Channel] = Channel) -> None:
+        self.worker = worker
+        self.guard: AbstractContextManager[object] = nullcontext()
+        self.dropped: deque[End] = deque()
+        self.gateway: Any = None
+        self._hub = hub
+        self._lines = hub.dispatcher.lines
+        self._class = channel_class
+        self._ends: dict[int, ClientEnd] = {}
+
+    # ---- opening
+
+    def open(
+        self, how: str, code: Any, *, busy: str = "wait", items: int = ITEMS, nbytes: int = NBYTES
+    ) -> Channel:
+        """Begin a channel; its code runs as soon as the worker is free for it."""
+        if busy == "raise" and how == "main" and self._lines.occupied(self.worker):
+            raise GatewayBusy(
+                f"{self.worker} runs code of another channel in its main thread; close that channel first, "
+                "or use `thread=True`"
+            )
+        end = ClientEnd(self._hub.new_number(), self, items=items, nbytes=nbytes)
+        end.how = how
+        self._ends[end.number] = end
+        channel = self._class(end)
+        box = self._lines.box(self.worker)
+        box.cork()
+        box.post(Open(end.number, how, items, nbytes, code))
+        self._hub.dispatcher.admit(lambda: self._lines.open(self.worker, end, occupies=how == "main"))
+        return channel
+
+    def accept(self, opened: Open) -> ClientEnd:
+        """Take in a channel that the worker has made."""
+        end = ClientEnd(opened.channel, self, items=opened.items, nbytes=opened.nbytes)
+        self._ends[end.number] = end
+        return end
+
+    # ---- for ends
+
+    def post(self, message: Message, nbytes: int = 0) -> None:
+        self._lines.box(self.worker).post(message, nbytes)
+
+    def wait(self, end: End, ready: Callable[[], bool], timeout: float | None) -> bool:
+        self._lines.box(self.worker).flush()
+        try:
+            with end.changed:
+                return end.changed.wait_for(ready, timeout)
+        except KeyboardInterrupt:
+            self.stop(end)
+            raise
+
+    def stop(self, end: End) -> None:
+        """Stop the code at the other end."""
+        if isinstance(end, ClientEnd) and end.how == "main":
+            self._hub.dispatcher.interrupt_code(self.worker, end.number)
+        else:
+            end.close()
+
+    def notify(self) -> None:
+        """Ends wake those who wait for them by themselves."""
+
+    def wake(self) -> None:
+        self._hub.dispatcher.request(self._sweep)
+
+    def forget(self, end: End) -> None:
+        self._ends.pop(end.number, None)
+        self._hub.dispatcher.request(lambda: self._lines.forget(self.worker, end.number))
+
+    def call_back(self, end: End) -> None:
+        self._hub.call_back(end)
+
+    def channel(self, number: int) -> Channel:
+        end = self._ends.get(number)
+        if end is None:
+            raise ChannelBroken("the channel that came inside the message was closed before")
+        made: Channel | None = end.handle() if end.handle is not None else None
+        return made if made is not None else self._class(end)
+
+    def new_channel(self) -> Channel:
+        return self.open("bare", None)
+
+    def _sweep(self) -> None:
+        """Close what nobody holds any more."""
+        while self.dropped:
+            end = self.dropped.popleft()
+            if end.handle is None or end.handle() is None:
+                end.drop()

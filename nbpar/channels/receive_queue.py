@@ -1,0 +1,117 @@
+"""What comes through several channels, in the order of its coming."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from nbpar.channels.channel import Channel
+from nbpar.errors import ChannelClosed, EndOfChannel
+from nbpar.worker.channel import NO_END_MARKER
+from nbpar.worker.payload import unpack_value
+
+_MARK = object()
+
+
+class ReceiveQueue:
+    """Yields `(channel, item)`; it is over when all channels are closed.
+
+    Items stay in their channels until they are taken here, so that the senders' bounds hold.
+    """
+
+    def __init__(self, channels: Sequence[Channel], end_marker: Any) -> None:
+        self._marker = end_marker
+        self._open = set(channels)
+        self._news: queue.SimpleQueue[Channel] = queue.SimpleQueue()
+        self._turns: deque[Channel] = deque()
+        """Channels that may have more; each gives one item in turn."""
+
+        for channel in channels:
+            channel._end.listeners.append(partial(self._news.put, channel))  # noqa: SLF001 (of our own kind)
+            self._turns.append(channel)
+
+    def get(self, timeout: float | None = None) -> tuple[Channel, Any]:
+        """Return the next pair.
+
+        Raises:
+            queue.Empty: nothing came within `timeout` seconds.
+            EndOfChannel: all channels are closed.
+            RemoteError: the code behind a channel failed, and there is no end marker.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            if (pair := self._next_pair()) is not None:
+                return pair
+            if not self._open:
+                raise EndOfChannel("all channels of this queue are closed")
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            self._turns.append(self._news.get(timeout=left))
+
+    def get_nowait(self) -> tuple[Channel, Any]:
+        """`get` without waiting."""
+        return self.get(0.0)
+
+    def __iter__(self) -> Iterator[tuple[Channel, Any]]:
+        while True:
+            try:
+                pair = self.get()
+            except EndOfChannel:
+                return
+            yield pair
+
+    async def __aiter__(self) -> AsyncIterator[tuple[Channel, Any]]:
+        loop = asyncio.get_running_loop()
+        came = asyncio.Event()
+
+        def listen() -> None:
+            loop.call_soon_threadsafe(came.set)
+
+        for channel in tuple(self._open):
+            channel._end.listeners.append(listen)  # noqa: SLF001 (of our own kind)
+        while True:
+            came.clear()
+            try:
+                pair = self.get(0.0)
+            except queue.Empty:
+                await came.wait()
+                continue
+            except EndOfChannel:
+                return
+            yield pair
+
+    def _next_pair(self) -> tuple[Channel, Any] | None:
+        while True:
+            while not self._news.empty():
+                self._turns.append(self._news.get())
+            if not self._turns:
+                return None
+            channel = self._turns.popleft()
+            if channel in self._open and (item := self._take(channel)) is not _MARK:
+                return channel, item
+
+    def _take(self, channel: Channel) -> Any:
+        """Return a channel's next item or its end marker; `_MARK` when there is nothing now."""
+        end = channel._end  # noqa: SLF001 (of our own kind)
+        try:
+            packed = end.next_now() if end.has_items or self._marker is NO_END_MARKER else self._none(end)
+        except (EndOfChannel, ChannelClosed):
+            self._open.discard(channel)
+            return _MARK if self._marker is NO_END_MARKER else self._marker
+        except BaseException:
+            self._open.discard(channel)
+            raise
+        if packed is None:
+            return _MARK
+        end.show()
+        return unpack_value(packed, end.port)
+
+    @staticmethod
+    def _none(end: Any) -> None:
+        """Leave an error where it is, for `wait_closed`."""
+        if end.over or end.closed:
+            raise EndOfChannel

@@ -1,0 +1,66 @@
+"""Specs of gateways: `id=a//chdir=work//env:X=1//nice=5`.
+
+The form is execnet's (its xspec.py): `key=value` joined by `//`, a key alone means True.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ELSEWHERE = ("ssh", "vagrant_ssh", "socket", "via", "python", "ssh_config", "installvia")
+"""Keys that lead to another interpreter or host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How a gateway is to be."""
+
+    id: str | None = None
+    """Its name."""
+
+    chdir: str | None = None
+    """Folder that the worker goes to; it is made if it is missing."""
+
+    nice: int | None = None
+    """How much to lower the worker's priority."""
+
+    env: dict[str, str] = field(default_factory=dict)
+    """Variables for the worker."""
+
+    @classmethod
+    def of(cls, text: str | None) -> Spec:
+        """Read a spec.
+
+        Raises:
+            ValueError: a key is unknown or comes twice.
+        """
+        given: dict[str, str] = {}
+        env: dict[str, str] = {}
+        for part in (text or "").split("//"):
+            key, _, value = part.partition("=")
+            if key in given or (key.startswith("env:") and key[4:] in env):
+                raise ValueError(f"{key!r} comes twice in the spec {text!r}")
+            if key.startswith("env:"):
+                env[key[4:]] = value
+            elif key:
+                given[key] = value
+        given.pop("popen", None)
+        _check(given, text)
+        nice = int(given["nice"]) if "nice" in given else None
+        return cls(given.get("id"), given.get("chdir"), nice, env)
+
+    @property
+    def settles(self) -> bool:
+        """Whether the worker has to do something before it is as it should be."""
+        return bool(self.chdir or self.nice or self.env)
+
+
+def _check(given: dict[str, str], text: str | None) -> None:
+    for key in given:
+        if key in ELSEWHERE:
+            raise ValueError(
+                f"{key!r} in the spec {text!r} needs another interpreter or host; join a cluster there, "
+                "`nbpar.Group(pool=nbpar.Pool(cluster=...))`, or use `nbpar.compat.execnet`"
+            )
+        if key not in ("id", "chdir", "nice"):
+            raise ValueError(f"unknown key {key!r} in the spec {text!r}; known are id, chdir, nice, env:NAME")

@@ -1,0 +1,72 @@
+"""Gateways as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+COLUMNS = ("gateway", "worker", "host", "pid", "state", "channels")
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStatus:
+    """What is known of a gateway at a moment."""
+
+    id: str
+    """Its name in its group."""
+
+    worker: str
+    """The worker's name."""
+
+    host: str | None
+    """Where the worker is; None while nothing has run on it."""
+
+    pid: int | None
+    """Its process."""
+
+    here: bool
+    """Whether the worker is there."""
+
+    numchannels: int
+    """Channels that are open."""
+
+    numexecuting: int
+    """Channels whose code has its main thread, or waits for it."""
+
+    @property
+    def state(self) -> str:
+        """In one word."""
+        return "gone" if not self.here else "running" if self.numexecuting else "idle"
+
+    def row(self) -> tuple[str, ...]:
+        """One line of the table."""
+        known = (self.id, self.worker, self.host, self.pid, self.state, self.numchannels)
+        return tuple("" if cell is None else str(cell) for cell in known)
+
+    def __str__(self) -> str:
+        plural = "" if self.numchannels == 1 else "s"
+        return f"{self.worker}, {self.state}, {self.numchannels} channel{plural}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Several gateways."""
+
+    rows: tuple[GatewayStatus, ...]
+    """One for each."""
+
+    def text(self) -> str:
+        """Lines for a terminal."""
+        table = [COLUMNS, *(row.row() for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = (
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table
+        )
+        return "\n".join(line.rstrip() for line in lines)
+
+    def html(self) -> str:
+        """A table for a notebook."""
+        head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+        rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row.row()) for row in self.rows)
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

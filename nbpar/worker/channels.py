@@ -1,0 +1,229 @@
+"""The channels of a worker: their ends here, and the code that runs at them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from nbpar.errors import ChannelError, ItemExitedError
+from nbpar.wire.faults import Fault
+from nbpar.wire.frames import Close, Credit, Item, Message, Open, Printed
+from nbpar.wire.pickling import Packed
+from nbpar.worker.callbacks import Callbacks
+from nbpar.worker.channel import Channel
+from nbpar.worker.code import lines_known, run
+from nbpar.worker.desk import Desk
+from nbpar.worker.end import End
+from nbpar.worker.inside import inside
+from nbpar.worker.interrupting import Interrupted, Interrupts
+from nbpar.worker.outbox import Outbox
+from nbpar.worker.payload import unpack_code
+from nbpar.worker.shielding import Shield
+
+Lines = tuple[tuple[int, str, str], ...]
+
+IDLE = 2.0
+"""Seconds that the thread of callbacks waits for the next one."""
+
+FIRST = -2
+"""Index under which the output of channel 0 is recorded; those of items are not negative."""
+
+
+class Channels:
+    """The worker's side of all its channels (their `Port`)."""
+
+    def __init__(
+        self, desk: Desk, shield: Shield, interrupts: Interrupts, describe: Callable[[BaseException], Fault]
+    ) -> None:
+        self.guard: AbstractContextManager[object] = shield
+        self.dropped: deque[End] = deque()
+        self.printed: Callable[[], Lines] = tuple
+        """Returns what was printed since the last time."""
+
+        self._desk = desk
+        self._interrupts = interrupts
+        self._describe = describe
+        self._outbox = Outbox(desk.post, desk.flush_soon)
+        self._callbacks = Callbacks(lambda ready: desk.wait(ready, IDLE), name="nbpar callbacks")
+        self._ends: dict[int, End] = {}
+        self._running = threading.local()
+        self._main: int | None = None
+        self._numbers = 0
+        self._lock = threading.Lock()  # for numbers only
+        self._others: list[tuple[int, str, str]] = []
+        """What items printed, found while looking for what channels did."""
+
+        desk.take, desk.idle = self.take, self.idle
+
+    # ---- for the loop
+
+    @property
+    def index(self) -> int | None:
+        """Under which index this thread's output is recorded; None when it belongs to no channel."""
+        number = getattr(self._running, "number", self._main)
+        return None if number is None else FIRST - number
+
+    def take(self, message: Message) -> bool:
+        """Take in a message for a channel; False when it is for the loop, as is code for the main thread."""
+        if isinstance(message, Open):
+            return self._open(message)
+        if isinstance(message, (Item, Credit, Close)):
+            if (end := self._ends.get(message.channel)) is not None:
+                end.take(message)
+        else:
+            return False
+        return True
+
+    def run_main(self, opened: Open) -> None:
+        """Run code in the loop's own thread."""
+        self._main = opened.channel
+        try:
+            fault = self._run(opened, armed=True)
+        finally:
+            self._main = None
+        self._end_code(opened.channel, fault)
+
+    def idle(self) -> None:
+        """Send what has been kept back; close what nobody holds any more."""
+        while self.dropped:
+            end = self.dropped.popleft()
+            if end.handle is None or end.handle() is None:
+                end.drop()
+        self._flush()
+
+    def sort_out(self, lines: Lines) -> Lines:
+        """Send what channels printed; return what items did."""
+        own = [line for line in lines if line[0] <= FIRST]
+        for index, stream, text in own:
+            self._desk.post([Printed(FIRST - index, ((stream, text),))])
+        return tuple(line for line in lines if line[0] > FIRST) if own else lines
+
+    def take_output(self) -> Lines:
+        """Return what items have printed since the last time."""
+        others, self._others = self._others, []
+        return (*others, *self.sort_out(self.printed()))
+
+    def break_all(self, reason: str) -> None:
+        """The client is gone."""
+        for end in list(self._ends.values()):
+            end.break_off(reason)
+
+    # ---- for ends
+
+    def post(self, message: Message, nbytes: int = 0) -> None:
+        self._print()
+        self._outbox.post(message, nbytes)
+
+    def wait(self, end: End, ready: Callable[[], bool], timeout: float | None) -> bool:  # noqa: ARG002
+        arrived = self._desk.wait(ready, timeout)
+        if not arrived and self._desk.lost:
+            self.break_all("the client is silent")
+            return True
+        return arrived
+
+    def notify(self) -> None:
+        self._desk.notify()
+
+    def wake(self) -> None:
+        self._desk.wake()
+
+    def forget(self, end: End) -> None:
+        self._ends.pop(end.number, None)
+
+    def call_back(self, end: End) -> None:
+        self._callbacks.add(end)
+        self._desk.notify()
+
+    def channel(self, number: int) -> Channel:
+        """Return the channel of this number, which came inside a message."""
+        end = self._ends.get(number)
+        if end is None:
+            end = End(number, self)
+            end.break_off("it was closed before it arrived")
+        return _handle(end, Channel)
+
+    def new_channel(self) -> Channel:
+        """Make a channel without code."""
+        with self._lock:
+            self._numbers -= 1
+            number = self._numbers
+        self._ends[number] = end = End(number, self)
+        self.post(Open(number, "bare", end.buffersize, end.window, None))
+        return Channel(end)
+
+    # ---- inside
+
+    def _open(self, opened: Open) -> bool:
+        end = End(opened.channel, self, items=opened.items, nbytes=opened.nbytes)
+        self._ends[end.number] = end
+        end.runs_code = opened.how != "bare"
+        if opened.how == "thread":
+            name = f"nbpar channel {opened.channel}"
+            threading.Thread(target=self._run_in_thread, args=(opened,), name=name, daemon=True).start()
+        return opened.how != "main"
+
+    def _run_in_thread(self, opened: Open) -> None:
+        self._running.number = opened.channel
+        with inside(whole_process=False):
+            fault = self._run(opened, armed=False)
+        self._end_code(opened.channel, fault)
+        self._flush()
+
+    def _run(self, opened: Open, *, armed: bool) -> Fault | None:
+        end = self._ends.get(opened.channel)
+        if end is None:
+            return None  # the client has gone meanwhile
+        code = None
+        try:
+            try:
+                code = self._code(opened.code)
+                channel = _handle(end, _class_of(code))
+                if armed:
+                    self._interrupts.armed = True
+                run(code, channel)
+                if armed:
+                    self._interrupts.armed = False
+            except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
+                if armed:
+                    self._interrupts.armed = False
+                return self._fault(error, code, end)
+        except Interrupted as error:  # the signal came while another exception was on its way
+            return self._fault(error, code, end)
+        return None
+
+    def _code(self, code: Any) -> Any:
+        return unpack_code(code, self) if isinstance(code, Packed) else code
+
+    def _fault(self, error: BaseException, code: Any, end: End) -> Fault | None:
+        if isinstance(error, ChannelError) and getattr(error, "channel", None) == end.number and end.gone:
+            return None  # the client closed the channel, which ended the code
+        if isinstance(error, Interrupted):
+            error = ItemExitedError("the code was interrupted").with_traceback(error.__traceback__)
+        with lines_known(code):
+            return self._describe(error)
+
+    def _end_code(self, number: int, fault: Fault | None) -> None:
+        if (end := self._ends.get(number)) is not None:
+            end.end_code(fault)
+
+    def _print(self) -> None:
+        if lines := self.printed():
+            self._others += self.sort_out(lines)
+
+    def _flush(self) -> None:
+        self._print()
+        self._outbox.flush()
+
+
+def _handle(end: End, make: type[Channel]) -> Channel:
+    """Return the object that users hold for an end: the one there is, or a new one."""
+    made: Channel | None = end.handle() if end.handle is not None else None
+    return made if made is not None else make(end)
+
+
+def _class_of(code: Any) -> type[Channel]:
+    """Return what the code expects its channel to be."""
+    return getattr(code, "channel_class", Channel)
