@@ -163,7 +163,8 @@ class Scheduler:
         """Undo `hold`."""
         if (state := self._workers.get(worker)) is not None and state.held:
             state.held = False
-            self._hungry[worker] = None
+            if not state.retiring:
+                self._hungry[worker] = None
 
     def assign(self, now: float) -> Iterator[Assignment]:
         """Fill every worker's window, a chunk each in turn, least loaded first."""
@@ -260,7 +261,7 @@ class Scheduler:
         return now - self._workers[worker].heard
 
     def condemn(self, worker: WorkerId) -> None:
-        """Give the item that a worker runs no other chance when the worker dies, if it is surely that item."""
+        """Give the item that a worker runs no other chance should it die, if it is surely that item."""
         head = self.head(worker)
         if head is not None and len(head.chunk.items) - head.done == 1:
             head.chunk = replace(head.chunk, deaths=max(head.chunk.deaths, 1))

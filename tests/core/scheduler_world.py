@@ -7,178 +7,22 @@ item and compares it with what the scheduler hands out.
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nbpar.core.chunking import Chunker
-from nbpar.core.outcome import Failure, Part
-from nbpar.core.retry import Retry
-from nbpar.core.runstate import RunState
+from run_accounts import Account, Plan, Poison
+
+from nbpar.core.outcome import Failure
 from nbpar.core.scheduler import SUSPECT, Assignment, Scheduler
-
-MOST_DEATHS = 6
-"""A chunk of many items comes back in pieces, and those in pieces, down to one item that is tried twice."""
-
-
-class Poison(Exception):
-    """Stands for the death of a worker in the account of outcomes."""
-
-
-@dataclass
-class Plan:
-    """What a run is like."""
-
-    items: int = 20
-    ordered: bool = True
-    streaming: bool = False
-    buffersize: int | None = None
-    chunksize: int | None = None
-    seconds: float = 0.01
-    retries: int = 0
-    late: bool = False
-    """Items arrive by and by, and nobody knows how many."""
-
-    pinned: bool = False
-    failing: dict[int, int] = field(default_factory=dict)
-    """Index to the number of attempts that fail."""
-
-    poison: frozenset[int] = frozenset()
-
-
-class LateSource:
-    """An input that gives an item now and then."""
-
-    def __init__(self, items: int) -> None:
-        self._items = items
-        self._taken = self._arrived = self.wanted = 0
-        self.ended = not items
-
-    remaining = None
-
-    @property
-    def ready(self) -> bool:
-        return self._arrived > self._taken
-
-    def take(self, limit: int, *, eager: bool) -> range:
-        here = min(limit, self._arrived - self._taken)
-        if here < limit and not eager and self._arrived < self._items:
-            return range(0)
-        self._taken += here
-        self.ended = self._taken == self._items
-        return range(self._taken - here, self._taken)
-
-    def want(self, total: int) -> None:
-        self.wanted = max(self.wanted, total)
-
-    def arrive(self, items: int) -> bool:
-        before = self._arrived
-        self._arrived = min(self._arrived + items, self.wanted, self._items)
-        return self._arrived > before
-
-
-class ReadySource(LateSource):
-    """An input that is all here."""
-
-    def __init__(self, items: int) -> None:
-        super().__init__(items)
-        self._arrived = items
-
-    @property
-    def remaining(self) -> int:
-        return self._items - self._taken
-
-
-class Account:
-    """One run, and what has become of its items so far."""
-
-    def __init__(self, number: int, plan: Plan) -> None:
-        source = LateSource(plan.items) if plan.late else ReadySource(0 if plan.pinned else plan.items)
-        self.plan = plan
-        self.source = source
-        self.state = RunState(
-            number, source, Chunker(plan.chunksize), ordered=plan.ordered, streaming=plan.streaming,
-            buffersize=plan.buffersize, retry=Retry(plan.retries, jitter=0.0), dice=lambda: 0.0,
-        )  # fmt: skip
-        self.items = plan.items
-        self.delivered: list[Part] = []
-        self.values: set[int] = set()
-        self.failures: dict[int, Failure] = {}
-        self.under_way: set[int] = set()
-        self.given_back: set[int] = set()
-        """Items that were taken from the input and are to run (again)."""
-
-        self.attempts: Counter[int] = Counter()
-        self.deaths: Counter[int] = Counter()
-        self.later: dict[int, float] = {}
-        self.unconsumed = 0
-        self.cancelled = False
-        self.used = 0.0
-
-    def waiting(self, now: float, worker: str) -> set[int]:
-        """Items that were taken and could run now on this worker."""
-        return {
-            index
-            for index in self.given_back
-            if self.later.get(index, now) <= now
-            and (self.state.pinned is None or self.state.pinned[index] == worker)
-        }
-
-    def take(self, assignment: Assignment, now: float) -> None:
-        chunk = assignment.chunk
-        mine = set(range(chunk.first, chunk.first + len(chunk.items)))
-        assert len(mine) > 0
-        assert not mine & self.values, "an item that has its outcome is run again"
-        assert not mine & self.failures.keys(), "an item that has its outcome is run again"
-        assert not mine & self.under_way, "an item runs twice at once"
-        assert all(self.later.pop(i, now) <= now for i in mine), "a retry begins before its time"
-        assert not self.cancelled
-        assert not self.state.paused
-        if not self.plan.pinned:
-            assert list(chunk.items) == sorted(mine), "a chunk holds other items than its indices say"
-        self.under_way |= mine
-        self.given_back -= mine
-        if self.plan.streaming and self.plan.buffersize is not None:
-            assert self.state.taken - self.state.consumed <= self.plan.buffersize, "it looks too far ahead"
-
-    def outcome(self, index: int) -> ValueError | None:
-        self.attempts[index] += 1
-        return ValueError(index) if self.plan.failing.get(index, 0) >= self.attempts[index] else None
-
-    def deliver(self, parts: list[Part], failures: list[Failure]) -> None:
-        for part in parts:
-            self.delivered.append(part)
-            self.unconsumed += len(part.values)
-        self.failures.update({failure.index: failure for failure in failures})
-
-    def check(self) -> None:
-        """Check the account of a run that is over."""
-        indices = [index for part in self.delivered for index in range(part.first, part.stop)]
-        assert len(indices) == len(set(indices)), "an item is delivered twice"
-        if self.plan.ordered:
-            assert indices == sorted(indices), "results are out of order"
-        if not self.cancelled:
-            assert sorted(indices) == list(range(self.items)), "an item is missing"
-        for part in self.delivered:
-            for index, value in enumerate(part.values, part.first):
-                self._check_item(index, value, part.failures.get(index))
-
-    def _check_item(self, index: int, value: object, failure: Failure | None) -> None:
-        if failure is None:
-            assert value == index * 10
-            assert index not in self.plan.poison, "a poisonous item has a value"
-            assert self.plan.failing.get(index, 0) <= self.plan.retries
-        elif isinstance(failure.exception, Poison):
-            assert self.deaths[index] >= (1 if self.plan.pinned else 2), "given up after one death"
-        else:
-            assert self.plan.failing[index] > self.plan.retries, "given up too early"
-        assert self.deaths[index] <= MOST_DEATHS
 
 
 @dataclass
 class Worker:
     name: str
     calls: deque[Assignment] = field(default_factory=deque)
+    retiring: bool = False
+    held: bool = False
 
 
 class World:
@@ -216,6 +60,8 @@ class World:
         for run in self.scheduler.attended:
             run.ask(len(self.workers))
             self._forget_if_done(self.accounts[run.id])
+        for worker in self.scheduler.retired():
+            self.leave(self.workers[worker])
         for assignment in self.scheduler.assign(self.now):
             self._hand_out(assignment)
         self._check_that_nobody_is_idle_without_a_reason()
@@ -247,6 +93,42 @@ class World:
     def leave(self, worker: Worker) -> None:
         """Let a worker go in peace."""
         self._part(worker, died=False)
+
+    def retire(self, worker: Worker) -> None:
+        """Let a worker go when it is through with what it runs."""
+        worker.retiring = True
+        for call in self.scheduler.retire(worker.name):
+            self.hand_back(call)
+
+    def hold(self, worker: Worker) -> None:
+        """Take a worker away for something else, or give it back."""
+        if worker.held:
+            self.scheduler.free(worker.name)
+        else:
+            for call in self.scheduler.hold(worker.name):
+                self.hand_back(self.scheduler.call(call))
+        worker.held = not worker.held
+
+    def recall(self) -> None:
+        """Let workers hand back what waits behind a call that lasts."""
+        for call in self.scheduler.recall(self.now):
+            worker = self.workers[call.worker]
+            assert call is not worker.calls[0]
+            assert any(not other.calls for other in self.workers.values())
+            self.hand_back(call)
+
+    def hand_back(self, call: Assignment) -> None:
+        """Let a worker answer that it has not begun a call, or let it be too late for that."""
+        if self.random.random() < 0.2:
+            return
+        worker = self.workers[call.worker]
+        worker.calls.remove(call)
+        mine = range(call.chunk.first + call.done, call.chunk.first + len(call.chunk.items))
+        self._account(call).under_way.difference_update(mine)
+        self._account(call).given_back.update(mine)
+        self.scheduler.answer(call.id, 0, 0.0, self.now, final=True)
+        if not self._account(call).cancelled:
+            self._settle(call, call.chunk.first, [], {})
 
     def consume(self, account: Account, most: int) -> None:
         items = min(most, account.unconsumed)
@@ -286,9 +168,13 @@ class World:
                 account.state.paused = False
                 account.source.arrive(100)
                 self.consume(account, 10**6)
+            for worker in list(self.workers.values()):
+                if worker.held:
+                    self.hold(worker)
             if not self.workers:
                 self.join()
             self.assign()
+            self.recall()
             busy = [worker for worker in self.workers.values() if worker.calls]
             if busy:
                 self.answer(self.random.choice(busy))
@@ -301,28 +187,36 @@ class World:
             account.check()
 
     def _happen(self, what: str) -> None:
+        """Let one thing happen to a worker or run that it may happen to, if there is one."""
         workers = list(self.workers.values())
+        staying = [worker for worker in workers if not worker.retiring]
         busy = [worker for worker in workers if worker.calls]
-        account = self.random.choice(self.accounts)
-        if what == "answer" and busy:
-            self.now += self.random.random() * 0.01
-            self.answer(self.random.choice(busy))
-        elif what == "die" and len(workers) > 1:
-            self.die(self.random.choice(workers))
-        elif what == "leave" and len(workers) > 1:
-            self.leave(self.random.choice(workers))
-        elif what == "join" and len(workers) < 6:
-            self.join()
-        elif what == "consume":
-            self.consume(account, self.random.randint(1, 10))
-        elif what == "arrive":
-            account.source.arrive(self.random.randint(1, 5))
-        elif what == "cancel":
-            self.cancel(account)
-        elif what == "pause":
-            account.state.paused = not account.state.paused
-        elif what == "wait":
-            self.wait()
+        dice = self.random
+        on_workers = {
+            "answer": (self._answer_later, busy),
+            "die": (self.die, workers[1:]),
+            "leave": (self.leave, workers[1:]),
+            "retire": (self.retire, staying[1:]),
+            "hold": (self.hold, workers),
+        }
+        on_accounts = {
+            "consume": lambda account: self.consume(account, dice.randint(1, 10)),
+            "arrive": lambda account: account.source.arrive(dice.randint(1, 5)),
+            "cancel": self.cancel,
+            "pause": lambda account: account.pause(),
+        }
+        if what in on_workers:
+            act, candidates = on_workers[what]
+            if candidates:
+                act(dice.choice(candidates))
+        elif what in on_accounts:
+            on_accounts[what](dice.choice(self.accounts))
+        elif what != "join" or len(workers) < 6:
+            {"join": self.join, "recall": self.recall, "wait": self.wait}[what]()
+
+    def _answer_later(self, worker: Worker) -> None:
+        self.now += self.random.random() * 0.01
+        self.answer(worker)
 
     # ---- inside
 
@@ -335,12 +229,25 @@ class World:
         assert not any(call.chunk.deaths for call in worker.calls), "something waits behind a deadly chunk"
         assert not (assignment.chunk.deaths and worker.calls), "a deadly chunk waits behind something"
         assert assignment.alone == (not worker.calls)
+        assert not worker.retiring
+        assert not worker.held
+        self._check_membership(assignment)
         if account.plan.pinned:
             assert account.state.pinned is not None
             assert account.state.pinned[assignment.chunk.first] == worker.name
         account.take(assignment, self.now)
         worker.calls.append(assignment)
         assert self.scheduler.load(worker.name) == len(worker.calls)
+
+    def _check_membership(self, assignment: Assignment) -> None:
+        most = self._account(assignment).plan.most_workers
+        busy = {
+            call.worker
+            for worker in self.workers.values()
+            for call in worker.calls
+            if call.run is assignment.run
+        }
+        assert most is None or len(busy | {assignment.worker}) <= most, "too many workers take part"
 
     def _answer_values(
         self, worker: Worker, call: Assignment, first: int, count: int, *, final: bool
@@ -411,7 +318,7 @@ class World:
 
     def _check_that_nobody_is_idle_without_a_reason(self) -> None:
         for worker in self.workers.values():
-            if worker.calls:
+            if worker.calls or worker.retiring or worker.held:
                 continue
             for account in self._active():
                 waiting = account.waiting(self.now, worker.name)
@@ -426,7 +333,11 @@ class World:
         return not plan.streaming or held == 0 or (plan.buffersize is not None and held < plan.buffersize)
 
     def _active(self) -> Iterator[Account]:
-        return (account for account in self.accounts if not account.cancelled and not account.state.paused)
+        return (
+            account
+            for account in self.accounts
+            if not account.cancelled and not account.state.paused and account.plan.most_workers is None
+        )
 
     def _check_that_nothing_is_left(self) -> None:
         assert not self.scheduler.runs

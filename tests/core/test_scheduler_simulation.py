@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from scheduler_world import Plan, World
+from run_accounts import Plan
+from scheduler_world import World
 
-often = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+often = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 seeds = st.integers(0, 2**32)
 indices = st.integers(0, 60)
@@ -21,6 +22,7 @@ plans = st.builds(
     seconds=st.sampled_from([1e-6, 2e-5, 1e-3, 0.02, 1.0]),
     retries=st.integers(0, 3),
     late=st.booleans(),
+    most_workers=st.sampled_from([None, None, 1, 2]),
     failing=st.dictionaries(indices, st.integers(1, 4), max_size=4),
     poison=st.frozensets(indices, max_size=2),
 )
@@ -34,6 +36,9 @@ chances = st.fixed_dictionaries(
         "wait": st.just(1.0),
         "die": st.sampled_from([0.0, 0.0, 0.3, 1.0]),
         "leave": st.sampled_from([0.0, 0.2]),
+        "retire": st.sampled_from([0.0, 0.2]),
+        "hold": st.sampled_from([0.0, 0.2]),
+        "recall": st.sampled_from([0.0, 0.5]),
         "join": st.sampled_from([0.0, 0.3]),
         "cancel": st.sampled_from([0.0, 0.0, 0.2]),
         "pause": st.sampled_from([0.0, 0.0, 0.4]),
