@@ -103,10 +103,10 @@ def _restore_signals() -> None:
 def _run(order: Order, link: socket.socket, directory: Path) -> int:
     if order.kind == "controller":
         return _run_controller(order.arguments, link, directory)
-    from ipyparallel.engine.app import IPEngine
+    from nbpar.cluster.engine import SteadyEngine
 
     try:
-        IPEngine.launch_instance(order.arguments)
+        SteadyEngine.launch_instance(order.arguments)
     except RuntimeError as error:  # what asyncio makes of an engine that was asked to end
         if "Event loop stopped" not in str(error):
             raise

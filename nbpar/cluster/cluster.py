@@ -22,6 +22,9 @@ from nbpar.errors import ClusterError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+ANSWER_TIMEOUT = 10.0
+"""Seconds for a controller that is ready to answer."""
+
 PORT_ATTEMPTS = 3
 """How often a controller is started when its ports are taken."""
 
@@ -202,7 +205,7 @@ class Cluster(ClusterState):
         for _ in range(PORT_ATTEMPTS - 1):
             try:
                 return self._open_room(deadline)
-            except ClusterError as error:  # noqa: PERF203 (three times at most)
+            except ClusterError as error:
                 if PORT_TAKEN not in str(error):
                     raise
                 self._tear_down()
@@ -212,7 +215,7 @@ class Cluster(ClusterState):
         self._broken = ""
         self._room = self._make_room()
         connection = self._room.open(self._n, max(0.1, deadline - time.monotonic()))
-        self._client = open_client(connection, self._room.directory, max(1.0, deadline - time.monotonic()))
+        self._client = open_client(connection, self._room.directory, ANSWER_TIMEOUT)
         self._room.attach(self._client)
         self._members = Members(self._client, self)
 

@@ -39,7 +39,7 @@ def create_directory(bases: list[Path] | None = None) -> Path:
     for base in bases or list(_bases()):
         try:
             return _create_in(base)
-        except OSError as error:  # noqa: PERF203 (there are five of them)
+        except OSError as error:
             refusals.append(f"{base}: {error.strerror or error}")
     raise ClusterError(
         "no place for the cluster's runtime directory; set TMPDIR to a writable directory "

@@ -234,7 +234,7 @@ class ForkedRoom:
             return process
 
     def _why_no_controller(self, timeout: float) -> str:
-        reason = self.problem() or f"the cluster's controller did not come up within {timeout:g} s"
+        reason = self.problem() or f"the cluster's controller did not come up within {timeout:.0f} s"
         return with_logs(reason, self.logs())
 
 

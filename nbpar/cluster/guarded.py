@@ -28,9 +28,9 @@ def main(arguments: list[str]) -> None:
 
         Controller.launch_instance(rest)
     else:
-        from ipyparallel.engine.app import IPEngine
+        from nbpar.cluster.engine import SteadyEngine
 
-        IPEngine.launch_instance(rest)
+        SteadyEngine.launch_instance(rest)
 
 
 def _end_with(owner: int) -> None:

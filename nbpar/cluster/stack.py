@@ -46,6 +46,7 @@ STACK = (
     "cloudpickle",
     "tblib",
     "nbpar.cluster.controller",
+    "nbpar.cluster.engine",
     "nbpar.worker.engine",
 )
 """What a controller or an engine would otherwise import after the fork."""
@@ -77,6 +78,6 @@ def preload(names: list[str], path: list[str]) -> str:
     for name in names:
         try:
             importlib.import_module(name)
-        except BaseException as error:  # noqa: BLE001, PERF203 (a user's module may raise anything)
+        except BaseException as error:  # noqa: BLE001 (a user's module may raise anything)
             return f"cannot preload {name!r}: {type(error).__name__}: {error}"
     return ""

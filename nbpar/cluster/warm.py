@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 from nbpar.cluster.deaths import Death, death_of
@@ -19,6 +20,9 @@ from nbpar.cluster.orders import INTERNAL_VARIABLES, Line, Lines, Order, encode,
 from nbpar.errors import ClusterError
 
 LOG = "template.log"
+
+CLOSE_PATIENCE = 5.0
+"""Seconds until a template that does not end is killed; its children go with it."""
 
 
 class ProcessListener(Protocol):
@@ -70,6 +74,7 @@ class Template:
         self._lock = threading.Lock()
         self._closed = False
         self._over = threading.Event()
+        self._unsent: SimpleQueue[bytes | None] = SimpleQueue()
         self._problem = ""
         self._on_end: list[Callable[[str], None]] = []
         try:
@@ -80,7 +85,9 @@ class Template:
             raise ClusterError(_cannot_start(error)) from error
         self.pid = self._process.pid
         self._reader = threading.Thread(target=self._read, name="nbpar-template", daemon=True)
+        self._writer = threading.Thread(target=self._write, name="nbpar-orders", daemon=True)
         self._reader.start()
+        self._writer.start()
 
     @property
     def alive(self) -> bool:
@@ -129,7 +136,11 @@ class Template:
             first, self._closed = not self._closed, True
         if first:
             self._send({"do": "end"})
-        if threading.current_thread() is not self._reader:
+        if threading.current_thread() is self._reader:
+            return
+        self._reader.join(CLOSE_PATIENCE)
+        if self._reader.is_alive():  # it hangs, in the import of a preloaded module perhaps
+            self._process.kill()
             self._reader.join()
 
     # ---- the process
@@ -165,8 +176,13 @@ class Template:
         return ours, process
 
     def _send(self, line: Line) -> None:
-        with self._lock, suppress(OSError):  # it is gone: the reader says so
-            self._line.sendall(encode(line))
+        self._unsent.put(encode(line))
+
+    def _write(self) -> None:
+        """Send what others have put, in a thread of its own: a template that imports does not read."""
+        while (block := self._unsent.get()) is not None:
+            with suppress(OSError):  # it is gone: the reader says so
+                self._line.sendall(block)
 
     # ---- the reader's thread
 
@@ -210,7 +226,9 @@ class Template:
         os.close(self._held)
         with self._lock:
             expected, listeners, self._on_end = self._closed, self._on_end, []
-            self._line.close()
+        self._unsent.put(None)
+        self._writer.join()
+        self._line.close()
         self._over.set()
         if not expected:
             self._problem = self._problem or (f"{reason}; its log ends with:\n{log}" if log else reason)

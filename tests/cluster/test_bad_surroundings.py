@@ -31,11 +31,11 @@ def sabotage(tmp_path, monkeypatch):
 def test_engines_that_never_come_end_in_a_timeout_with_their_logs(sabotage):
     harm = sabotage(
         "import time\n"
-        "from ipyparallel.engine.app import IPEngine\n"
+        "from nbpar.cluster.engine import SteadyEngine\n"
         "def hang(arguments):\n"
         "    print('the engine got stuck', flush=True)\n"
         "    time.sleep(600)\n"
-        "IPEngine.launch_instance = hang\n"
+        "SteadyEngine.launch_instance = hang\n"
     )
 
     with pytest.raises(ClusterError, match=r"(?s)0 of 2 engines came up.*within 3 s.*the engine got stuck"):
@@ -44,10 +44,10 @@ def test_engines_that_never_come_end_in_a_timeout_with_their_logs(sabotage):
 
 def test_engines_that_fail_at_once_are_not_waited_for(sabotage):
     harm = sabotage(
-        "from ipyparallel.engine.app import IPEngine\n"
+        "from nbpar.cluster.engine import SteadyEngine\n"
         "def fail(arguments):\n"
         "    raise RuntimeError('no licence for this engine')\n"
-        "IPEngine.launch_instance = fail\n"
+        "SteadyEngine.launch_instance = fail\n"
     )
 
     with pytest.raises(
@@ -66,6 +66,13 @@ def test_a_controller_that_fails_is_shown_with_its_log(sabotage):
 
     with pytest.raises(ClusterError, match=r"(?s)controller ended \(exit code 1\).*no port is free"):
         Cluster(2, **harm).start()
+
+
+def test_a_preloaded_module_that_hangs_does_not_hang_the_kernel(sabotage):
+    harm = sabotage("import time\ntime.sleep(600)\n")
+
+    with pytest.raises(ClusterError, match="controller did not come up within 1 s"):
+        Cluster(40, start_timeout=1, **harm).start()
 
 
 def test_a_port_that_was_taken_meanwhile_is_no_reason_to_fail(sabotage, tmp_path):
