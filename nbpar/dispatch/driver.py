@@ -72,7 +72,8 @@ class Driver:
         """Look after the workers and send them what there is to do."""
         self.jobs.now = now
         self._look_for_workers(now)
-        self.jobs.gather(expecting=self._expecting())
+        if len(self.jobs):
+            self.jobs.gather(expecting=self._expecting())
         self._assign(now)
         self._workforce.stop_again(now)
         self.jobs.end_overdue()

@@ -9,11 +9,15 @@ import pickle
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import NoneType
 from typing import Any
 
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain, explain_unpickling
-from nbpar.wire.pickling import OUT_OF_BAND, PLAIN, Packed, pack_one, unpack_one
+from nbpar.wire.pickling import OUT_OF_BAND, Packed, pack_one, unpack_one
+
+PLAIN = frozenset({int, float, complex, bool, str, bytes, NoneType})
+"""Types that need no more than the quickest way of pickling."""
 
 OVERHEAD = 64
 """Bytes that an item is counted for besides its own."""
