@@ -37,10 +37,15 @@ class Kind:
 KINDS = {
     "serial": Kind({"backend": "serial"}, workers=1, concurrent=False),
     "threads": Kind({"backend": "threads"}),
+    "engines": Kind({"backend": "engines"}, stops_items=True, own_process=True),
+    "engines through the controller": Kind(
+        {"backend": "engines", "path": "controller"}, stops_items=True, own_process=True
+    ),
 }
+MARKS = {name: pytest.mark.engines for name in KINDS if name.startswith("engines")}
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(scope="session", params=[pytest.param(name, marks=MARKS.get(name, ())) for name in KINDS])
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Each kind of worker in turn."""
     return KINDS[request.param]
