@@ -1,0 +1,204 @@
+"""One call of a spaCy pipe: where its documents are made, and what becomes of errors."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from nbpar.cluster.limits import usable_cpus
+from nbpar.core.outcome import Failure
+from nbpar.defaults import default_pool
+from nbpar.integrations.spacy_worker import Annotator, Trouble, frozen
+from nbpar.pipeline import Pipeline, Stage
+from nbpar.pool import Pool
+from nbpar.wire.faults import restore
+
+SAMPLE = 0.04
+"""Seconds of work in this process from which the cost of a document is judged."""
+
+LARGEST_SAMPLE = 256
+"""Documents in the sample at most."""
+
+WORTH = 0.9
+"""Workers are used where they promise to need less than this share of the time."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a call of `pipe` asks for."""
+
+    nlp: Any
+    disable: tuple[str, ...]
+    component_cfg: dict[str, dict[str, Any]]
+    batch_size: int
+    workers: int
+    backend: str
+    pool: Pool | None
+
+    def components(self) -> list[tuple[str, Any, dict[str, Any]]]:
+        """Return name, component and keyword arguments of what is to be applied."""
+        return [
+            (name, component, {"batch_size": self.batch_size, **self.component_cfg.get(name, {})})
+            for name, component in self.nlp.pipeline
+            if name not in self.disable
+        ]
+
+
+class Documents:
+    """Makes documents out of texts, here or on workers."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._nlp = setting.nlp
+        self._annotator = Annotator(setting.nlp, setting.components())
+        self._handlers = {name: _handler_of(setting.nlp, part) for name, part, _ in setting.components()}
+        self._waiting: deque[tuple[Any, Any]] = deque()
+        """Texts under way and their contexts."""
+
+    def stream(self, texts: Iterable[Any], *, as_tuples: bool) -> Iterator[Any]:
+        """Yield the documents in the order of the texts; with `as_tuples` each with its context."""
+        pairs = iter(texts) if as_tuples else ((text, None) for text in texts)
+        cost = _Cost()
+        with self._annotator.recording():
+            for document in self._sample(pairs, cost):
+                yield document if as_tuples else document[0]
+            first = list(islice(pairs, 1))  # nothing is started for texts that are not there
+            rest = chain(first, pairs)
+            if not first:
+                return
+            made = self._on_workers(rest) if cost.worth(self._setting) else self._here(rest)
+            for document in made:
+                yield document if as_tuples else document[0]
+
+    def _sample(self, pairs: Iterator[tuple[Any, Any]], cost: _Cost) -> Iterator[tuple[Any, Any]]:
+        """Make the first documents here; threads need none, for them nothing travels."""
+        size = 1
+        if self._setting.backend == "threads":
+            return
+        while cost.work < SAMPLE and cost.documents < LARGEST_SAMPLE:
+            batch = list(islice(pairs, size))
+            if not batch:
+                return
+            begun = time.perf_counter()
+            made = self._annotator.annotate([_checked(text) for text, _ in batch])
+            cost.add(time.perf_counter() - begun, [doc for doc in made if not isinstance(doc, Trouble)])
+            for (text, context), outcome in zip(batch, made, strict=True):
+                yield from self._settled(text, context, outcome)
+            size = min(2 * size, 64)
+
+    def _here(self, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        while batch := list(islice(pairs, self._setting.batch_size)):
+            made = self._annotator.annotate([_checked(text) for text, _ in batch])
+            for (text, context), outcome in zip(batch, made, strict=True):
+                yield from self._settled(text, context, outcome)
+
+    def _on_workers(self, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        setting = self._setting
+        far = setting.backend == "engines"
+        function = frozen(self._annotator) if far else self._annotator.annotate
+        stage = Stage(function, workers=setting.workers, batched=True, name="pipe", backend=setting.backend)
+        pool = setting.pool or default_pool(setting.workers, setting.backend)
+        with Pipeline([stage], pool=pool) as pipeline:
+            outcomes = pipeline.imap(self._noted(pairs, far=far), errors="collect", progress="none")
+            for outcome in outcomes:
+                text, context = self._waiting.popleft()
+                yield from self._settled(text, context, outcome)
+
+    def _noted(self, pairs: Iterator[tuple[Any, Any]], *, far: bool) -> Iterator[Any]:
+        for text, context in pairs:
+            _checked(text)
+            self._waiting.append((text, context))
+            yield text.to_bytes() if far and not isinstance(text, str) else text
+
+    def _settled(self, text: Any, context: Any, outcome: Any) -> Iterator[tuple[Any, Any]]:
+        """Yield a document with its context, or tell an error handler why there is none."""
+        if isinstance(outcome, bytes):
+            outcome = _new_doc(self._nlp).from_bytes(outcome)
+        if isinstance(outcome, Failure):  # the worker died, or an answer could not travel
+            outcome = Trouble(None, None, outcome.exception)
+        if isinstance(outcome, Trouble):
+            self._handle(text, outcome)
+        elif outcome is not None:  # None: a component has dropped it
+            yield outcome, context
+
+    def _handle(self, text: Any, trouble: Trouble) -> None:
+        error = trouble.error if trouble.error is not None else restore(trouble.fault)
+        component = dict(self._nlp.pipeline).get(trouble.component)
+        handler = self._handlers.get(trouble.component or "", self._nlp.default_error_handler)
+        document = text if not isinstance(text, str) else _as_document(self._nlp, text)
+        handler(trouble.component, component, [document], error)
+
+
+class _Cost:
+    """What documents cost here, and what their way would cost."""
+
+    def __init__(self) -> None:
+        self.work = 0.0
+        self.documents = 0
+        self._last: list[Any] = []
+        self._last_work = 0.0
+
+    def add(self, seconds: float, documents: list[Any]) -> None:
+        """Take in that documents took so long."""
+        self.work += seconds
+        self.documents += len(documents)
+        self._last, self._last_work = documents, seconds
+
+    def worth(self, setting: Setting) -> bool:
+        """Whether workers promise to be faster; the last documents count, when everything was warm."""
+        if not self._last:
+            return True
+        work = self._last_work / len(self._last)
+        out, back = self._way(setting.nlp)
+        workers = min(setting.workers, usable_cpus())
+        return max((work + out) / workers, back) < WORTH * work
+
+    def _way(self, nlp: Any) -> tuple[float, float]:
+        """Return the seconds that a document takes to become bytes there and a document again here."""
+        begun = time.perf_counter()
+        packed = [document.to_bytes() for document in self._last]
+        between = time.perf_counter()
+        for one in packed:
+            _new_doc(nlp).from_bytes(one)
+        number = len(self._last)
+        return (between - begun) / number, (time.perf_counter() - between) / number
+
+
+def _handler_of(nlp: Any, component: Any) -> Callable[..., Any]:
+    get = getattr(component, "get_error_handler", None)
+    handler: Callable[..., Any] = nlp.default_error_handler if get is None else get()
+    return handler
+
+
+def _checked(text: Any) -> Any:
+    """Return a text or document.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    from spacy.errors import Errors
+    from spacy.tokens import Doc
+
+    if not isinstance(text, (str, Doc)):
+        raise ValueError(Errors.E1041.format(type=type(text)))  # noqa: TRY004 (what spaCy raises)
+    return text
+
+
+def _new_doc(nlp: Any) -> Any:
+    from spacy.tokens import Doc
+
+    return Doc(nlp.vocab)
+
+
+def _as_document(nlp: Any, text: str) -> Any:
+    """Return a document for an error handler to read."""
+    from spacy.tokens import Doc
+
+    try:
+        return nlp.make_doc(text)
+    except Exception:  # noqa: BLE001 (that may be the error which is being handled)
+        return Doc(nlp.vocab, words=[text])
