@@ -33,6 +33,9 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
         StoppedError,
         WorkerDied,
     )
+    from nbpar.pipeline.pipe import pipe
+    from nbpar.pipeline.pipeline import Pipeline, Union
+    from nbpar.pipeline.stage import Stage
     from nbpar.pool import Pool
     from nbpar.run import Run
 
@@ -57,6 +60,9 @@ _HOMES = {
         "StoppedError",
         "WorkerDied",
     ),
+    "nbpar.pipeline.pipe": ("pipe",),
+    "nbpar.pipeline.pipeline": ("Pipeline", "Union"),
+    "nbpar.pipeline.stage": ("Stage",),
     "nbpar.pool": ("Pool",),
     "nbpar.run": ("Run",),
 }
