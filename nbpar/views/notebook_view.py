@@ -7,6 +7,7 @@ The report is an output of its own.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextvars import copy_context
@@ -80,10 +81,15 @@ class NotebookView:
         self._report(snapshot)
 
     def _add_card(self) -> None:
+        self._card_from = float("inf")  # one attempt
         if not card.available():
-            self._card_from = float("inf")
             return
-        self._card = card.Card(self._controls, label=self._label)
+        try:
+            self._card = card.Card(self._controls, label=self._label)
+        except Exception:
+            # widgets of versions that do not fit together must not cost a run
+            logging.getLogger("nbpar").warning("the live card could not be made", exc_info=True)
+            return
         bundle, metadata = self._card.widget._repr_mimebundle_()
         self._handle.update({**bundle, **self._header}, raw=True, metadata=metadata)
 

@@ -38,7 +38,9 @@ class Text:
         file = file if file is not None else sys.stderr
         if interval is None:
             interval = LIVE if _watched(file) else SELDOM
-        self._bar: Any = tqdm(
+        # without tqdm's own thread, which refreshes bars that nobody updates; `show` comes often enough
+        bar = type("Bar", (tqdm,), {"monitor_interval": 0})
+        self._bar: Any = bar(
             total=total, desc=label or None, unit=" items", file=file, delay=delay, mininterval=interval,
             maxinterval=max(interval, SELDOM), miniters=0, smoothing=0.1, dynamic_ncols=True,
         )  # fmt: skip

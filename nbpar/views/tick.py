@@ -64,11 +64,10 @@ def tick(snapshot: Snapshot, timeline: Timeline) -> dict[str, Any]:
         "width": timeline.width,
         "lanes": _lanes(lanes, timeline),
         "marks": [
-            [places[mark.worker], mark.kind[0:2], round(mark.at, 2)]
+            [places[mark.worker], mark.kind[:2], round(mark.at, 2)]
             for mark in timeline.marks
             if mark.worker in places
         ],
-        "slowest": [[round(seconds, 3), index] for seconds, index in snapshot.slowest[:3]],
     }
 
 

@@ -9,6 +9,9 @@ from fake_runs import FakeRun, Pressed
 
 from nbpar.views.card import Card
 
+# ipywidgets 7.7, which Colab has, warns of itself
+pytestmark = pytest.mark.filterwarnings("ignore:Deprecated in traitlets 4.1:DeprecationWarning")
+
 
 class Clock:
     """Time that passes when the test says so, and a little with each look."""

@@ -67,7 +67,7 @@ export function tick(more = {}, lanes = 2) {
   const each = (value) => Array(lanes).fill(value);
   return {
     state: "running", total: 1200, done: 300, failed: 0, retried: 0, elapsed: 3.2, rate: 93.4, left: 9.6, chunk: 8,
-    moved: 1500, busy: 6, lost: 0, alive: lanes, memory: 1e8, length: 4.8, width: 0.025, marks: [], slowest: [], ...more,
+    moved: 1500, busy: 6, lost: 0, alive: lanes, memory: 1e8, length: 4.8, width: 0.025, marks: [], ...more,
     lanes: {
       state: "b".repeat(lanes), first: each(12), count: each(8), since: each(3), done: each(150), memory: each(50),
       moved: each(700), strip: each("//A/"), ...more.lanes,
