@@ -35,23 +35,25 @@ def test_chunks_grow_until_they_last_as_long_as_they_should(cost):
 
 
 @given(answers=st.lists(st.tuples(st.integers(0, 100), st.floats(0, 5), st.integers(0, 10**9)), max_size=40))
-def test_chunks_at_most_double_and_are_never_empty(answers):
+def test_chunks_grow_step_by_step_and_are_never_empty(answers):
     chunker = Chunker()
 
     for items, seconds, moved in answers:
         before = chunker.current
         chunker.learn(items, seconds, moved=moved)
-        assert 1 <= chunker.current <= 2 * before
+        assert 1 <= chunker.current <= 8 * before
         assert 1 <= chunker.window() <= DEEPEST
 
 
 @given(remaining=st.integers(1, 10**6), workers=st.integers(1, 64), cost=costs)
-def test_near_a_known_end_every_worker_gets_a_share(remaining, workers, cost):
+def test_near_a_known_end_every_worker_gets_a_share_of_what_is_worth_sharing(remaining, workers, cost):
     chunker = learned(Chunker(), cost)
 
     size = chunker.size(remaining, workers)
 
-    assert 1 <= size <= max(1, -(-remaining // (SHARE * workers)))
+    share = -(-remaining // (SHARE * workers))
+    assert size >= 1
+    assert size <= max(1, share) or size * cost <= TARGET / 20
 
 
 @given(workers=st.integers(1, 16), items=st.integers(0, 5000))

@@ -66,9 +66,8 @@ def test_an_endless_input_is_read_no_further_than_items_are_taken():
 def test_a_small_buffer_is_shared_among_the_workers():
     scheduler = Scheduler()
     run = RunState(1, SequenceSource(MILLION), Chunker(), streaming=True, buffersize=12)
-    run.chunker.learn(1, 1e-6)
     for _ in range(20):
-        run.chunker.learn(run.chunker.current, run.chunker.current * 1e-6)
+        run.chunker.learn(run.chunker.current, run.chunker.current * 1e-3)
     scheduler.add(run)
     for worker in "abc":
         scheduler.join(worker)
