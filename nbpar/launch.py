@@ -20,7 +20,8 @@ from nbpar.placement import Place
 from nbpar.run import Run
 from nbpar.showing import shown
 from nbpar.wire.diagnosis import explain
-from nbpar.wire.frames import Load
+from nbpar.wire.frames import Begin, Load
+from nbpar.wire.levels import levels_here
 from nbpar.wire.pickling import digest, pack_one
 
 STREAM_CHUNK = 4096
@@ -106,12 +107,17 @@ class Launcher:
             buffersize=options.buffersize, retry=options.retry,
         )  # fmt: skip
         label = options.label or getattr(fn, "__name__", None) or type(fn).__name__
-        run = Run(self.dispatcher, label=label, errors=options.errors, streaming=streaming, sort=sort)
+        run = Run(
+            self.dispatcher, label=label, errors=options.errors, streaming=streaming, sort=sort,
+            ordered=ordered or not streaming,
+        )  # fmt: skip
         job = Job(
             state, run, self.load(fn), fn, label, total, spread, options.timeout, options.seed,
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
+        if not self._backend.in_process:
+            job.begin = Begin(state.id, (), levels_here())
         run.prepare(job)
         if remember:
             last.run = run

@@ -11,6 +11,7 @@ from nbpar.backends.serial import SerialBackend
 from nbpar.backends.threads import ThreadsBackend
 from nbpar.cluster.cluster import Cluster
 from nbpar.errors import ClusterError, PoolClosedError
+from nbpar.printing import DirectRecorder
 
 Retire = Callable[[list[str], Callable[[str], None]], None]
 """Lets workers go, each when it is through with what it runs; the second argument is called for each."""
@@ -116,7 +117,7 @@ class JoinedPlace(Place):
 
 def place_in_process(kind: str, workers: int) -> Place:
     """Return workers in this process: "serial" or "threads"."""
-    return Place(SerialBackend()) if kind == "serial" else ThreadsPlace(workers)
+    return Place(SerialBackend(DirectRecorder)) if kind == "serial" else ThreadsPlace(workers)
 
 
 def place_on_engines(workers: int, cluster: Any, *, path: str) -> Place:

@@ -15,10 +15,12 @@ from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.progress import Progress, Snapshot
 from nbpar.core.results import Results, assemble
+from nbpar.core.transcript import Piece, Transcript
 from nbpar.dispatch.desk import Desk
 from nbpar.dispatch.job import Job
 from nbpar.errors import StoppedError
 from nbpar.notes import annotate
+from nbpar.printing import RunOutput
 
 Watch = Callable[[], None]
 
@@ -38,7 +40,8 @@ class Run:
     """
 
     def __init__(
-        self, dispatcher: Desk, *, label: str, errors: str, streaming: bool, sort: bool = True
+        self, dispatcher: Desk, *, label: str, errors: str, streaming: bool, sort: bool = True,
+        ordered: bool = True,
     ) -> None:
         self.label = label
         self.failures: list[Failure] = []
@@ -48,11 +51,7 @@ class Run:
         self._parts: list[Part] = []
         self._queue: queue.SimpleQueue[list[Part] | None] | None = queue.SimpleQueue() if streaming else None
         self._progress = Progress()
-        self._stops: dict[int, int] = {}
-        self._prefix = 0
-        """Items before this index are settled."""
-
-        self._printed: dict[int, list[tuple[str, str]]] = {}
+        self._transcript = Transcript(ordered=ordered)
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._trace: TracebackType | None = None
@@ -77,6 +76,11 @@ class Run:
     def finished_indices(self) -> set[int]:
         """Indices of the items that have an outcome by now."""
         return {index for part in list(self._parts) for index in range(part.first, part.stop)}
+
+    @property
+    def output(self) -> RunOutput:
+        """What items have printed, displayed, logged and warned of so far."""
+        return RunOutput(self._transcript.pieces, self._transcript.left_out)
 
     @property
     def report(self) -> Snapshot:
@@ -198,18 +202,14 @@ class Run:
         finally:
             self.cancel()
 
-    def take_printed(self) -> list[tuple[int, str, str]]:
-        """Take what items have printed that are settled, with all before them, in item order."""
-        upto = None if self.done else self._prefix
-        indices = sorted(index for index in list(self._printed) if upto is None or index < upto)
-        return [(index, stream, text) for index in indices for stream, text in self._printed.pop(index)]
+    def take_output(self) -> list[Piece]:
+        """Take what items have put out that are settled, in item order or as they were settled."""
+        return self._transcript.take(everything=self.done)
 
     def deliver(self, parts: list[Part]) -> None:
         """Take outcomes (from the dispatcher's thread)."""
         for part in parts:
-            self._stops[part.first] = part.stop
-        while (stop := self._stops.pop(self._prefix, None)) is not None:
-            self._prefix = stop
+            self._transcript.settle(part.first, part.stop)
         if self._queue is None:
             self._parts += parts
         else:
@@ -241,7 +241,7 @@ class Run:
             annotate(event.failure)
             self.failures.append(event.failure)
         elif type(event) is events.ItemPrinted:
-            self._printed.setdefault(event.index, []).append((event.stream, event.text))
+            self._transcript.add(event.piece or Piece(event.index, event.stream, event.text))
 
     # ---- inside
 

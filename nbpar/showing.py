@@ -21,12 +21,12 @@ def shown(
     printer = Printer()
 
     def watch() -> None:
-        printer.show(run.take_printed())
+        printer.show(run.take_output())
         view.show(run.report)
 
     try:
         yield watch
     finally:
-        printer.show(run.take_printed())
-        printer.close()
+        printer.show(run.take_output())
+        printer.close(run.output.left_out)
         view.close(run.report)

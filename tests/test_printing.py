@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from nbpar.core.transcript import Piece
 from nbpar.printing import TOTAL, Printer
 
 
 def shown(capsys, *pieces):
     printer = Printer()
-    printer.show(pieces)
+    printer.show([Piece(*piece) for piece in pieces])
     printer.close()
     printer.close()
     return capsys.readouterr()

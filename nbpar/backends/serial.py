@@ -10,29 +10,38 @@ from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.core.spread import caller
-from nbpar.wire.frames import Bye, Call, Cancel, Done, Load, Message, Missing, Ready
+from nbpar.wire.frames import Bye, Call, Cancel, Done, Load, Message, Missing, Output, Ready
+from nbpar.worker.catching import caught
 from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution
 from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupts
 from nbpar.worker.memory import resident_bytes
+from nbpar.worker.output import FollowingRecorder
 from nbpar.worker.post import FUNCTIONS
 
 WORKER = "here"
 
 
 class SerialBackend:
-    """Calls run inside `receive`; Ctrl-C stops them as it stops any code."""
+    """Calls run inside `receive`; Ctrl-C stops them as it stops any code.
+
+    Args:
+        recorder: makes what shows the output of a run's items while they run.
+    """
 
     in_process = True
     blocking = True
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Callable[[str], FollowingRecorder] = FollowingRecorder) -> None:
         self._arrived: deque[Message] = deque()
         self._calls: deque[Call] = deque()
         self._functions: dict[bytes, Callable[..., Any]] = {}  # the latest last
         self._codec = ByReference()
         self._here = False
+        self._make_recorder = recorder
+        self._recorder: tuple[int, FollowingRecorder] | None = None
+        """The run that is shown, and what shows it."""
 
     def acquire(self) -> None:
         if not self._here:
@@ -94,15 +103,23 @@ class SerialBackend:
             function, call.items, call, call.broken,
             interrupts=Interrupts(), describe=self._codec.describe, stopped_by=KeyboardInterrupt,
         )  # fmt: skip
-        with inside(whole_process=False):
-            execution.advance()
-        while not execution.finished:
-            self._arrived.append(self._done(execution))
-            with inside(whole_process=False):
+        over, recorder = False, self._recorder_of(call.run)
+        recorder.follow(execution)
+        while not over:
+            with inside(whole_process=False), caught(recorder, whole_process=False):
                 execution.advance()
-        self._arrived.append(self._done(execution))
+            over = execution.finished
+            if pieces := recorder.take(over=over):
+                self._arrived.append(Output(call.id, pieces))
+            self._arrived.append(self._done(execution))
+        recorder.end_lines()
         if execution.interrupted:
             raise KeyboardInterrupt
+
+    def _recorder_of(self, run: int) -> FollowingRecorder:
+        if self._recorder is None or self._recorder[0] != run:
+            self._recorder = (run, self._make_recorder(WORKER))
+        return self._recorder[1]
 
     def _cancel(self, ids: tuple[int, ...]) -> None:
         for call in [call for call in self._calls if call.id in ids]:

@@ -9,14 +9,16 @@ import os
 import platform
 import queue
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from nbpar.backends.base import WorkerId
 from nbpar.wire.frames import Bye, Lost, Message, Release
+from nbpar.worker.catching import caught, renew
 from nbpar.worker.codec import ByReference
 from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupts
+from nbpar.worker.output import OutputRecorder
 from nbpar.worker.serve import Loop
 
 Inbox = queue.SimpleQueue[tuple[WorkerId, Message] | None]
@@ -130,9 +132,17 @@ class _ThreadTransport:
 def _serve(way: _ThreadTransport) -> None:
     facts = {"worker": way.worker, "host": platform.node(), "pid": os.getpid()}
     loop = Loop(way, ByReference(), interrupts=Interrupts(), facts=facts, silence=threading.TIMEOUT_MAX)
+    recorder = OutputRecorder(lambda: loop.index, loop.send_output)
+    loop.channels.printed, loop.prepared = recorder.take, _prepared
     try:
-        with inside(whole_process=False):
+        with inside(whole_process=False), caught(recorder, whole_process=False):
             loop.serve()
     except BaseException as error:
         way.send([Lost(f"{way.worker} ended with {error!r}")])
         raise
+
+
+@contextmanager
+def _prepared(*_: object) -> Iterator[None]:
+    renew()  # a test runner, or `redirect_stdout`, may have put streams of its own in place
+    yield

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbpar.core.outcome import Failure
+from nbpar.core.transcript import Piece
 
 
 @dataclass(slots=True)
@@ -107,12 +108,18 @@ class ItemFailed:
 
 @dataclass(slots=True)
 class ItemPrinted:
-    """An item printed something."""
+    """An item printed, displayed, logged or warned of something."""
 
     at: float
     index: int
     stream: str
+    """`stdout` or `stderr`."""
+
     text: str
+    """How it reads."""
+
+    piece: Piece | None = None
+    """What it is, where it is more than text of a stream."""
 
 
 @dataclass(slots=True)

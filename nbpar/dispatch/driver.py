@@ -12,6 +12,7 @@ from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
 from nbpar.core.runstate import RunState
 from nbpar.core.scheduler import Assignment, Scheduler
+from nbpar.core.transcript import Piece
 from nbpar.dispatch.failures import death_of, failure_of
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.jobs import Jobs
@@ -156,7 +157,9 @@ class Driver:
             acted = True
             job = self.jobs.of(assignment.run.id)
             chunk = assignment.chunk
-            self._workforce.post(assignment.worker, job.load_for(assignment.worker), self._call(assignment))
+            self._workforce.post(
+                assignment.worker, job.load_for(assignment.worker), self._call(assignment), job.begin
+            )
             self._pass_known(assignment.run)
             job.sink.emit(events.ChunkSent(
                 now, assignment.worker, assignment.id, chunk.first, len(chunk.items), chunk.attempt
@@ -215,6 +218,7 @@ class Driver:
         if assignment is None or job is None:
             return  # its run was stopped
         failures = {done.first + place: failure_of(job, assignment, done, place) for place in done.faults}
+        job.forget_said(done.first, len(values))
         parts, final = self._scheduler.settle(assignment, done.first, values, failures, now)
         job.sink.emit(events.ItemsDone(
             now, worker, done.id, done.first, len(values), len(final), len(failures) - len(final),
@@ -225,9 +229,12 @@ class Driver:
     def _take_output(self, output: Output, now: float) -> None:
         assignment = self._scheduler.call(output.call)
         job = self.jobs.get(assignment.run.id) if assignment is not None else None
-        if job is not None:
-            for index, stream, text in output.lines:
-                job.sink.emit(events.ItemPrinted(now, index, stream, text))
+        if assignment is None or job is None:
+            return
+        for index, kind, content in output.pieces:
+            piece = Piece(index, kind, content, assignment.worker, self._backend.blocking)
+            job.said.setdefault(index, []).append(piece.text)
+            job.sink.emit(events.ItemPrinted(now, index, piece.stream, piece.text, piece))
 
     def _take_initialized(self, worker: WorkerId, done: Done, now: float) -> None:
         if self._workforce.initialized(worker, done):
@@ -245,7 +252,7 @@ class Driver:
             if assignment is None:
                 continue
             if (job := self.jobs.get(assignment.run.id)) is not None:
-                self._workforce.post(worker, job.load_for(worker), self._call(assignment))
+                self._workforce.post(worker, job.load_for(worker), self._call(assignment), job.begin)
             else:  # its run was stopped while it was on its way
                 self._scheduler.answer(call, 0, 0.0, now, final=True)
 

@@ -18,9 +18,11 @@ def failure_of(job: Job, assignment: Assignment, done: Done, place: int) -> Fail
     """Return the failure at a place of an answer."""
     fault = done.faults[place]
     index = done.first + place
+    item = assignment.chunk.items[index - assignment.chunk.first]
     return Failure(
-        index, assignment.chunk.items[index - assignment.chunk.first], restore(fault), fault.text,
-        worker=assignment.worker, seconds=done.each[place] if place < len(done.each) else 0.0,
+        index, item, restore(fault), fault.text,
+        output=job.said_by(index), worker=assignment.worker,
+        seconds=done.each[place] if place < len(done.each) else 0.0,
         attempts=assignment.chunk.attempt, function=job.function, spread=job.spread,
     )  # fmt: skip
 
@@ -39,6 +41,6 @@ def death_of(job: Job, assignment: Assignment, reason: str) -> Failure:
             f"it took longer than timeout={job.timeout:g} s and did not stop, so its worker was killed"
         )
     return Failure(
-        chunk.first, item, error, worker=worker,
+        chunk.first, item, error, output=job.said_by(chunk.first), worker=worker,
         attempts=chunk.deaths + 1, function=job.function, spread=job.spread,
     )  # fmt: skip

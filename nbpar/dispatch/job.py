@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from nbpar.core.events import Event
 from nbpar.core.outcome import Part
 from nbpar.core.runstate import RunState
 from nbpar.core.spread import Spread
-from nbpar.wire.frames import Call, Load
+from nbpar.wire.frames import Begin, Call, Load
 
 
 class Sink(Protocol):
@@ -68,12 +68,28 @@ class Job:
     ending: Ending | None = None
     """Set when the job was stopped and what ran then may still answer."""
 
+    begin: Begin | None = None
+    """What workers are told before its first call."""
+
+    said: dict[int, list[str]] = field(default_factory=dict)
+    """What items have put out so far that are under way."""
+
     begun: float = 0.0
     failed: int = 0
 
     def load_for(self, worker: str) -> Load:
         """Return the function that a worker runs."""
         return self.loads[self.state.members[worker]] if self.loads else self.load
+
+    def said_by(self, index: int) -> str:
+        """Return what an item has put out, whose attempt is over."""
+        return "".join(self.said.pop(index, ()))
+
+    def forget_said(self, first: int, count: int) -> None:
+        """Forget what items have put out that have their outcomes."""
+        if self.said:
+            for index in [index for index in self.said if first <= index < first + count]:
+                del self.said[index]
 
     def call(self, call_id: int, worker: str, first: int, items: Any) -> Call:
         """Return the message that asks for some items."""

@@ -9,7 +9,7 @@ from typing import Any
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core.events import WorkerJoined
 from nbpar.core.spread import Spread
-from nbpar.wire.frames import Call, Cancel, Done, Load, Message
+from nbpar.wire.frames import Begin, Call, Cancel, Done, Load, Message
 
 INITIALIZER_CALL = -1
 """Id of the call that runs the pool's initializer on a worker."""
@@ -25,6 +25,7 @@ KILL_AFTER = 0.8
 class _Worker:
     facts: dict[str, Any]
     loaded: set[bytes] = field(default_factory=set)
+    begun: set[int] = field(default_factory=set)
     ready: bool = False
     leaving: bool = False
 
@@ -106,10 +107,16 @@ class Workforce:
         self._outgoing.pop(worker, None)
         self._stopping.pop(worker, None)
 
-    def post(self, worker: WorkerId, load: Load, call: Call) -> None:
-        """Put a call among what is sent next, after its function if the worker does not have it."""
+    def post(self, worker: WorkerId, load: Load, call: Call, begin: Begin | None = None) -> None:
+        """Put a call among what is sent next, after its function if the worker does not have it.
+
+        Before the first call of a run comes `begin`.
+        """
         state = self._workers[worker]
         messages = self._outgoing.setdefault(worker, [])
+        if begin is not None and begin.run not in state.begun:
+            state.begun.add(begin.run)
+            messages.append(begin)
         if load.digest not in state.loaded:
             state.loaded.add(load.digest)
             messages.append(load)

@@ -58,6 +58,17 @@ class Call(NamedTuple):
     items: Any
 
 
+class Begin(NamedTuple):
+    """A run's calls will follow; here is what the run finds at the client's side."""
+
+    run: int
+    modules: tuple[tuple[str, bytes], ...]
+    """Modules of the user that the function reaches, by name, and which version the client has."""
+
+    levels: tuple[tuple[str, int], ...]
+    """Levels that were set for loggers, by name; and under an empty name what `logging.disable` set."""
+
+
 class Cancel(NamedTuple):
     """Do not begin these calls."""
 
@@ -123,11 +134,11 @@ class Missing(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What items printed."""
+    """What items printed, displayed, logged and warned of."""
 
     call: int
-    lines: tuple[tuple[int, str, str], ...]
-    """Index of the item, stream (`stdout` or `stderr`), text."""
+    pieces: tuple[tuple[int, str, Any], ...]
+    """Index of the item, kind, content: as the recorder noted it."""
 
 
 class Pong(NamedTuple):
@@ -202,6 +213,7 @@ class Printed(NamedTuple):
 
 Message = (
     Load
+    | Begin
     | Call
     | Cancel
     | Ping
@@ -222,7 +234,7 @@ Message = (
 
 KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
-    Printed,
+    Printed, Begin,
 )  # fmt: skip
 _CODE = {kind: code for code, kind in enumerate(KINDS)}
 

@@ -20,10 +20,9 @@ from nbpar.worker.end import End
 from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupted, Interrupts
 from nbpar.worker.outbox import Outbox
+from nbpar.worker.output import Piece, Pieces
 from nbpar.worker.payload import unpack_code
 from nbpar.worker.shielding import Shield
-
-Lines = tuple[tuple[int, str, str], ...]
 
 IDLE = 2.0
 """Seconds that the thread of callbacks waits for the next one."""
@@ -40,8 +39,8 @@ class Channels:
     ) -> None:
         self.guard: AbstractContextManager[object] = shield
         self.dropped: deque[End] = deque()
-        self.printed: Callable[[], Lines] = tuple
-        """Returns what was printed since the last time."""
+        self.printed: Callable[..., Pieces] = lambda over=False: ()  # noqa: ARG005
+        """Returns what was printed since the last time; `over`: the call is, so say what was left out."""
 
         self._desk = desk
         self._interrupts = interrupts
@@ -53,7 +52,7 @@ class Channels:
         self._main: int | None = None
         self._numbers = 0
         self._lock = threading.Lock()  # for numbers only
-        self._others: list[tuple[int, str, str]] = []
+        self._others: list[Piece] = []
         """What items printed, found while looking for what channels did."""
 
         desk.take, desk.idle = self.take, self.idle
@@ -94,17 +93,17 @@ class Channels:
                 end.drop()
         self._flush()
 
-    def sort_out(self, lines: Lines) -> Lines:
+    def sort_out(self, lines: Pieces) -> Pieces:
         """Send what channels printed; return what items did."""
         own = [line for line in lines if line[0] <= FIRST]
         for index, stream, text in own:
             self._desk.post([Printed(FIRST - index, ((stream, text),))])
         return tuple(line for line in lines if line[0] > FIRST) if own else lines
 
-    def take_output(self) -> Lines:
+    def take_output(self, *, over: bool = False) -> Pieces:
         """Return what items have printed since the last time."""
         others, self._others = self._others, []
-        return (*others, *self.sort_out(self.printed()))
+        return (*others, *self.sort_out(self.printed(over=over)))
 
     def break_all(self, reason: str) -> None:
         """The client is gone."""

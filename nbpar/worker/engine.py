@@ -9,17 +9,21 @@ from __future__ import annotations
 import os
 import platform
 import socket as network
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import zmq
 
 from nbpar.wire.signing import Signer
+from nbpar.worker.catching import caught
 from nbpar.worker.codec import Pickled
+from nbpar.worker.descriptors import Descriptors, can_be_caught
 from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupts
-from nbpar.worker.output import OutputRecorder
+from nbpar.worker.output import NOTHING, OutputRecorder
+from nbpar.worker.preparing import Preparing
 from nbpar.worker.serve import Loop
 from nbpar.worker.sockets import SocketTransport, StreamTransport
 
@@ -41,9 +45,29 @@ def serve_engine(settings: dict[str, Any]) -> None:
         }
         with Interrupts() as interrupts, inside(whole_process=True):
             loop = Loop(transport, Pickled(), interrupts=interrupts, facts=facts)
-            with OutputRecorder(lambda: loop.index, loop.send_output) as recorder:
-                loop.channels.printed, loop.end_output = recorder.take, recorder.end_call
+            with _recorded(loop):
                 loop.serve()
+
+
+@contextmanager
+def _recorded(loop: Loop) -> Iterator[None]:
+    """Have everything that items put out sent to the client, and make the engine like it for each run."""
+    recorder = OutputRecorder(lambda: loop.index, loop.send_output, far=True)
+    loop.channels.printed = recorder.take
+
+    def note(stream: str, text: str, index: int | None) -> bool:
+        if index is None and recorder.item == NOTHING:
+            return False
+        recorder.note(stream, text, index)
+        return True
+
+    with ExitStack() as stack:
+        stack.enter_context(caught(recorder, whole_process=True))
+        if can_be_caught():
+            descriptors = stack.enter_context(Descriptors(note))
+            loop.look, recorder.before = descriptors, descriptors.look
+        loop.prepared = stack.enter_context(Preparing(loop.look)).prepared
+        yield
 
 
 def _same_host(settings: dict[str, Any]) -> bool:

@@ -7,12 +7,13 @@ items that did not arrive) runs in a slower one.  A long call hands out what it 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from nbpar.core.seeding import seeded
 from nbpar.core.spread import Spread
@@ -27,9 +28,22 @@ FLUSH = 0.1
 SLAB = 2048
 """Items between two looks at the clock when items are short."""
 
+LOOK_AFTER = 2e-4
+"""An item that took so many seconds may have run a child process, whose output is looked for."""
+
 _clock = time.perf_counter
 
 Describe = Callable[[BaseException], Fault]
+
+
+class Look(Protocol):
+    """Finds what items have written past Python."""
+
+    seen: bool
+    """They do that."""
+
+    def look(self, index: int | None = None) -> None:
+        """Note what there is, for the item that runs or for another one."""
 
 
 class Execution:
@@ -45,6 +59,8 @@ class Execution:
         interrupts: Interrupts,
         describe: Describe,
         stopped_by: type[BaseException] = Interrupted,
+        look: Look | None = None,
+        first_call: bool = False,
     ) -> None:
         self.finished = not len(items)
         self.interrupted = False
@@ -58,9 +74,15 @@ class Execution:
         self._interrupts = interrupts
         self._describe = describe
         self._stopped_by = stopped_by
+        self._look = look
+        self._curious = first_call and look is not None
+        """The next item is looked at however short it is: as it does, others may do."""
+
         self._begin(call.first)
         careful = broken or call.timeout is not None or call.seed is not None
-        self._step = self._careful if careful else self._timed if call.timed else self._slab
+        timed = call.timed or (look is not None and look.seen)
+        short = self._first_item if self._curious else self._slab
+        self._step = self._careful if careful else self._timed if timed else short
         if call.spread == Spread.BATCH:
             self._step = self._whole
         self._pid = os.getpid()
@@ -69,7 +91,7 @@ class Execution:
     @property
     def long(self) -> bool:
         """Whether it may take much longer than a message."""
-        return self._step != self._slab
+        return self._step not in (self._slab, self._first_item)
 
     @property
     def index(self) -> int:
@@ -90,12 +112,16 @@ class Execution:
                     self._stop()
                 except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
                     self._interrupts.armed = False
+                    self._look_for_output(self.index)
                     self._fail(error)
             except Interrupted:  # the signal came while another exception was on its way
                 self._stop()
             if os.getpid() != self._pid:
                 os._exit(0)  # the user's function forked, and this is the child coming back
-        self.seconds += _clock() - started
+        seconds = _clock() - started
+        self.seconds += seconds
+        if self._look is not None and (seconds > LOOK_AFTER or self._look.seen):
+            self._look.look(max(self.index - 1, self._call.first))
 
     def take(self) -> tuple[int, list[Any], dict[int, Fault], float, tuple[float, ...]]:
         """Hand out what is new: first index, values, faults by offset, seconds, seconds per item."""
@@ -122,12 +148,26 @@ class Execution:
             append(function(item))
         self._check_end()
 
+    def _first_item(self) -> None:
+        """Run one short item by itself and see what it has put out."""
+        self._step = self._slab
+        for item in islice(self._iterator, 1):
+            value = self._function(item)
+            self._look_for_output(self.index)
+            self.values.append(value)
+        self._check_end()
+
     def _timed(self) -> None:
         function, values, each, deadline = self._function, self.values, self.each, self._deadline
+        look_after = self._look_after()
         begun = _clock()
         for item in self._iterator:
-            values.append(function(item))
+            value = function(item)
             ended = _clock()
+            if ended - begun > look_after:
+                self._look_for_output(self.index)
+                look_after = self._look_after()
+            values.append(value)
             each.append(ended - begun)
             if ended > deadline:
                 break
@@ -181,11 +221,23 @@ class Execution:
                 break
             with self._care(self.index):
                 value = self._function(item)
+            self._look_for_output(self.index)
             self.values.append(value)
             self.each.append(_clock() - begun)
             if _clock() > self._deadline:
                 break
         self._check_end()
+
+    def _look_after(self) -> float:
+        """After how many seconds of an item its output is looked for."""
+        if self._look is None:
+            return math.inf
+        return 0.0 if self._curious or self._look.seen else LOOK_AFTER
+
+    def _look_for_output(self, index: int) -> None:
+        self._curious = False
+        if self._look is not None:
+            self._look.look(index)
 
     def _check_end(self) -> None:
         if self.first + len(self.values) - self._call.first >= self._total:

@@ -1,106 +1,180 @@
-"""Record what items print, by item, bounded.
+"""Record what items print, show, log and warn of: by item, in order, bounded.
 
-While the loop lives, `sys.stdout` and `sys.stderr` are recorders.  What is printed within
-`DELAY` seconds goes out together; more than `PER_ITEM` characters of one item are counted
-and left out.
+More than `PER_ITEM` characters of text of one item, or `SHOWN_PER_ITEM` bytes of pictures and
+the like, are counted and left out; how much that was is said when the call is over.
 """
 
 from __future__ import annotations
 
-import io
-import sys
+import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from nbpar.worker.plainly import as_text
 
 PER_ITEM = 20_000
-"""Characters of one item that are kept."""
+"""Characters of text of one item that are kept."""
+
+SHOWN_PER_ITEM = 4 << 20
+"""Bytes of what one item displays that are kept."""
 
 DELAY = 0.2
 """Seconds between two sendings while one item goes on printing."""
 
-Lines = tuple[tuple[int, str, str], ...]
+NOTHING = -1
+"""The index while no item runs.  Those of items are not negative; smaller ones belong to channels."""
+
+DESCRIPTORS = {"stdout": 1, "stderr": 2}
+
+Piece = tuple[int, str, Any]
+"""Index of the item, kind, content.
+
+Kinds are the streams `stdout` and `stderr` (content: text), `display`, `update` and `clear`,
+`log`, `warning` (each a dict), and `cut` (a sentence about what is missing).
+"""
+
+Pieces = tuple[Piece, ...]
 
 
-class Recorder(io.TextIOBase):
-    """A text stream that notes which item wrote what."""
-
-    def __init__(self, name: str, note: Callable[[str, str], None]) -> None:
-        self._name = name
-        self._note = note
+class Numbered(Protocol):
+    """Something under way that knows its place."""
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return "utf-8"
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        self._note(self._name, str(text))
-        return len(text)
+    def index(self) -> int:
+        """Index of the item that runs now."""
 
 
 class OutputRecorder:
-    """The recorders of a loop, for the length of a `with` block."""
+    """What the items of one loop put out.
 
-    def __init__(self, index: Callable[[], int], send: Callable[[Lines], None]) -> None:
+    Args:
+        index: tells which item runs now; `NOTHING` when none does.
+        send: takes pieces while an item goes on, in the thread that made the recorder.
+        far: whoever shows the pieces is another process: they hold plain values only.
+    """
+
+    def __init__(
+        self, index: Callable[[], int], send: Callable[[Pieces], None] | None = None, *, far: bool = False
+    ) -> None:
+        self.far = far
+        self.before: Callable[[], None] | None = None
+        """Called first by `put`, so that what was written to the descriptors before keeps its place."""
+
         self._index = index
         self._send = send
         self._lock = threading.RLock()
-        self._lines: list[tuple[int, str, str]] = []
-        self._sizes: dict[int, int] = {}
+        self._pieces: list[Piece] = []
+        self._sizes: Counter[tuple[int, bool]] = Counter()
         self._sent = 0.0
         self._owner = threading.get_ident()
+        self._pid = os.getpid()
 
-    def __enter__(self) -> Self:
-        self._before: tuple[Any, Any] = (sys.stdout, sys.stderr)
-        sys.stdout, sys.stderr = Recorder("stdout", self._note), Recorder("stderr", self._note)
-        return self
+    @property
+    def item(self) -> int:
+        """Index of the item that runs now; `NOTHING` when none does."""
+        return self._index()
 
-    def __exit__(self, *exc_info: object) -> None:
-        sys.stdout, sys.stderr = self._before
+    def put(self, kind: str, content: Any) -> None:
+        """Take in what the running item has put out just now."""
+        if os.getpid() != self._pid:
+            _write_below(*as_text(kind, content))
+            return
+        if self.before is not None:
+            self.before()
+        self.note(kind, content)
 
-    def take(self) -> Lines:
-        """Return what was written since the last time."""
-        if not self._lines:
+    def note(self, kind: str, content: Any, index: int | None = None) -> None:
+        """Note what the running item, or another one, has put out."""
+        index = self._index() if index is None else index
+        if index < NOTHING:
+            kind, content = as_text(kind, content)
+        size, rich = size_of(kind, content), kind in ("display", "update")
+        with self._lock:
+            had = self._sizes[index, rich]
+            self._sizes[index, rich] = had + size
+            room = (SHOWN_PER_ITEM if rich else PER_ITEM) - had
+            if size <= room:
+                self._pieces.append((index, kind, content))
+            elif room > 0 and isinstance(content, str):
+                self._pieces.append((index, kind, content[:room]))
+        self._send_now_and_then()
+
+    def take(self, *, over: bool = False) -> Pieces:
+        """Return what was noted since the last time; when the call is over, also what was cut."""
+        if not self._sizes:
             return ()
         with self._lock:
-            lines, self._lines = self._merged(), []
+            pieces, self._pieces = _merged(self._pieces), []
+            ended = [place for place in self._sizes if over or place[0] < NOTHING]
+            for place in sorted(ended):
+                pieces += _cut(*place, self._sizes.pop(place))
         self._sent = time.monotonic()
-        return lines
+        return tuple(pieces)
 
-    def end_call(self) -> None:
-        """Forget how much the items of the last call have written."""
-        self._sizes.clear()
-
-    def _note(self, stream: str, text: str) -> None:
-        index = self._index()
-        with self._lock:
-            size = self._sizes.get(index, 0)
-            self._sizes[index] = size + len(text)
-            if size < PER_ITEM:
-                kept = text[: PER_ITEM - size]
-                self._lines.append((index, stream, kept))
-                if len(kept) < len(text):
-                    self._lines.append((index, stream, f"\n... (output cut at {PER_ITEM} characters)\n"))
+    def _send_now_and_then(self) -> None:
         if (
-            threading.get_ident() == self._owner
+            self._send is not None
+            and threading.get_ident() == self._owner
             and time.monotonic() - self._sent > DELAY
-            and (lines := self.take())
+            and (pieces := self.take())
         ):
-            self._send(lines)
+            self._send(pieces)
 
-    def _merged(self) -> Lines:
-        """Join neighbouring pieces: `print` writes its text and its newline one by one."""
-        merged: list[tuple[int, str, str]] = []
-        for index, stream, text in self._lines:
-            if merged and merged[-1][:2] == (index, stream):
-                merged[-1] = (index, stream, merged[-1][2] + text)
-            else:
-                merged.append((index, stream, text))
-        return tuple(merged)
+
+class FollowingRecorder(OutputRecorder):
+    """Records what the items of one call after the other put out.  Nothing of it is shown here."""
+
+    def __init__(self, worker: str) -> None:
+        super().__init__(self._running)
+        self.worker = worker
+        self._call: Numbered | None = None
+
+    def follow(self, call: Numbered) -> None:
+        """Take in which call runs from now on."""
+        self._call = call
+
+    def end_lines(self) -> None:
+        """Leave no open line behind: others will print."""
+
+    def _running(self) -> int:
+        return self._call.index if self._call is not None else NOTHING
+
+
+def size_of(kind: str, content: Any) -> int:
+    """Return how much a piece counts: characters of text, bytes of a display."""
+    if isinstance(content, str):
+        return len(content)
+    if kind in ("display", "update"):
+        return sum(len(part) if isinstance(part, str | bytes) else 100 for part in content["data"].values())
+    return 200 + len(str(content.get("msg", content.get("text", "")))) if isinstance(content, dict) else 200
+
+
+def _cut(index: int, rich: bool, size: int) -> list[Piece]:
+    """Say what was left out."""
+    limit = SHOWN_PER_ITEM if rich else PER_ITEM
+    if size <= limit:
+        return []
+    what = "bytes were displayed" if rich else "characters were printed"
+    said = f"... {size} {what} here; what is over {limit} was left out"
+    return [(index, "cut", said) if index > NOTHING else (index, "stderr", f"{said}\n")]
+
+
+def _merged(pieces: list[Piece]) -> list[Piece]:
+    """Join neighbouring pieces of text: `print` writes its text and its newline one by one."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if merged and merged[-1][:2] == piece[:2] and isinstance(piece[2], str):
+            merged[-1] = (*piece[:2], merged[-1][2] + piece[2])
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _write_below(stream: str, text: str) -> None:
+    """In a child that the item has forked: only the descriptors lead back to the worker."""
+    with suppress(OSError):
+        os.write(DESCRIPTORS[stream], text.encode(errors="replace"))

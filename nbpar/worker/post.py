@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from nbpar.wire.frames import Call, Cancel, Load, Message, Open, Ping, Pong, Release
+from nbpar.wire.frames import Begin, Call, Cancel, Load, Message, Open, Ping, Pong, Release
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -57,6 +57,7 @@ class Post:
         self._calls: deque[Call] = deque()
         self._opened: deque[Open] = deque()
         self._loads: OrderedDict[bytes, Load] = OrderedDict()
+        self._begun: OrderedDict[int, Begin] = OrderedDict()
         self._unsent: list[Message] = []
         self._looked = 0.0
         self._over = threading.Event()
@@ -97,6 +98,11 @@ class Post:
             if digest in self._loads:
                 self._loads.move_to_end(digest)
             return self._loads.get(digest)
+
+    def begin(self, run: int) -> Begin | None:
+        """Return what a run finds at the client's side, if that was said."""
+        with self._lock:
+            return self._begun.get(run)
 
     def take_calls_for(self, digest: bytes) -> list[Call]:
         """Take the waiting calls that need a function."""
@@ -147,6 +153,10 @@ class Post:
             self._loads[message.digest] = message
             while len(self._loads) > FUNCTIONS:
                 self._loads.popitem(last=False)
+        elif isinstance(message, Begin):
+            self._begun[message.run] = message
+            while len(self._begun) > FUNCTIONS:
+                self._begun.popitem(last=False)
         elif isinstance(message, Cancel):
             self._recall(message.ids)
         elif isinstance(message, Ping):

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from nbpar.core.spread import caller
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.frames import Bye, Call, Done, Load, Missing, Open, Output, Ready
+from nbpar.wire.frames import Begin, Bye, Call, Done, Load, Missing, Open, Output, Ready
 from nbpar.worker.channels import Channels
 from nbpar.worker.codec import Codec
 from nbpar.worker.desk import Desk, Transport
-from nbpar.worker.execution import Execution
+from nbpar.worker.execution import Execution, Look
 from nbpar.worker.interrupting import Interrupts
 from nbpar.worker.memory import resident_bytes
+from nbpar.worker.output import Piece, Pieces
 from nbpar.worker.post import FUNCTIONS, Post
 from nbpar.worker.shielding import Shield
 
 SILENCE = 60.0
 """Seconds without a word from the client after which the loop leaves."""
 
-Lines = tuple[tuple[int, str, str], ...]
+Prepare = Callable[[Begin | None, Load, Callable[[Piece], None]], AbstractContextManager[None]]
+"""Makes the worker ready for a run while the run's function is made; takes what to tell of that."""
 
 
 class Loop:
@@ -51,8 +54,10 @@ class Loop:
         self._facts = facts
         self._silence = silence
         self._made: OrderedDict[tuple[bytes, int], Callable[[Any], Any] | Fault] = OrderedDict()
+        self._just_made = False
         self._execution: Execution | None = None
-        self.end_output: Callable[[], None] = lambda: None
+        self.look: Look | None = None
+        self.prepared: Prepare = lambda *_: nullcontext()
 
     @property
     def index(self) -> int:
@@ -75,12 +80,12 @@ class Loop:
         self._desk.close()
         return self._post.reason
 
-    def send_output(self, lines: Lines) -> None:
+    def send_output(self, pieces: Pieces) -> None:
         """Send what the running item has printed so far."""
         with self._interrupts.shield():
-            lines = self.channels.sort_out(lines)
-            if self._execution is not None and lines:
-                self._post.send(Output(self._execution.call_id, lines))
+            pieces = self.channels.sort_out(pieces)
+            if self._execution is not None and pieces:
+                self._post.send(Output(self._execution.call_id, pieces))
 
     def _answer(self, call: Call) -> None:
         function = self._function(call)
@@ -93,8 +98,10 @@ class Loop:
         if isinstance(function, Fault):
             broken = dict.fromkeys(range(len(items)), function)
             function = _never
+        first_call, self._just_made = self._just_made, False
         self._run(Execution(
-            function, items, call, broken, interrupts=self._interrupts, describe=self._codec.describe
+            function, items, call, broken, interrupts=self._interrupts, describe=self._codec.describe,
+            look=self.look, first_call=first_call,
         ))  # fmt: skip
 
     def _run(self, execution: Execution) -> None:
@@ -105,11 +112,11 @@ class Loop:
         while not over:
             execution.advance()
             over = execution.finished
-            printed = [Output(execution.call_id, lines)] if (lines := self.channels.take_output()) else []
+            pieces = self.channels.take_output(over=over)
+            printed = [Output(execution.call_id, pieces)] if pieces else []
             tell = self._post.put if over else self._post.send
             tell(*printed, self._done(execution))
         self._execution = None
-        self.end_output()
 
     def _done(self, execution: Execution) -> Done:
         first, values, faults, seconds, each = execution.take()
@@ -129,17 +136,24 @@ class Loop:
         if key not in self._made:
             if (load := self._post.load(call.digest)) is None:
                 return None
-            self._made[key] = self._make(load, call.spread)
+            self._made[key] = self._make(load, call)
+            self._just_made = True
             while len(self._made) > FUNCTIONS:
                 self._made.popitem(last=False)
         return self._made[key]
 
-    def _make(self, load: Load, spread: str) -> Callable[[Any], Any] | Fault:
+    def _make(self, load: Load, call: Call) -> Callable[[Any], Any] | Fault:
+        notes: list[Piece] = []
         try:
-            return caller(self._codec.function(load.function), spread)
+            with self.prepared(self._post.begin(call.run), load, notes.append):
+                function = self._codec.function(load.function)
+            return caller(function, call.spread)
         except Exception as error:  # noqa: BLE001 (any user code may run here)
             new = PicklingError(explain_unpickling(error, what=f"the function {load.name}"))
             return describe(new.with_traceback(error.__traceback__))
+        finally:
+            if notes:
+                self._post.put(Output(call.id, tuple(notes)))
 
 
 def _never(item: Any) -> Any:
