@@ -53,7 +53,10 @@ class PipelineRun(Run):
     ) -> None:
         super().__init__(conductor, label=label, errors=errors, streaming=streaming)
         self._conductor = conductor
-        self._max_errors = max_errors
+        self._most_failures = 0 if errors == "raise" and not streaming else max_errors
+        self._cause: BaseException | None = None
+        """What ended it before its time, in whichever stage: the first of all."""
+
         self._ears: list[StageEar] = []
 
     @property
@@ -82,7 +85,7 @@ class PipelineRun(Run):
     def take_failure(self, failure: StageFailure, at: float) -> None:
         """Take in that an item failed for good, in any stage."""
         super().emit(events.ItemFailed(at, failure))
-        if self._max_errors is not None and len(self.failures) > self._max_errors:
+        if self._most_failures is not None and len(self.failures) > self._most_failures:
             self.abort(failure.exception)
 
     def take_printed_of(self, event: events.ItemPrinted) -> None:
@@ -96,6 +99,7 @@ class PipelineRun(Run):
     def abort(self, error: BaseException) -> None:
         """End every stage."""
         assert self._job is not None
+        self._cause = self._cause or error
         self._conductor.stop(self._job, error)
 
     # ---- sink of the last stage
@@ -110,6 +114,7 @@ class PipelineRun(Run):
         self._conductor.nudge()
 
     def finish(self, error: BaseException | None) -> None:
+        error = self._cause or error
         if error is not None:
             self.abort(error)
         for ear in self._ears:

@@ -1,0 +1,189 @@
+"""What fails names its place and costs nothing else."""
+
+import os
+import time
+
+import pytest
+
+import nbpar
+from nbpar import Stage
+from nbpar.errors import WrongNumberError
+
+
+def no_threes(x):
+    if x % 7 == 3:
+        raise ValueError(f"no {x}")
+    return [x]
+
+
+def no_twenty(boxed):
+    if boxed[0] == 20:
+        raise KeyError(20)
+    return boxed[0] * 2
+
+
+FAILED = [3, 10, 17, 20, 24, 31, 38]
+KEPT = [2 * n for n in range(40) if n not in FAILED]
+
+
+@pytest.mark.parametrize("batch_size", ["auto", 4, 100])
+@pytest.mark.parametrize("seed", [None, 1])
+def test_failures_cost_only_their_items(pool, pipeline, batch_size, seed):
+    steps = pipeline([no_threes, no_twenty, Stage(list, batched=True)], pool=pool, batch_size=batch_size)
+
+    skipped = steps.map(range(40), errors="skip", seed=seed, progress="none")
+    collected = list(steps.imap(range(40), errors="collect", seed=seed, progress="none"))
+
+    assert skipped == KEPT
+    assert sorted(failure.index for failure in skipped.failures) == FAILED
+    assert [value for value in collected if isinstance(value, int)] == KEPT
+    assert [n for n, value in enumerate(collected) if isinstance(value, nbpar.Failure)] == FAILED
+
+
+def test_a_failure_knows_its_stage_batch_and_item(pool, pipeline):
+    steps = pipeline([no_threes, no_twenty], pool=pool, batch_size=8)
+
+    got = steps.map(range(40), errors="collect", progress="none")
+
+    first, second = got[17], got[20]
+    assert (first.stage, first.place, first.batch, first.item) == ("no_threes", 0, 2, 17)
+    assert (second.stage, second.place, second.batch, second.item) == ("no_twenty", 1, 2, [20])
+    assert isinstance(first.exception, ValueError)
+    assert "in stage 1, 'no_threes', batch 2 (items 16 to 23)" in first.exception.__notes__
+
+
+def test_the_first_failure_ends_the_pipeline_with_its_own_type(pool, pipeline):
+    steps = pipeline([int, no_threes, no_twenty], pool=pool, batch_size=2)
+
+    with pytest.raises(ValueError, match="no 3"):
+        steps.map(range(40), progress="none")
+    got = []
+    with pytest.raises(ValueError, match="no 3"):
+        got.extend(steps.imap(range(40), progress="none"))
+    assert got == [0, 2, 4]
+
+
+def test_too_many_failures_end_the_pipeline(threads, pipeline):
+    steps = pipeline([no_threes, no_twenty], pool=threads, batch_size=2)
+
+    with pytest.raises(ValueError, match="no"):
+        steps.map(range(400), errors="skip", max_errors=2, progress="none")
+
+
+def test_a_stage_of_batches_loses_only_the_items_that_fail_by_themselves(pool, pipeline):
+    def all_or_nothing(items):
+        if any(item in (5, 6) for item in items):
+            raise ValueError("bad batch")
+        return items
+
+    got = pipeline([Stage(all_or_nothing, batched=True)], pool=pool, batch_size=4)
+
+    assert got.map(range(12), errors="skip", progress="none") == [n for n in range(12) if n not in (5, 6)]
+
+
+def test_another_number_of_results_than_items_is_an_error_of_the_batch(pool, pipeline):
+    steps = pipeline([Stage(lambda items: items[1:], batched=True)], pool=pool, batch_size=4)
+
+    with pytest.raises(WrongNumberError, match="3 results for 4 items"):
+        steps.map(range(8), progress="none")
+
+
+def test_retries_hold_for_each_stage(threads, pipeline):
+    tries = {}
+
+    def flaky(x):
+        tries[x] = tries.get(x, 0) + 1
+        if tries[x] < 3:
+            raise OSError("try again")
+        return x
+
+    steps = pipeline([int, flaky], pool=threads, batch_size=1)
+
+    assert steps.map(range(3), retries=nbpar.Retry(2, first=0.0), progress="none") == [0, 1, 2]
+    assert set(tries.values()) == {3}
+
+
+def test_a_dead_worker_costs_the_item_that_killed_it(engines, pipeline):
+    def deadly(boxed):
+        if boxed[0] == 5:
+            os._exit(3)
+        return {"x": boxed[0]}
+
+    steps = pipeline([lambda x: [x], deadly, lambda d: d["x"]], pool=engines, batch_size=4)
+    got = steps.map(range(12), errors="collect", progress="none")
+
+    assert [value for value in got if isinstance(value, int)] == [n for n in range(12) if n != 5]
+    assert isinstance(got[5].exception, nbpar.WorkerDied)
+    assert (got[5].stage, got[5].batch) == ("deadly", 1)
+
+
+def test_a_time_limit_costs_the_item_that_is_too_slow(engines, pipeline):
+    def slow(x):
+        if x == 2:
+            time.sleep(60)
+        return x
+
+    got = pipeline([int, slow], pool=engines, batch_size=1).map(
+        range(4), timeout=0.5, errors="collect", progress="none"
+    )
+
+    assert [got[0], got[1], got[3]] == [0, 1, 3]
+    assert isinstance(got[2].exception, nbpar.ItemTimeoutError)
+
+
+def test_what_cannot_travel_is_a_failure_of_its_item(engines, pipeline):
+    got = pipeline([lambda x: (i for i in ()) if x == 1 else x, int], pool=engines, batch_size=2).map(
+        range(4), errors="collect", progress="none"
+    )
+
+    assert [got[0], got[2], got[3]] == [0, 2, 3]
+    assert isinstance(got[1].exception, nbpar.PicklingError)
+    assert got[1].place == 0
+
+
+def test_an_initialiser_that_fails_ends_the_pipeline(pool, pipeline):
+    def no_model():
+        raise OSError("no model")
+
+    with pytest.raises(OSError, match="no model"):
+        pipeline([int, Stage(int, initializer=no_model)], pool=pool).map(range(10), progress="none")
+
+
+def test_a_closed_pool_ends_the_pipeline(pipeline):
+    pool = nbpar.Pool(2, backend="threads", progress="none")
+    steps = pipeline([int, int], pool=pool)
+    pool.close()
+
+    with pytest.raises(nbpar.PoolClosedError):
+        steps.map([1], progress="none")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda: nbpar.Pipeline([]), ValueError, "at least one step"),
+        (lambda: nbpar.Pipeline([3]), TypeError, "a step is a function"),
+        (lambda: nbpar.Stage("x"), TypeError, "needs a function"),
+        (lambda: nbpar.Stage(int, workers=-1), ValueError, "workers must be at least 0"),
+        (lambda: nbpar.Stage(int, workers="2"), TypeError, "whole number"),
+        (lambda: nbpar.Stage(int, backend="gpu"), ValueError, "backend must be"),
+        (lambda: nbpar.Stage(int, queue_size=0), ValueError, "queue_size must be at least 1"),
+        (lambda: nbpar.Stage(int, initializer=3), TypeError, "initializer must be"),
+        (lambda: nbpar.Stage(int, workers=3, worker_args=[(1,)]), ValueError, "each of 3 workers"),
+        (lambda: nbpar.Pipeline([int], batch_size=0), ValueError, "batch_size must be at least 1"),
+        (lambda: nbpar.Pipeline([int], batch_size="big"), TypeError, '"auto" or a whole number'),
+        (lambda: nbpar.Union([]), ValueError, "at least one branch"),
+        (lambda: nbpar.Union([int], join="sum"), ValueError, "join must be"),
+        (lambda: nbpar.Union([int, int], join="dict"), ValueError, "different names"),
+        (lambda: nbpar.Pipeline([int]).map([1], chunksize=3), TypeError, "batch_size="),
+        (lambda: list(nbpar.pipe([1])), ValueError, "at least one component"),
+    ],
+)
+def test_what_does_not_do_is_refused_with_what_does(make, error, says):
+    with pytest.raises(error, match=says):
+        make()
+
+
+def test_what_is_not_iterable_is_refused(threads, pipeline):
+    with pytest.raises(TypeError, match="not iterable"):
+        pipeline([int], pool=threads).map(3, progress="none")

@@ -1,0 +1,136 @@
+"""Stages overlap, early results arrive early, and every queue is bounded."""
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from nbpar import Stage
+
+
+def test_stages_work_at_the_same_time(threads, pipeline):
+    meeting = threading.Barrier(2)
+
+    def first(x):
+        if x == 1:
+            meeting.wait(20)
+        return x
+
+    def second(x):
+        if x == 0:
+            meeting.wait(20)  # until the first stage is at the next item
+        return x
+
+    assert pipeline([first, second], pool=threads, batch_size=1).map(range(3), progress="none") == [0, 1, 2]
+
+
+def test_early_results_arrive_before_later_items_are_read(threads, pipeline):
+    go_on = threading.Event()
+
+    def items():
+        yield 0
+        assert go_on.wait(20)
+        yield 1
+
+    results = pipeline([int, int], pool=threads).imap(items(), progress="none")
+
+    assert next(results) == 0
+    go_on.set()
+    assert list(results) == [1]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_slow_consumer_holds_everything_back(pool, pipeline, batch_size):
+    taken, ahead = [0], []
+
+    def items():
+        for n in itertools.count():
+            ahead.append(n - taken[0])
+            yield n
+
+    stages = [Stage(_same, queue_size=2) for _ in range(3)]
+    results = pipeline(stages, pool=pool, batch_size=batch_size).imap(items(), progress="none", buffersize=4)
+    for value in itertools.islice(results, 200):
+        assert value == taken[0]
+        taken[0] += 1
+    results.close()
+
+    assert max(ahead) <= 2 * 4 + batch_size * (2 * 3 * pool.size + 3 * 2)
+
+
+def _same(x):
+    return x
+
+
+def test_leaving_the_loop_stops_all_stages(threads, pipeline):
+    steps = pipeline([_same, _same], pool=threads, batch_size=1)
+
+    for _ in steps.imap(itertools.count(), progress="none"):
+        break
+
+    assert steps.map(range(3), progress="none") == [0, 1, 2]
+
+
+def test_stop_interrupts_what_runs_and_keeps_what_is_done(engines, pipeline):
+    steps = pipeline([_same, Stage(_slow_after_three)], pool=engines, batch_size=1)
+    run = steps.map_async(range(10))
+    results_until(run, 3)
+
+    begun = time.monotonic()
+    run.cancel()
+
+    assert time.monotonic() - begun < 2
+    assert run.state == "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        run.get(5)
+    assert run.results()[:3] == [0, 1, 2]
+    assert steps.map([1, 2], progress="none") == [1, 2]
+
+
+def results_until(run, number):
+    """Wait until so many results are there."""
+    while run.report.done < number:
+        with pytest.raises(TimeoutError):
+            run.wait(0.01)
+
+
+def _slow_after_three(x):
+    if x >= 3:
+        time.sleep(60)
+    return x
+
+
+def test_pause_begins_nothing_new(threads, pipeline):
+    gate = threading.Event()
+    run = pipeline([_same, lambda x: gate.wait(20) and x], pool=threads, batch_size=1).map_async(range(30))
+
+    run.pause()
+    gate.set()
+    run.resume()
+
+    assert run.get(20)[-1] == 29
+
+
+def test_a_generator_that_raises_midway_loses_nothing_before(pool, pipeline):
+    def items():
+        yield from range(3)
+        raise OSError("no more")
+
+    got = []
+    with pytest.raises(OSError, match="no more"):
+        got.extend(pipeline([_same, _same], pool=pool, batch_size=2).imap(items(), progress="none"))
+
+    assert got == [0, 1, 2]
+
+
+def test_many_short_runs_leave_no_thread(pipeline):
+    before = threading.active_count()
+    with pipeline([Stage(_same, workers=2, backend="threads"), Stage(_same, workers=0)]) as steps:
+        for _ in range(30):
+            assert steps.map(range(20), progress="none") == list(range(20))
+
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert threading.active_count() <= before
