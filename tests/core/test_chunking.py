@@ -63,7 +63,7 @@ def test_the_rest_is_used_up_by_chunks_that_never_grow_again(workers, items):
 
     while items:
         sizes.append(chunker.size(items, workers))
-        items -= sizes[-1]
+        items -= min(sizes[-1], items)
 
     assert items == 0
     assert sizes == sorted(sizes, reverse=True)
