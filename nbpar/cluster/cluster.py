@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT = 10.0
 """Seconds for a controller that is ready to answer."""
 
-PORT_ATTEMPTS = 3
+PORT_ATTEMPTS = 5
 """How often a controller is started when its ports are taken."""
 
 PORT_TAKEN = "Address already in use"

@@ -61,8 +61,26 @@ class HeartThread(threading.Thread):
     def __init__(self, controller: Controller) -> None:
         super().__init__(name="heartmonitor", daemon=True)
         self._controller = controller
+        self._sockets: list[Any] = []
+
+    def start(self) -> None:
+        """Bind, then beat in a thread.
+
+        Raises:
+            ZMQError: a port is taken.
+        """
+        controller = self._controller
+        self._sockets = [controller.context.socket(kind) for kind in (zmq.XPUB, zmq.ROUTER, zmq.XPUB)]
+        ping, pong, report = self._sockets
+        ping.setsockopt(zmq.XPUB_VERBOSE, 1)  # every engine subscribes to the same topic
+        util.set_hwm(pong, 0)
+        controller.bind(ping, controller.engine_url("hb_ping"))
+        controller.bind(pong, controller.engine_url("hb_pong"))
+        controller.connect(report, util.disambiguate_url(controller.monitor_url))
+        super().start()
 
     def run(self) -> None:
+        """Beat until the process ends."""
         asyncio.run(self._beat_forever())
 
     async def _beat_forever(self) -> None:
@@ -72,22 +90,12 @@ class HeartThread(threading.Thread):
 
     def _make_monitor(self) -> QuickHeartMonitor:
         controller = self._controller
-        context = controller.context
-        ping, pong, report = context.socket(zmq.XPUB), context.socket(zmq.ROUTER), context.socket(zmq.XPUB)
-        ping.setsockopt(zmq.XPUB_VERBOSE, 1)  # every engine subscribes to the same topic
-        util.set_hwm(pong, 0)
-        controller.bind(ping, controller.engine_url("hb_ping"))
-        controller.bind(pong, controller.engine_url("hb_pong"))
-        controller.connect(report, util.disambiguate_url(controller.monitor_url))
         sections = [name for name in ("Session", "HeartMonitor") if name in controller.config]
         config = Config({name: controller.config[name] for name in sections})
         config.Session.key = controller.session.key
+        ping, pong, report = (ZMQStream(socket) for socket in self._sockets)
         return QuickHeartMonitor(
-            ping_stream=ZMQStream(ping),
-            pong_stream=ZMQStream(pong),
-            monitor_stream=ZMQStream(report),
-            config=config,
-            log=controller.log,
+            ping_stream=ping, pong_stream=pong, monitor_stream=report, config=config, log=controller.log
         )
 
 
@@ -110,6 +118,7 @@ class Controller(controller_app.IPController):  # type: ignore[misc]  # ipyparal
         super().init_hub()
         if self.use_threads:
             self.heartmonitor_process = HeartThread(self)
+            self.mq_class = "nbpar.cluster.queues.BoundQueue"
 
     def start(self) -> None:
         if self.when_ready is not None:

@@ -49,8 +49,12 @@ def create_directory(bases: list[Path] | None = None) -> Path:
 
 def hold(directory: Path) -> int:
     """Say that the directory is in use for as long as the returned descriptor is open."""
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    _lock(descriptor, exclusive=False)
+    lock = directory / LOCK
+    if lock.exists():
+        return _open_locked(lock)
+    fresh = directory / f"{LOCK}.{os.getpid()}"
+    descriptor = _open_locked(fresh)
+    fresh.replace(lock)  # it appears locked: nobody can take the directory for an abandoned one
     return descriptor
 
 
@@ -106,6 +110,12 @@ def _abandoned(directory: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _open_locked(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _lock(descriptor, exclusive=False)
+    return descriptor
 
 
 def _lock(descriptor: int, *, exclusive: bool) -> None:

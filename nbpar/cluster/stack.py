@@ -47,6 +47,7 @@ STACK = (
     "tblib",
     "nbpar.cluster.controller",
     "nbpar.cluster.engine",
+    "nbpar.cluster.queues",
     "nbpar.worker.engine",
 )
 """What a controller or an engine would otherwise import after the fork."""

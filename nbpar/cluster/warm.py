@@ -155,8 +155,9 @@ class Template:
             "path": path if self.preload else [],
         }
         variables = {name: value for name, value in os.environ.items() if name not in INTERNAL_VARIABLES}
-        log = os.open(self.directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = -1
         try:
+            log = os.open(self.directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             process = subprocess.Popen(
                 [sys.executable, "-m", "nbpar.cluster.template", json.dumps(settings)],
                 stdin=subprocess.DEVNULL,
@@ -171,7 +172,8 @@ class Template:
             ours.close()
             raise
         finally:
-            os.close(log)
+            if log >= 0:
+                os.close(log)
             theirs.close()
         return ours, process
 

@@ -82,6 +82,32 @@ def test_a_directory_in_use_stays(base):
     os.close(held)
 
 
+def test_the_lock_appears_only_when_it_is_held(base, monkeypatch):
+    directory = create_directory([base])
+    replace = Path.replace
+
+    def sweep_then_replace(path, target):
+        sweep(base)  # as another kernel may at this very moment
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", sweep_then_replace)
+    held = hold(directory)
+
+    assert (directory / "lock").exists()
+    os.close(held)
+
+
+def test_a_directory_may_be_held_twice(base):
+    directory = create_directory([base])
+    first, second = hold(directory), hold(directory)
+    os.close(first)
+
+    sweep(base)
+
+    assert directory.exists()
+    os.close(second)
+
+
 def test_a_directory_just_made_stays(base):
     directory = create_directory([base])
 

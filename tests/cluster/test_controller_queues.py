@@ -1,0 +1,21 @@
+"""A queue that cannot have its port must not leave a controller that looks well."""
+
+import socket
+
+import pytest
+import zmq
+
+from nbpar.cluster.queues import BoundQueue
+
+
+def test_a_taken_port_is_an_error_in_the_thread_that_starts_the_queue():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        queue = BoundQueue(zmq.ROUTER, zmq.ROUTER, zmq.PUB, b"in", b"out")
+        queue.context_factory = zmq.Context
+        queue.bind_in(f"tcp://127.0.0.1:{taken.getsockname()[1]}")
+
+        with pytest.raises(zmq.ZMQError, match="Address already in use"):
+            queue.start()
+
+    queue._close_sockets()
+    queue._context.term()
