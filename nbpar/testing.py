@@ -298,7 +298,7 @@ class _Hand:
         for item in call.items[begin:end]:
             try:
                 values.append(function(item))
-            except Exception as error:  # noqa: BLE001, PERF203 (whatever the function raises)
+            except Exception as error:  # noqa: BLE001 (whatever the function raises)
                 faults[len(values)] = describe(error, here=True)
                 values.append(None)
                 if call.stop_early:
