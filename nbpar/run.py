@@ -231,7 +231,7 @@ class Run:
         for callback in callbacks:
             try:
                 callback()
-            except Exception:  # noqa: PERF203 (the user's; it must not end the thread that all runs share)
+            except Exception:  # it is the user's, and must not end the thread that all runs share
                 logging.getLogger("nbpar").exception("a callback of the run %s failed", self.label)
 
     def emit(self, event: events.Event) -> None:
