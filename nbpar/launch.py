@@ -116,8 +116,7 @@ class Launcher:
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
-        if not self._backend.in_process:
-            job.begin = Begin(state.id, (), levels_here())
+        job.begin = self.begin_of(state.id)
         run.prepare(job)
         if remember:
             last.run = run
@@ -128,6 +127,10 @@ class Launcher:
     def wake(self) -> None:
         """Have the dispatcher look around; from any thread."""
         self._backend.wake()
+
+    def begin_of(self, run: int) -> Begin | None:
+        """Return what workers in other processes are told before a run's first call."""
+        return None if self._backend.in_process else Begin(run, (), levels_here())
 
     def load(self, fn: Callable[..., Any]) -> Load:
         """Return a function as it travels to the workers.

@@ -49,9 +49,16 @@ class PipelineRun(Run):
     """A pipeline that has begun: a `Run` with figures for each stage."""
 
     def __init__(
-        self, conductor: Conductor, *, label: str, errors: str, streaming: bool, max_errors: int | None
+        self,
+        conductor: Conductor,
+        *,
+        label: str,
+        errors: str,
+        streaming: bool,
+        ordered: bool,
+        max_errors: int | None,
     ) -> None:
-        super().__init__(conductor, label=label, errors=errors, streaming=streaming)
+        super().__init__(conductor, label=label, errors=errors, streaming=streaming, ordered=ordered)
         self._conductor = conductor
         self._most_failures = 0 if errors == "raise" and not streaming else max_errors
         self._cause: BaseException | None = None

@@ -1,6 +1,7 @@
 """Pipelines on every backend: results, order, batches, workers of one's own."""
 
 import itertools
+import logging
 import os
 import random
 import threading
@@ -216,6 +217,18 @@ def test_prints_of_all_stages_appear_here(engines, pipeline, capfd):
     pipeline([say, say], pool=engines, batch_size=1).map(range(2), progress="none")
 
     assert capfd.readouterr().out.count("item 1") == 2
+
+
+def test_log_records_of_stages_arrive_here(engines, pipeline, caplog):
+    def note(x):
+        logging.getLogger("stage").info("item %d", x)
+        return x
+
+    with caplog.at_level(logging.INFO, logger="stage"):
+        pipeline([note, note], pool=engines, batch_size=1).map(range(2), progress="none")
+
+    said = sorted(record.getMessage() for record in caplog.records)
+    assert said == ["item 0", "item 0", "item 1", "item 1"]
 
 
 def test_the_run_has_figures_for_each_stage(threads, pipeline):
