@@ -1,9 +1,9 @@
 """How large the next chunk is, and how many chunks a worker has under way.
 
 A first chunk has one item.  From then on a running estimate of the seconds per item aims
-at `TARGET` seconds of work per chunk; chunks at most double from answer to answer, and
-shrink near a known end so that all workers finish together (guided self-scheduling,
-Polychronopoulos and Kuck 1987).
+at `TARGET` seconds of work per chunk; chunks grow from answer to answer, and shrink near a
+known end so that all workers finish together (guided self-scheduling, Polychronopoulos and
+Kuck 1987).
 """
 
 from __future__ import annotations
@@ -27,6 +27,15 @@ HIDDEN = 0.02
 
 SHARE = 3
 """Near the end a chunk is at most this part of a worker's share of the rest."""
+
+SHORTEST = 0.002
+"""Seconds of work below which a chunk does not shrink near the end."""
+
+GROWTH = 2
+"""A chunk has at most so many times the items of the one before."""
+
+EARLY_GROWTH = 8
+"""The same while chunks are shorter than `SHORTEST`."""
 
 
 class Chunker:
@@ -60,7 +69,8 @@ class Chunker:
         if self._fixed or remaining is None:
             return self._size
         share = math.ceil(remaining / (SHARE * max(workers, 1)))
-        return max(1, min(self._size, share))
+        shortest = int(SHORTEST / self._seconds) if self._seconds else 1
+        return max(1, min(self._size, max(share, shortest)))
 
     def window(self) -> int:
         """How many chunks a worker should have under way to stay busy."""
@@ -87,7 +97,8 @@ class Chunker:
 
     def _aim(self) -> int:
         assert self._seconds is not None
-        aim = min(2 * self._size, self._largest, int(TARGET / self._seconds))
+        growth = EARLY_GROWTH if self._seconds * self._size < SHORTEST else GROWTH
+        aim = min(growth * self._size, self._largest, int(TARGET / self._seconds))
         if self._bytes:
             aim = min(aim, int(LARGEST_BYTES / self._bytes))
         return max(aim, 1)

@@ -1,6 +1,6 @@
 """Turn objects into bytes, each item by itself, large buffers out of band.
 
-Items of plain types are pickled as one list, which is fastest.  Everything else is pickled
+Items of built-in types are pickled as one list, which is fastest.  Everything else is pickled
 item by item, so that one that cannot be pickled or unpickled harms no other.  Buffers of
 arrays travel beside the pickle (protocol 5, PEP 574) and arrive writable.
 """
@@ -12,13 +12,9 @@ import pickle
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from itertools import islice
-from types import NoneType
 from typing import Any, NamedTuple
 
 import cloudpickle
-
-PLAIN = frozenset({int, float, complex, bool, str, bytes, NoneType})
-"""Types whose pickles always load, wherever they arrive."""
 
 OUT_OF_BAND = 1 << 14
 """Buffers of at least so many bytes travel beside the pickle."""
@@ -47,8 +43,8 @@ class Packed(NamedTuple):
 
 def pack(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:
     """Pickle items; those that cannot be are replaced by None and returned with their errors, by place."""
-    if _plain(items):
-        return Packed(pickle.dumps(items, 5), None, []), {}
+    if (plain := _pack_plain(items)) is not None:
+        return Packed(plain, None, []), {}
     if type(items).__module__ == "numpy" and not items.dtype.hasobject:  # type: ignore[attr-defined]
         out_of_band: list[Any] = []
         return Packed(pickle.dumps(items, 5, buffer_callback=_keeper(out_of_band)), None, out_of_band), {}
@@ -100,13 +96,38 @@ def digest(packed: Packed) -> bytes:
     return content.digest()
 
 
-def _plain(items: Sequence[Any]) -> bool:
-    if type(items) is range:
-        return True
-    if type(items) not in (list, tuple):
-        return type(items) in (str, bytes)
-    types = set(map(type, items))
-    return types <= PLAIN or all(kind in PLAIN or _numpy_scalar(kind) for kind in types)
+class _NotPlain(Exception):  # noqa: N818 (a signal, not an error)
+    """Something needs more than the built-in types."""
+
+
+class _PlainPickler(pickle.Pickler):
+    """Pickles built-in types only, each time by value: two items never share a part.
+
+    The pickler asks `reducer_override` about everything it does not know by itself, so plain
+    data is recognised and pickled in one go.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:  # noqa: ARG002 (whatever it is, it is not plain)
+        raise _NotPlain
+
+
+def _pack_plain(items: Sequence[Any]) -> bytes | None:
+    """Pickle items of built-in types, or of NumPy's scalars, as one; None when there are others."""
+    kind = type(items)
+    if kind in (range, str, bytes):
+        return pickle.dumps(items, 5)
+    if kind not in (list, tuple):
+        return None
+    out = io.BytesIO()
+    pickler = _PlainPickler(out, 5)
+    pickler.fast = True
+    try:
+        pickler.dump(items)
+    except _NotPlain:
+        return pickle.dumps(items, 5) if all(map(_numpy_scalar, set(map(type, items)))) else None
+    except Exception:  # noqa: BLE001 (nested too deeply, or within itself: item by item then, with a memo)
+        return None
+    return out.getvalue()
 
 
 def _numpy_scalar(kind: type) -> bool:

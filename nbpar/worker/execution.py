@@ -143,9 +143,11 @@ class Execution:
         self.seconds = 0.0
 
     def _slab(self) -> None:
-        append, function = self.values.append, self._function
-        for item in islice(self._iterator, SLAB):
-            append(function(item))
+        values = self.values
+        wanted = min(len(values) + SLAB, self._total - (self.first - self._call.first))
+        values.extend(map(self._function, islice(self._iterator, SLAB)))
+        if len(values) < wanted and self._items:  # `extend` took it for the end of the items
+            raise StopIteration("raised by the function")
         self._check_end()
 
     def _first_item(self) -> None:
