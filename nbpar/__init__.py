@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from nbpar.version import __version__
 
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
+    from nbpar.channels.group import Group
+    from nbpar.channels.multichannel import MultiChannel
     from nbpar.cluster.cluster import Cluster
     from nbpar.core.outcome import Failure
     from nbpar.core.results import Results
@@ -22,7 +24,12 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
     from nbpar.core.seeding import rng
     from nbpar.defaults import each, imap, imap_unordered, map, map_async, starmap, submit  # noqa: A004 (our map)
     from nbpar.errors import (
+        ChannelBroken,
+        ChannelClosed,
+        ChannelError,
         ClusterError,
+        EndOfChannel,
+        GatewayBusy,
         ItemExitedError,
         ItemTimeoutError,
         NbparError,
@@ -42,6 +49,8 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
     last_run: Run | None
 
 _HOMES = {
+    "nbpar.channels.group": ("Group",),
+    "nbpar.channels.multichannel": ("MultiChannel",),
     "nbpar.cluster.cluster": ("Cluster",),
     "nbpar.core.outcome": ("Failure",),
     "nbpar.core.results": ("Results",),
@@ -49,7 +58,12 @@ _HOMES = {
     "nbpar.core.seeding": ("rng",),
     "nbpar.defaults": ("each", "imap", "imap_unordered", "map", "map_async", "starmap", "submit"),
     "nbpar.errors": (
+        "ChannelBroken",
+        "ChannelClosed",
+        "ChannelError",
         "ClusterError",
+        "EndOfChannel",
+        "GatewayBusy",
         "ItemExitedError",
         "ItemTimeoutError",
         "NbparError",

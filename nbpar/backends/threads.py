@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count, islice
 
 from nbpar.backends.base import WorkerId
 from nbpar.wire.frames import Bye, Lost, Message, Release
@@ -34,16 +35,15 @@ class ThreadsBackend:
         self._number = workers
         self._arrived: Inbox = queue.SimpleQueue()
         self._ways: dict[WorkerId, _ThreadTransport] = {}
-        self._started = 0
 
     def resize(self, workers: int) -> None:
         """Have so many threads from the next `acquire` on; those that are too many have to be retired."""
         self._number = workers
 
     def acquire(self) -> None:
-        while len(self._ways) < self._number:
-            worker = f"thread {self._started}"
-            self._started += 1
+        for worker in self._names():
+            if worker in self._ways:
+                continue
             self._ways[worker] = way = _ThreadTransport(worker, self._arrived)
             threading.Thread(target=_serve, args=(way,), name=f"nbpar {worker}", daemon=True).start()
 
@@ -84,12 +84,19 @@ class ThreadsBackend:
         self.release(worker)
 
     def describe(self) -> list[dict[str, object]]:
-        return [{"worker": worker, "host": platform.node(), "pid": os.getpid()} for worker in self._ways]
+        return [{"worker": worker, "host": platform.node(), "pid": os.getpid()} for worker in self._names()]
 
     def close(self) -> None:
         for worker in list(self._ways):
             self.release(worker)
         self._ways.clear()
+
+    def _names(self) -> list[WorkerId]:
+        """Return who is here, and who comes at the next `acquire`: a worker that comes back has its name."""
+        here = list(self._ways)
+        free = (name for number in count() if (name := f"thread {number}") not in self._ways)
+        coming = islice(free, max(0, self._number - len(here)))
+        return sorted([*here, *coming], key=lambda name: int(name.split()[1]))
 
     def _forget_if_gone(self, worker: WorkerId, message: Message) -> None:
         if isinstance(message, (Bye, Lost)):

@@ -110,8 +110,11 @@ class Gateway:
         )  # fmt: skip
 
     def _as_it_is(self, code: Code) -> Code:
-        """Threads of this process get the function itself, with its own copy of the arguments' dict."""
-        return FunctionCode(code.function, dict(code.arguments)) if isinstance(code, FunctionCode) else code
+        """Threads of this process get the function itself, and copies of its arguments as of all that is sent."""
+        if not isinstance(code, FunctionCode) or not code.arguments:
+            return code
+        packed = pack_code(code.arguments, self._port, name=f"the arguments of {name_of(code)}")
+        return FunctionCode(code.function, packed)
 
     def __repr__(self) -> str:
         return f"<nbpar.Gateway {self.id!r}: {self.remote_status()}>"
@@ -124,7 +127,4 @@ def gateways_of(pool: Any) -> list[Gateway]:
     """Return a gateway to each worker that the pool has now."""
     hub = hub_of(pool)
     workers = [str(facts["worker"]) for facts in pool.workers]
-    if not workers:  # threads begin when they are wanted
-        hub.await_workers(pool)
-        workers = [str(facts["worker"]) for facts in pool.workers]
     return [hub.gateway(worker, partial(Gateway, pool, hub, worker)) for worker in workers]

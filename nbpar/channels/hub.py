@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -51,13 +50,6 @@ class Hub:
         if worker not in self._gateways:
             self._gateways[worker] = make()
         return self._gateways[worker]
-
-    def await_workers(self, pool: Any, timeout: float = 10.0) -> None:
-        """Make the workers come, and wait until there is one."""
-        deadline = time.monotonic() + timeout
-        self.dispatcher.admit(self.dispatcher.acquire)
-        while not pool.workers and time.monotonic() < deadline:
-            time.sleep(0.001)
 
     def call_back(self, end: End) -> None:
         """Have an end's callback called, in the thread for that."""

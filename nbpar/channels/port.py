@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.channel import Channel
 from nbpar.channels.client_end import ClientEnd
-from nbpar.errors import ChannelBroken, GatewayBusy
+from nbpar.errors import GatewayBusy
 from nbpar.wire.frames import Message, Open
 from nbpar.worker.end import ITEMS, NBYTES, End
 
@@ -28,7 +29,8 @@ class ClientPort:
         self._hub = hub
         self._lines = hub.dispatcher.lines
         self._class = channel_class
-        self._ends: dict[int, ClientEnd] = {}
+        self._ends: weakref.WeakValueDictionary[int, ClientEnd] = weakref.WeakValueDictionary()
+        """Ends that are open, which the dispatcher holds, and closed ones that somebody holds."""
 
     # ---- opening
 
@@ -85,7 +87,6 @@ class ClientPort:
         self._hub.dispatcher.request(self._sweep)
 
     def forget(self, end: End) -> None:
-        self._ends.pop(end.number, None)
         self._hub.dispatcher.request(lambda: self._lines.forget(self.worker, end.number))
 
     def call_back(self, end: End) -> None:
@@ -94,7 +95,8 @@ class ClientPort:
     def channel(self, number: int) -> Channel:
         end = self._ends.get(number)
         if end is None:
-            raise ChannelBroken("the channel that came inside the message was closed before")
+            end = ClientEnd(number, self)
+            end.break_off("it was closed before it arrived")
         made: Channel | None = end.handle() if end.handle is not None else None
         return made if made is not None else self._class(end)
 

@@ -94,10 +94,6 @@ class Dispatcher:
         for worker in workers:  # nothing has begun yet
             then(worker)
 
-    def acquire(self) -> None:
-        """Make the workers come that are not here (in the dispatcher's thread)."""
-        self._backend.acquire()
-
     def interrupt_code(self, worker: str, channel: int) -> None:
         """Interrupt the code of a channel, if it runs in its worker's main thread."""
         self.request(lambda: self.lines.interrupt(worker, channel, self._clock()))

@@ -145,6 +145,7 @@ class Channel:
     def __del__(self) -> None:
         end = getattr(self, "_end", None)
         if end is not None:
+            end.handle = None  # a reference to an object that is being deleted may still lead to it
             end.port.dropped.append(end)
             end.port.wake()
 

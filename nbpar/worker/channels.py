@@ -14,7 +14,7 @@ from nbpar.wire.frames import Close, Credit, Item, Message, Open, Printed
 from nbpar.wire.pickling import Packed
 from nbpar.worker.callbacks import Callbacks
 from nbpar.worker.channel import Channel
-from nbpar.worker.code import lines_known, run
+from nbpar.worker.code import FunctionCode, lines_known, run
 from nbpar.worker.desk import Desk
 from nbpar.worker.end import End
 from nbpar.worker.inside import inside
@@ -194,7 +194,10 @@ class Channels:
         return None
 
     def _code(self, code: Any) -> Any:
-        return unpack_code(code, self) if isinstance(code, Packed) else code
+        made = unpack_code(code, self) if type(code) is Packed else code
+        if isinstance(made, FunctionCode) and type(made.arguments) is Packed:
+            return FunctionCode(made.function, unpack_code(made.arguments, self))
+        return made
 
     def _fault(self, error: BaseException, code: Any, end: End) -> Fault | None:
         if isinstance(error, ChannelError) and getattr(error, "channel", None) == end.number and end.gone:

@@ -16,7 +16,8 @@ class FunctionCode(NamedTuple):
     """Call a function with the channel and keyword arguments."""
 
     function: Callable[..., Any]
-    arguments: dict[str, Any]
+    arguments: Any
+    """A dict; packed by itself where the function stays as it is."""
 
 
 class TextCode(NamedTuple):

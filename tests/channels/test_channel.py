@@ -1,0 +1,377 @@
+"""One channel: items both ways, its end, its bounds."""
+
+import threading
+
+import numpy as np
+import pytest
+from programs import echo
+
+import nbpar
+from nbpar.errors import ChannelClosed, ChannelError, EndOfChannel, RemoteError
+
+
+def test_items_come_back_in_order(gateway):
+    with gateway.remote_exec(echo) as channel:
+        for item in range(100):
+            channel.send(item)
+
+        assert [channel.receive(timeout=10) for _ in range(100)] == list(range(100))
+
+
+@pytest.mark.parametrize("item", [
+    None, True, -(2**70), 1.5, "text", b"x" * 50_000, bytearray(b"ab"), {1: [2, (3, {4})]}, range(5),
+    ValueError("an exception"), b"",
+], ids=repr)  # fmt: skip
+def test_any_picklable_item_comes_back_as_it_was(gateway, item):
+    with gateway.remote_exec(echo) as channel:
+        channel.send(item)
+
+        back = channel.receive(timeout=10)
+
+    assert type(back) is type(item)
+    assert repr(back) == repr(item)
+
+
+def test_arrays_travel_out_of_band_and_arrive_writable(gateway):
+    array = np.arange(1e6)
+    with gateway.remote_exec(echo) as channel:
+        channel.send({"array": array})
+
+        back = channel.receive(timeout=10)["array"]
+
+    assert (back == array).all()
+    back[0] = 7
+    assert array[0] == 0
+
+
+def test_what_is_changed_after_sending_has_been_sent_as_it_was(gateway):
+    array, items = np.zeros(100_000), [1]
+    with gateway.remote_exec(echo) as channel:
+        channel.send(array)
+        channel.send(items)
+        array[:] = 1
+        items.append(2)
+
+        assert channel.receive(timeout=10).sum() == 0
+        assert channel.receive(timeout=10) == [1]
+
+
+def test_what_cannot_be_pickled_is_named_and_the_channel_goes_on(gateway):
+    with gateway.remote_exec(echo) as channel:
+        with pytest.raises(nbpar.PicklingError, match="lock"):
+            channel.send({"key": threading.Lock()})
+
+        channel.send(1)
+        assert channel.receive(timeout=10) == 1
+
+
+def test_receive_gives_up_after_its_timeout_and_the_item_can_still_come(gateway):
+    with gateway.remote_exec(echo) as channel:
+        with pytest.raises(TimeoutError, match="within 0.01 s"):
+            channel.receive(timeout=0.01)
+
+        channel.send(1)
+        assert channel.receive(timeout=10) == 1
+
+
+def test_iteration_ends_when_the_code_does(gateway):
+    def count(channel, upto):
+        for number in range(upto):
+            channel.send(number)
+
+    channel = gateway.remote_exec(count, upto=5)
+
+    assert list(channel) == [0, 1, 2, 3, 4]
+    assert channel.closed
+    with pytest.raises(EndOfChannel, match="nothing more comes"):
+        channel.receive(timeout=1)
+    with pytest.raises(EndOfChannel, match="nobody takes"):
+        channel.send(1)
+
+
+def test_what_was_closed_here_says_so(gateway):
+    channel = gateway.remote_exec(echo)
+    channel.close()
+    channel.close()
+
+    with pytest.raises(ChannelClosed, match="you closed"):
+        channel.receive(timeout=1)
+    with pytest.raises(ChannelClosed, match="you closed"):
+        channel.send(1)
+    assert list(channel) == []
+
+
+def test_closing_ends_the_code_that_waits_there(gateway, until):
+    def wait(channel, told):
+        try:
+            channel.receive()
+        finally:
+            told.send("over")
+
+    told = gateway.new_channel()
+    channel = gateway.remote_exec(wait, told=told)
+    channel.close()
+
+    assert told.receive(timeout=10) == "over"
+
+
+def test_wait_closed_waits_and_leaves_what_has_come(gateway):
+    channel = gateway.remote_exec("channel.send(1); channel.send(2)")
+
+    channel.wait_closed(timeout=10)
+
+    assert list(channel) == [1, 2]
+
+
+def test_wait_closed_gives_up_after_its_timeout(gateway):
+    with gateway.remote_exec(echo) as channel, pytest.raises(TimeoutError, match="not closed within"):
+        channel.wait_closed(timeout=0.01)
+
+
+def test_an_error_there_is_raised_once_and_then_the_channel_is_over(gateway):
+    def fail(channel):
+        channel.send("before")
+        raise LookupError("no such thing")
+
+    channel = gateway.remote_exec(fail)
+
+    assert channel.receive(timeout=10) == "before"
+    with pytest.raises(RemoteError, match="no such thing") as raised:
+        channel.receive(timeout=10)
+    assert isinstance(raised.value.__cause__, LookupError)
+    assert raised.value.formatted.startswith("Traceback (most recent call last):")
+    with pytest.raises(EndOfChannel):
+        channel.receive(timeout=10)
+
+
+@pytest.mark.parametrize("error", ["EOFError('mine')", "SystemExit(3)", "KeyboardInterrupt()"])
+def test_every_error_there_is_told(gateway, error):
+    channel = gateway.remote_exec(f"raise {error}")
+
+    with pytest.raises(RemoteError):
+        channel.wait_closed(timeout=10)
+
+
+@pytest.mark.parametrize("error", ["in my words", ValueError("in my words")])
+def test_code_can_close_with_an_error(gateway, error):
+    channel = gateway.remote_exec(lambda channel, error: channel.close(error), error=error)
+
+    with pytest.raises(RemoteError, match="in my words"):
+        channel.receive(timeout=10)
+
+
+def test_closing_with_an_error_raises_it_there(gateway):
+    def listen(channel, told):
+        try:
+            channel.receive()
+        except Exception as error:
+            told.send(str(error))
+
+    told = gateway.new_channel()
+    gateway.remote_exec(listen, told=told).close("I am through with you")
+
+    assert "through with you" in told.receive(timeout=10)
+
+
+def test_a_sender_waits_until_the_other_side_takes_what_it_sent(gateway):
+    def slow(channel, gate):
+        gate.receive()
+        channel.send(sum(1 for _ in zip(range(20), channel)))
+
+    gate = gateway.new_channel()
+    channel = gateway.remote_exec(slow, buffersize=10, gate=gate)
+    for item in range(10):
+        channel.send(item, timeout=10)
+
+    with pytest.raises(TimeoutError, match="did not take"):
+        channel.send(10, timeout=0.05)
+    gate.send("go")
+    for item in range(10, 20):
+        channel.send(item, timeout=10)
+
+    assert channel.receive(timeout=10) == 20
+
+
+def test_the_code_there_waits_too(gateway):
+    def flood(channel, told):
+        for number in range(30):
+            try:
+                channel.send(number, timeout=0.5 if number == 10 else 10)
+            except TimeoutError:
+                told.send(number)
+                channel.send(number)
+
+    told = gateway.new_channel()
+    channel = gateway.remote_exec(flood, buffersize=10, told=told)
+
+    assert told.receive(timeout=10) == 10
+    assert list(channel) == list(range(30))
+
+
+def test_bytes_are_bounded_as_items_are(gateway):
+    gate = gateway.new_channel()
+    channel = gateway.remote_exec(lambda channel, gate: gate.receive(), gate=gate)
+
+    sent = 0
+    with pytest.raises(TimeoutError):
+        for _ in range(20):
+            channel.send(b"x" * (1 << 20), timeout=0.1)
+            sent += 1
+
+    assert 8 <= sent <= 10
+    gate.send("go")
+    channel.wait_closed(timeout=10)
+
+
+def test_a_channel_inside_a_message_is_the_same_channel(gateway):
+    def answer_elsewhere(channel):
+        other = channel.receive()["to"]
+        other.send("through the other one")
+        channel.send(other)
+
+    other = gateway.new_channel()
+    channel = gateway.remote_exec(answer_elsewhere)
+    channel.send({"to": other})
+
+    assert other.receive(timeout=10) == "through the other one"
+    assert channel.receive(timeout=10) is other
+
+
+def test_code_can_make_channels_too(gateway):
+    def make(channel):
+        made = channel.new_channel()
+        channel.send(made)
+        made.send(made.receive() + 1)
+
+    channel = gateway.remote_exec(make)
+    made = channel.receive(timeout=10)
+    made.send(1)
+
+    assert made.receive(timeout=10) == 2
+
+
+def test_a_channel_cannot_go_through_another_gateway(pool):
+    first, second = pool.gateways
+    with first.remote_exec(echo) as one, second.remote_exec(echo) as two:
+        with pytest.raises(nbpar.PicklingError, match="same gateway"):
+            one.send(two)
+
+
+def test_callbacks_get_what_is_here_what_comes_and_the_end(gateway):
+    got, ended = [], threading.Event()
+
+    def take(item):
+        got.append(item)
+        if item == "end":
+            ended.set()
+
+    channel = gateway.remote_exec("for n in range(200): channel.send(n)", buffersize=10)
+    channel.set_callback(take, end_marker="end")
+
+    assert ended.wait(10)
+    assert got == [*range(200), "end"]
+    with pytest.raises(ChannelError, match="callback"):
+        channel.set_callback(take)
+
+
+def test_a_callback_that_raises_closes_the_channel_with_its_error(gateway):
+    def listen(channel, told):
+        channel.send(1)
+        try:
+            channel.receive()
+        except Exception as error:
+            told.send(repr(error))
+
+    told = gateway.new_channel()
+    channel = gateway.remote_exec(listen, told=told)
+    channel.set_callback(lambda item: 1 / 0)
+
+    assert "division by zero" in told.receive(timeout=10)
+
+
+def test_callbacks_work_there_while_the_code_computes(gateway):
+    def compute(channel, other):
+        got = []
+        other.set_callback(got.append)
+        channel.send("computing")
+        while len(got) < 3:
+            pass
+        channel.send(got)
+
+    other = gateway.new_channel()
+    channel = gateway.remote_exec(compute, other=other)
+    assert channel.receive(timeout=10) == "computing"
+    for item in range(3):
+        other.send(item)
+
+    assert channel.receive(timeout=10) == [0, 1, 2]
+    other.close()
+
+
+def test_a_callback_goes_on_when_nobody_holds_the_channel(gateway, until):
+    got = []
+    gate = gateway.new_channel()
+
+    def later(channel, gate):
+        gate.receive()
+        channel.send(1)
+
+    gateway.remote_exec(later, gate=gate).set_callback(got.append, end_marker="end")
+    gate.send("go")
+
+    until(lambda: got == [1, "end"])
+
+
+def test_files_join_lines(gateway):
+    def write(channel):
+        with channel.make_file("w") as out:
+            print("a line", file=out)
+            print("another", 1, file=out)
+
+    def read(channel):
+        channel.send(channel.make_file("r").read())
+
+    lines = list(gateway.remote_exec(write).make_file("r"))
+    assert lines == ["a line\n", "another 1\n"]
+
+    with pytest.raises(ValueError, match='must be "w" or "r"'):
+        gateway.remote_exec(read).make_file("rb")
+
+
+async def _gather(channel):
+    first = await channel.receive()
+    rest = [item async for item in channel]
+    return first, rest
+
+
+def test_items_can_be_awaited(gateway):
+    import asyncio
+
+    channel = gateway.remote_exec("for n in range(5): channel.send(n)")
+
+    assert asyncio.run(_gather(channel)) == (0, [1, 2, 3, 4])
+
+
+def test_awaiting_gives_up_after_its_timeout(gateway):
+    import asyncio
+
+    async def wait(channel):
+        await channel.receive(timeout=0.01)
+
+    with gateway.remote_exec(echo) as channel, pytest.raises(TimeoutError, match="within 0.01 s"):
+        asyncio.run(wait(channel))
+
+
+def test_thousands_of_channels_leave_nothing_behind(gateway, pool, until):
+    lines = pool.launcher.dispatcher.lines
+    threads = threading.active_count()
+    for _ in range(40):
+        channels = [gateway.new_channel() for _ in range(25)]
+        for channel in channels:
+            channel.close()
+    for _ in range(300):
+        gateway.remote_exec("pass")
+    del channel, channels
+
+    until(lambda: not len(lines) and not len(gateway._port._ends))
+    assert threading.active_count() <= threads + 2
