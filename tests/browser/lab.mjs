@@ -1,4 +1,4 @@
-// Drive a real JupyterLab in headless Chromium.
+// Drive a real JupyterLab, or Notebook 7 with FRONT_END=notebook, in headless Chromium.
 import { createRequire } from "node:module";
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -26,14 +26,14 @@ export class Notebook {
   static async open(context, name, sources) {
     if (sources) writeNotebook(name, sources);
     const page = await context.newPage();
-    const space = Math.random().toString(36).slice(2);
-    await page.goto(`${LAB_URL}/lab/workspaces/${space}/tree/${name}.ipynb?reset`);
+    const lab = `lab/workspaces/${Math.random().toString(36).slice(2)}/tree/${name}.ipynb?reset`;
+    await page.goto(`${LAB_URL}/${process.env.FRONT_END === "notebook" ? `notebooks/${name}.ipynb` : lab}`);
     await page.waitForFunction(() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel, null, { timeout: 90000 });
     await page.evaluate(async () => {
       const context = window.jupyterapp.shell.currentWidget.sessionContext;
       await context.ready;
       await context.session.kernel.info;
-      if (window.jupyterapp.shell.leftCollapsed === false) window.jupyterapp.shell.collapseLeft();
+      if (window.jupyterapp.shell.leftCollapsed === false) window.jupyterapp.shell.collapseLeft?.();
     });
     return new Notebook(page, name);
   }

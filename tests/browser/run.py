@@ -1,11 +1,11 @@
 """Run this folder's tests in a real JupyterLab and headless Chromium.
 
-    python tests/browser/run.py [folder]
+    python tests/browser/run.py [folder] [pattern of a test's name ...]
 
 The folder (one in the temporary directory by default) takes JupyterLab in an environment of its
 own, playwright-core, and the screenshots; what is there is used again.  Chromium must be
 installed (Debian: `apt-get install chromium`), and node.  The kernels run in this interpreter, or
-in the one that NBPAR_KERNEL_PYTHON names.
+in the one that NBPAR_KERNEL_PYTHON names.  FRONT_END=notebook opens Notebook 7 instead.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+FRONT_END = os.environ.get("FRONT_END", "jupyterlab")
 KERNEL = os.environ.get("NBPAR_KERNEL_PYTHON", sys.executable)
 
 
@@ -34,7 +35,9 @@ def install(folder: Path) -> Path:
     python = folder / "venv" / "bin" / "python"
     if not python.exists():
         venv.create(folder / "venv", with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "jupyterlab", "anywidget"], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", "jupyterlab", "notebook", "anywidget"], check=True
+        )
     if not (folder / "node_modules" / "playwright-core").exists():
         subprocess.run(["npm", "install", "--silent", "--prefix", str(folder), "playwright-core"], check=True)
     return python
@@ -73,6 +76,7 @@ def jupyterlab(python: Path, folder: Path) -> Iterator[dict[str, str]]:
     options += [
         "--IdentityProvider.token=",
         "--LabApp.expose_app_in_browser=True",
+        "--JupyterNotebookApp.expose_app_in_browser=True",
         f"--ServerApp.root_dir={notebooks}",
     ]
     with (folder / "lab.log").open("w") as log:
