@@ -159,13 +159,16 @@ class _Cost:
 
     def _way(self, nlp: Any) -> tuple[float, float]:
         """Return the seconds that a document takes to become bytes there and a document again here."""
-        begun = time.perf_counter()
-        packed = [document.to_bytes() for document in self._last]
-        between = time.perf_counter()
-        for one in packed:
-            _new_doc(nlp).from_bytes(one)
-        number = len(self._last)
-        return (between - begun) / number, (time.perf_counter() - between) / number
+        outs, backs = [], []
+        for _ in range(2):  # the better of two, in case the machine was busy with something else
+            begun = time.perf_counter()
+            packed = [document.to_bytes() for document in self._last]
+            between = time.perf_counter()
+            for one in packed:
+                _new_doc(nlp).from_bytes(one)
+            outs.append(between - begun)
+            backs.append(time.perf_counter() - between)
+        return min(outs) / len(self._last), min(backs) / len(self._last)
 
 
 def _handler_of(nlp: Any, component: Any) -> Callable[..., Any]:
@@ -201,4 +204,4 @@ def _as_document(nlp: Any, text: str) -> Any:
     try:
         return nlp.make_doc(text)
     except Exception:  # noqa: BLE001 (that may be the error which is being handled)
-        return Doc(nlp.vocab, words=[text])
+        return Doc(nlp.vocab, words=[text], spaces=[False])
