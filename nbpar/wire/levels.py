@@ -11,7 +11,8 @@ Levels = tuple[tuple[str, int], ...]
 def levels_here() -> Levels:
     """Return the levels that were set in this process."""
     manager = logging.root.manager
-    named = [logger for logger in list(manager.loggerDict.values()) if isinstance(logger, logging.Logger)]
+    # a logger of a class of its own is made by whoever has the class: made by its name it would be another
+    named = [logger for logger in list(manager.loggerDict.values()) if type(logger) is logging.Logger]
     levels = [(logger.name, logger.level) for logger in (logging.root, *named) if logger.level]
     return (("", int(manager.disable)), *levels)
 
