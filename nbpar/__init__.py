@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
         GatewayBusy,
         ItemExitedError,
         ItemTimeoutError,
+        JournalError,
+        JournalWarning,
         NbparError,
         NoWorkersError,
         PicklingError,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
         StoppedError,
         WorkerDied,
     )
+    from nbpar.journal.listing import journals
     from nbpar.pipeline.pipe import pipe
     from nbpar.pipeline.pipeline import Pipeline, Union
     from nbpar.pipeline.stage import Stage
@@ -66,6 +69,8 @@ _HOMES = {
         "GatewayBusy",
         "ItemExitedError",
         "ItemTimeoutError",
+        "JournalError",
+        "JournalWarning",
         "NbparError",
         "NoWorkersError",
         "PicklingError",
@@ -77,6 +82,7 @@ _HOMES = {
     "nbpar.pipeline.pipe": ("pipe",),
     "nbpar.pipeline.pipeline": ("Pipeline", "Union"),
     "nbpar.pipeline.stage": ("Stage",),
+    "nbpar.journal.listing": ("journals",),
     "nbpar.pool": ("Pool",),
     "nbpar.run": ("Run",),
 }

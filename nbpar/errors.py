@@ -63,16 +63,33 @@ class WorkerDied(NbparError):  # noqa: N818 (the name users know)
         index: place of the item in the input.
         item: the item itself.
         reason: what is known of the death, for example "killed by SIGKILL".
+        memory: resident bytes of the worker when it was last seen; None when that is not known.
     """
 
-    def __init__(self, message: str, index: int | None = None, item: object = None, reason: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        index: int | None = None,
+        item: object = None,
+        reason: str = "",
+        memory: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.index = index
         self.item = item
         self.reason = reason
+        self.memory = memory
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.args[0], self.index, self.item, self.reason)
+        return type(self), (self.args[0], self.index, self.item, self.reason, self.memory)
+
+
+class JournalError(NbparError):
+    """A journal (`resume=`) cannot be used; the message says why and what to do."""
+
+
+class JournalWarning(UserWarning):
+    """Results of a journal are not used: what made them has changed, or its file is damaged."""
 
 
 class ChannelError(NbparError):

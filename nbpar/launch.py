@@ -15,6 +15,7 @@ from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job
 from nbpar.errors import PicklingError
 from nbpar.inputs import length_of, source_of
+from nbpar.journalled import journal
 from nbpar.options import Options
 from nbpar.placement import Place
 from nbpar.run import Run
@@ -117,6 +118,8 @@ class Launcher:
             everywhere=everywhere,
         )  # fmt: skip
         job.begin = self.begin_of(state.id)
+        if options.resume is not None:
+            journal(job, options.resume, self._backend.wake)
         run.prepare(job)
         if remember:
             last.run = run

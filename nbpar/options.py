@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
@@ -50,6 +51,9 @@ class Options:
     buffersize: int | None = None
     """`imap`: at most so many items are under way or waiting to be taken."""
 
+    resume: str | None = None
+    """Keep results under this name; the same map, run again after a crash, computes only what is missing."""
+
     retry: Retry = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +69,8 @@ class Options:
             raise ValueError(f'errors must be "raise", "collect" or "skip", was {self.errors!r}')
         if self.seed is not None:
             object.__setattr__(self, "seed", _whole("seed", self.seed))
+        if self.resume is not None:
+            _file_name("resume", self.resume)
         object.__setattr__(self, "retry", Retry.of(self.retries))
 
     @classmethod
@@ -93,6 +99,16 @@ def _at_least_one(name: str, value: Any, otherwise: str = "") -> int:
     if number < 1:
         raise ValueError(f"{name} must be at least 1, was {number}")
     return number
+
+
+def _file_name(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a name, was {value!r}")
+    if not re.fullmatch(r"\w(?:[\w .-]{0,98}\w)?", value):
+        raise ValueError(
+            f"{name} must be a name of at most 100 letters and digits, with blanks, '.', '_' or '-' between "
+            f"them, was {value!r}"
+        )
 
 
 def _count_or_none(name: str, value: Any) -> None:

@@ -99,6 +99,15 @@ class ItemsDone:
 
 
 @dataclass(slots=True)
+class ItemsKnown:
+    """Neighbouring items have their values from an earlier run; nobody computed them now."""
+
+    at: float
+    first: int
+    count: int
+
+
+@dataclass(slots=True)
 class ItemFailed:
     """An item failed for good."""
 
@@ -146,6 +155,7 @@ Event = (
     | WorkerLost
     | ChunkSent
     | ItemsDone
+    | ItemsKnown
     | ItemFailed
     | ItemPrinted
     | RunPaused

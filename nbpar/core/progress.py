@@ -114,6 +114,9 @@ class Snapshot:
     slowest: tuple[tuple[float, int], ...]
     """Seconds and index of the slowest items, slowest first; only where items were timed one by one."""
 
+    known: int = 0
+    """Items among those done whose values came from an earlier run."""
+
     @property
     def over(self) -> bool:
         """Whether nothing will change any more."""
@@ -151,6 +154,7 @@ class Progress:
         self._output: deque[tuple[int, str, str]] = deque(maxlen=LATEST_OUTPUT)
         self._marks: deque[tuple[float, int]] = deque()
         self._slowest: list[tuple[float, int]] = []
+        self._known = 0
 
     def __call__(self, event: events.Event) -> None:
         """Take in an event."""
@@ -177,12 +181,12 @@ class Progress:
             self._failed, self._retried, elapsed, rate, left, self._chunk_size, self._moved,
             sum(lane.busy for lane in list(self._lanes.values())), self._lost,
             tuple(self._lane(name, lane) for name, lane in list(self._lanes.items())),
-            tuple(self._failures), tuple(self._output), tuple(self._slowest),
+            tuple(self._failures), tuple(self._output), tuple(self._slowest), self._known,
         )  # fmt: skip
 
     def _rate(self, end: float, elapsed: float) -> float:
         if self._ended is not None or not self._marks:
-            return self._done / elapsed if elapsed > 0 else 0.0
+            return (self._done - self._known) / elapsed if elapsed > 0 else 0.0
         start, done = self._marks[0]
         span = end - start
         return (self._done - done) / span if span > 0 else 0.0
@@ -243,6 +247,12 @@ class Progress:
             if not lane.calls and lane.state == "busy":
                 lane.state = "idle"
 
+    def _items_known(self, event: events.ItemsKnown) -> None:
+        """Take in what nobody computed: it is done, and says nothing of how fast the rest goes."""
+        self._done += event.count
+        self._known += event.count
+        self._marks = deque((at, done + event.count) for at, done in self._marks)
+
     def _mark(self, at: float) -> None:
         if at - self._marks[-1][0] > RATE_OVER / 50:
             self._marks.append((at, self._done))
@@ -274,6 +284,7 @@ class Progress:
         events.WorkerLost: _lost_worker,
         events.ChunkSent: _sent,
         events.ItemsDone: _items_done,
+        events.ItemsKnown: _items_known,
         events.ItemFailed: _item_failed,
         events.ItemPrinted: _printed,
         events.RunPaused: _paused_or_not,

@@ -217,6 +217,8 @@ class Driver:
         job = self.jobs.get(assignment.run.id) if assignment is not None else None
         if assignment is None or job is None:
             return  # its run was stopped
+        if job.keep is not None:
+            job.keep(done.first, values, done.faults)
         failures = {done.first + place: failure_of(job, assignment, done, place) for place in done.faults}
         job.forget_said(done.first, len(values))
         parts, final = self._scheduler.settle(assignment, done.first, values, failures, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -64,6 +65,9 @@ class Job:
 
     keeps_packed: bool = False
     """Values stay bytes: they go to workers again."""
+
+    keep: Callable[[int, Sequence[Any], Collection[int]], None] | None = None
+    """Takes values as they arrive: index of the first, values, and the places of those that failed."""
 
     ending: Ending | None = None
     """Set when the job was stopped and what ran then may still answer."""

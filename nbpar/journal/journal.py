@@ -1,0 +1,149 @@
+"""The results of one function under one name: what is there, and what is to be added."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from nbpar.journal.database import connect, in_journal
+from nbpar.journal.folder import path_of
+from nbpar.journal.identity import Identity, changes
+from nbpar.journal.saying import warn
+from nbpar.journal.writer import Writer, sum_of
+
+VERSIONS = 3
+"""So many versions of a function keep their results, so that a change can be undone."""
+
+LAST_WRITE = 5.0
+"""Seconds that the end of a run waits for its last results to be written."""
+
+
+class Journal:
+    """One version's results.  One thread at a time may use it."""
+
+    def __init__(self, path: Path, version: int, known: int) -> None:
+        self._path = path
+        self._version = version
+        self._reader: sqlite3.Connection | None = None
+        self._writer = Writer(path, version)
+        self._said = False
+        self.known = known
+        """How many results there were when it was opened."""
+
+    @classmethod
+    def open(cls, name: str, identity: Identity) -> Journal:
+        """Find the results of a function, and say so when there are only those of an earlier version.
+
+        Raises:
+            JournalError: the file cannot be opened, or another process holds it.
+        """
+        path = path_of(name)
+        version, known = in_journal(path, lambda connection: _version(connection, name, identity))
+        return cls(path, version, known)
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, int]:
+        """Return where the results of these keys are, of those that are there; 500 keys at most."""
+        marks = ",".join("?" * len(keys))
+        query = f"SELECT key, rowid FROM results WHERE version = ? AND key IN ({marks})"  # noqa: S608 (marks)
+        return dict(self._read(query, *keys))
+
+    def value(self, place: int) -> Any:
+        """Return the result at a place.
+
+        Raises:
+            LookupError: it is damaged, or cannot be unpickled here (any more).
+        """
+        rows = self._read("SELECT key, value, sum FROM results WHERE version = ? AND rowid = ?", place)
+        if not rows or sum_of(rows[0][0], rows[0][1]) != rows[0][2]:
+            raise LookupError("the result is damaged")
+        try:
+            return pickle.loads(rows[0][1])
+        except Exception as error:
+            raise LookupError(f"the result cannot be unpickled here: {error}") from error
+
+    def add(self, results: Sequence[tuple[bytes, Any]]) -> None:
+        """Have results written, by key; one that cannot be pickled is left out, which is logged once."""
+        rows = []
+        for key, value in results:
+            try:
+                rows.append((key, _pickled(value)))
+            except Exception as error:  # noqa: BLE001 (any user code may run here)
+                self._say_once(f"a {type(value).__name__} cannot be pickled: {error}")
+        self._writer.add(rows)
+
+    def close(self) -> None:
+        """Write what is left.  May be called twice."""
+        self._writer.close(LAST_WRITE)
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _read(self, query: str, *values: Any) -> list[Any]:
+        """Read rows; a journal that can no longer be read has none, which is logged once."""
+        try:
+            if self._reader is None:
+                self._reader = connect(self._path)
+            return self._reader.execute(query, (self._version, *values)).fetchall()
+        except Exception as error:  # noqa: BLE001 (its items are computed instead)
+            self._say_once(f"it cannot be read: {error}")
+            return []
+
+    def _say_once(self, what: str) -> None:
+        if not self._said:
+            self._said = True
+            logging.getLogger("nbpar").warning(
+                "journal %r does not serve for all items: %s", self._path.stem, what
+            )
+
+
+def _version(connection: sqlite3.Connection, name: str, identity: Identity) -> tuple[int, int]:
+    """Return the number of a function's version, made if need be, and how many results it has."""
+    now = time.time()
+    query = "SELECT id FROM versions WHERE digest = ?"
+    row = connection.execute(query, (identity.digest,)).fetchone()
+    if row is not None:
+        connection.execute("UPDATE versions SET used = ? WHERE id = ?", (now, row[0]))
+        return int(row[0]), _count(connection, row[0])
+    _say_what_changed(connection, name, identity)
+    cursor = connection.execute(
+        "INSERT INTO versions (digest, function, parts, begun, used) VALUES (?, ?, ?, ?, ?)",
+        (identity.digest, identity.name, json.dumps(identity.parts), now, now),
+    )
+    _drop_oldest(connection)
+    return int(cursor.lastrowid or 0), 0
+
+
+def _say_what_changed(connection: sqlite3.Connection, name: str, identity: Identity) -> None:
+    before = connection.execute("SELECT id, parts FROM versions ORDER BY used DESC, id DESC").fetchone()
+    if before is None:
+        return
+    kept = _count(connection, before[0])
+    why = changes(json.loads(before[1]), identity.parts)
+    warn(f"journal {name!r} starts anew: {why} ({kept} results of before are kept, in case that is undone)")
+
+
+def _drop_oldest(connection: sqlite3.Connection) -> None:
+    keep = f"SELECT id FROM versions ORDER BY used DESC, id DESC LIMIT {VERSIONS}"  # noqa: S608
+    connection.execute(f"DELETE FROM results WHERE version NOT IN ({keep})")  # noqa: S608 (a constant)
+    connection.execute(f"DELETE FROM versions WHERE id NOT IN ({keep})")  # noqa: S608 (a constant)
+
+
+def _count(connection: sqlite3.Connection, version: int) -> int:
+    query = "SELECT COUNT(*) FROM results WHERE version = ?"
+    return int(connection.execute(query, (version,)).fetchone()[0])
+
+
+def _pickled(value: Any) -> bytes:
+    """Pickle a result: by name what the notebook defines, which then is its own type again."""
+    try:
+        return pickle.dumps(value, 5)
+    except Exception:  # noqa: BLE001 (what has no name travels by value)
+        return bytes(cloudpickle.dumps(value, 5))

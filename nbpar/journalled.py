@@ -1,0 +1,196 @@
+"""A run that begins where an earlier one ended: what its journal holds is not computed again.
+
+Items keep their indices, so that seeds, order and failures are those of the whole input.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from nbpar.core.events import Event, ItemsKnown
+from nbpar.core.outcome import Part
+from nbpar.core.runstate import RunState
+from nbpar.core.source import Source
+from nbpar.dispatch.job import Job, Sink
+from nbpar.journal.identity import identify
+from nbpar.journal.journal import Journal
+from nbpar.journal.keys import Keys
+
+BATCH = 256
+"""Items that are looked up together."""
+
+TURN = 0.05
+"""Seconds that known results are delivered before other runs get their turn."""
+
+AHEAD = 1024
+"""Known results of a stream that may wait to be taken, unless `buffersize` says otherwise."""
+
+
+def journal(job: Job, name: str, wake: Callable[[], None]) -> None:
+    """Have a job deliver what a journal holds, and keep there what it computes.
+
+    Raises:
+        JournalError: the journal cannot be used.
+    """
+    identity = identify(job.function, spread=job.spread.value, seed=job.seed)
+    book = Journal.open(name, identity)
+    items = JournalledItems(book, job.state, job.sink.emit, wake, keys=Keys(by_index=job.seed is not None))
+    job.state.source, job.state.known, job.keep = items, items.known, items.keep
+    job.sink = _ClosingSink(job.sink, book)
+
+
+class JournalledItems:
+    """A source that leaves out items whose results are known.  Belongs to the dispatcher's thread."""
+
+    def __init__(
+        self,
+        book: Journal,
+        state: RunState,
+        emit: Callable[[Event], None],
+        wake: Callable[[], None],
+        *,
+        keys: Keys,
+    ) -> None:
+        self._book = book
+        self._state = state
+        self._items: Source = state.source
+        self._emit = emit
+        self._wake = wake
+        self._keys = keys
+        self._ahead: deque[tuple[Any, bytes | None, int | None]] = deque()
+        """Items that have been looked up, each with its key and where its result is."""
+
+        self._next = 0
+        self._under_way: dict[int, bytes] = {}
+        """Keys of the items that are being computed, by index."""
+
+        self._turn: float | None = None
+
+    # ---- as a source
+
+    @property
+    def ended(self) -> bool:
+        return self._items.ended and not self._ahead
+
+    @property
+    def remaining(self) -> int | None:
+        left = self._items.remaining
+        return None if left is None else left + len(self._ahead)
+
+    @property
+    def ready(self) -> bool:
+        return self._ahead[0][2] is None if self._ahead else self._items.ready
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the user's iterable raised."""
+        return getattr(self._items, "error", None)
+
+    def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
+        if not self._book.known:
+            items = self._items.take(limit, eager=eager)
+            for key in self._keys.of(items):
+                self._note(key)
+            return items
+        if not self._ahead:
+            self._look_up(limit, eager=eager)
+        taken: list[Any] = []
+        while self._ahead and len(taken) < limit and self._ahead[0][2] is None:
+            item, key, _ = self._ahead.popleft()
+            taken.append(item)
+            self._note(key)
+        if self._ahead and not taken:
+            self._wake()  # what comes next is known, and delivered in the next step
+        return taken
+
+    def want(self, total: int) -> None:
+        self._items.want(max(total, self._next + min(BATCH, self._room())) if self._book.known else total)
+
+    def close(self) -> None:
+        """Read no more of the input."""
+        close = getattr(self._items, "close", None)
+        if close is not None:
+            close()
+
+    # ---- what is known, and what becomes known
+
+    def known(self) -> Part | None:
+        """Return the results of the next items as far as they are known, a batch at a time."""
+        if not self._book.known or not self._in_turn():
+            return None
+        if not self._ahead:
+            self._look_up(BATCH, eager=True)
+        values: list[Any] = []
+        most = min(BATCH, self._room())
+        while len(values) < most and self._ahead and (place := self._ahead[0][2]) is not None:
+            try:
+                values.append(self._book.value(place))
+            except LookupError:  # damaged, or of a type that is no more: it is computed
+                self._ahead[0] = (*self._ahead[0][:2], None)
+            else:
+                self._ahead.popleft()
+        if not values:
+            self._turn = None
+            return None
+        part = Part(self._next, values)
+        self._next = part.stop
+        self._emit(ItemsKnown(time.monotonic(), part.first, len(values)))
+        return part
+
+    def keep(self, first: int, values: Sequence[Any], failed: Collection[int]) -> None:
+        """Take the outcomes of neighbouring items; `failed` are the places of those that have no value."""
+        keys = self._under_way
+        self._book.add([
+            (keys.pop(first + place), value)
+            for place, value in enumerate(values)
+            if place not in failed and first + place in keys
+        ])  # fmt: skip
+
+    def _look_up(self, limit: int, *, eager: bool) -> None:
+        items = self._items.take(limit, eager=eager)
+        keys = self._keys.of(items)
+        found: dict[bytes, int] = {}
+        for start in range(0, len(keys), BATCH):
+            found |= self._book.find([key for key in keys[start : start + BATCH] if key is not None])
+        for item, key in zip(items, keys, strict=True):
+            self._ahead.append((item, key, None if key is None else found.get(key)))
+
+    def _note(self, key: bytes | None) -> None:
+        if key is not None:
+            self._under_way[self._next] = key
+        self._next += 1
+
+    def _room(self) -> int:
+        """How many known results may be delivered before the consumer has to take some."""
+        state = self._state
+        if not state.streaming:
+            return BATCH
+        return max(0, state.consumed + (state.buffersize or AHEAD) - self._next)
+
+    def _in_turn(self) -> bool:
+        """Whether to go on in this step of the dispatcher."""
+        now = time.monotonic()
+        if self._turn is None:
+            self._turn = now
+        if now - self._turn < TURN:
+            return True
+        self._turn = None
+        self._wake()
+        return False
+
+
+class _ClosingSink:
+    """Passes everything on, and closes a journal before the end is told."""
+
+    def __init__(self, sink: Sink, book: Journal) -> None:
+        self._sink = sink
+        self._book = book
+        self.deliver = sink.deliver
+        self.emit = sink.emit
+
+    def finish(self, error: BaseException | None) -> None:
+        self._book.close()
+        self._sink.finish(error)
