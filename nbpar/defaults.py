@@ -12,37 +12,35 @@ from nbpar.pool import Pool
 from nbpar.run import Run
 from nbpar.worker.inside import inside_item
 
-_pools: list[Pool] = []  # the one that was used last at the end
+_pools: dict[str, Pool] = {}  # by backend
 _lock = threading.Lock()
 
 
 def default_pool(workers: int | None = None, backend: str = "engines") -> Pool:
-    """Return the default pool of this kind and size; it is started when there is none.
+    """Return the default pool of this kind, with so many workers if a number is given.
 
-    Without a size, the one that was used last will do.
+    There is one of each kind.  It is started when it is first used, and resized when another number is given.
     """
     if inside_item():
         return Pool(backend="serial", progress="none")
     with _lock:
-        pools = [pool for pool in _pools if pool.backend == backend and not pool.closed]
-        pool = next((pool for pool in reversed(pools) if workers in (None, pool.size)), None)
-        if pool is None:
-            pool = Pool(workers, backend=backend)
-        else:
-            _pools.remove(pool)
-        _pools.append(pool)
+        pool = _pools.get(backend)
+        if pool is None or pool.closed or pool.failed:
+            pool = _pools[backend] = Pool(workers, backend=backend)
+        elif workers is not None and workers != pool.size:
+            pool.resize(workers)
         return pool
 
 
 def default_pools() -> list[Pool]:
     """Return the default pools that are open."""
-    return [pool for pool in _pools if not pool.closed]
+    return [pool for pool in _pools.values() if not pool.closed]
 
 
 def close_default_pools() -> None:
     """Close them all; the next use starts anew."""
     with _lock:
-        pools = list(_pools)
+        pools = list(_pools.values())
         _pools.clear()
     for pool in pools:
         pool.close()
@@ -50,11 +48,13 @@ def close_default_pools() -> None:
 
 def map(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Results:  # noqa: A001 (our map)
     """`Pool.map` on the default pool."""
+    __tracebackhide__ = True
     return default_pool().map(fn, *iterables, **options)
 
 
 def starmap(fn: Callable[..., Any], iterable: Iterable[Any], **options: Any) -> Results:
     """`Pool.starmap` on the default pool."""
+    __tracebackhide__ = True
     return default_pool().starmap(fn, iterable, **options)
 
 
@@ -80,4 +80,5 @@ def submit(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
 
 def each(fn: Callable[..., Any], *args: Any) -> list[Any]:
     """`Pool.each` on the default pool."""
+    __tracebackhide__ = True
     return default_pool().each(fn, *args)

@@ -29,7 +29,7 @@ def source_of(
     for place, iterable in enumerate(iterables, 1):
         if not _iterable(iterable):
             which = "the input" if len(iterables) == 1 else f"input {place}"
-            raise TypeError(f"{which} is a {type(iterable).__name__}, which is not iterable")
+            raise TypeError(f"{which} is not iterable: it is of type {type(iterable).__name__}")
     if all(_sliceable(iterable) for iterable in iterables):
         return SequenceSource(*iterables)  # type: ignore[arg-type]
     known = total if total is not None else length_of(iterables)

@@ -24,6 +24,7 @@ from nbpar.wire.diagnosis import explain
 from nbpar.wire.frames import Begin, Load
 from nbpar.wire.levels import levels_here
 from nbpar.wire.pickling import digest, pack_one
+from nbpar.worker.interrupting import can_limit
 
 STREAM_CHUNK = 4096
 """Items in a chunk of `imap` at most, so that looking ahead stays small."""
@@ -102,6 +103,11 @@ class Launcher:
         everywhere: Any = None,
         remember: bool = False,
     ) -> Run:
+        if options.timeout is not None and self._backend.in_process and not self._can_limit():
+            raise ValueError(
+                "timeout= needs engines: Python cannot stop what a thread runs; "
+                'backend="serial" can where it runs in the main thread'
+            )
         chunker = Chunker(options.fixed_chunksize, **({"largest": STREAM_CHUNK} if streaming else {}))
         state = RunState(
             self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming,
@@ -134,6 +140,10 @@ class Launcher:
     def begin_of(self, run: int) -> Begin | None:
         """Return what workers in other processes are told before a run's first call."""
         return None if self._backend.in_process else Begin(run, (), levels_here())
+
+    def _can_limit(self) -> bool:
+        """Whether the time of items that run in this process can be limited."""
+        return self.dispatcher.blocking and can_limit()
 
     def load(self, fn: Callable[..., Any]) -> Load:
         """Return a function as it travels to the workers.

@@ -7,24 +7,10 @@ in Python 3.10 and old IPythons, a cause carries the same words, which everythin
 from __future__ import annotations
 
 import sys
-from reprlib import Repr
 
 from nbpar.core.outcome import Failure
+from nbpar.core.short import short
 from nbpar.errors import RemoteTraceback
-
-_short = Repr()
-_short.maxstring = _short.maxother = 120
-_short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 4
-
-
-def short(item: object) -> str:
-    """Return an item's representation, shortened."""
-    if isinstance(item, (bytes, bytearray)) and len(item) > _short.maxother:
-        return f"{bytes(item[:40])!r}... ({len(item)} bytes)"
-    try:
-        return _short.repr(item)
-    except Exception:  # noqa: BLE001 (a broken __repr__ must not hide the error)
-        return f"a {type(item).__name__}"
 
 
 def note_of(failure: Failure) -> str:

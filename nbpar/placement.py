@@ -26,6 +26,10 @@ class Place:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
+    def describe(self) -> list[dict[str, object]]:
+        """Facts of each worker: `worker` (its name), `host`, `pid`, ..."""
+        return self.backend.describe()
+
     def expecting(self) -> bool:
         """Whether workers are on their way."""
         return False
@@ -78,6 +82,14 @@ class EnginesPlace(Place):
 
     def problem(self) -> str:
         return "" if self._cluster.running else self._cluster.problem or "its cluster was stopped"
+
+    def describe(self) -> list[dict[str, object]]:
+        known = {f"engine {engine.id}": engine for engine in self._cluster.engines}
+        return [
+            {"host": known[name].host, "pid": known[name].pid, **facts} if name in known else facts
+            for facts in self.backend.describe()
+            if (name := str(facts["worker"]))
+        ]
 
     def resize(self, workers: int, retire: Retire) -> None:
         too_many = self._cluster.engines[workers:]
@@ -151,9 +163,14 @@ class Pending:
         while not self._over.wait(0.5):
             pass  # so that Ctrl-C gets through everywhere
         if self._error is not None:
-            raise self._error
+            raise type(self._error)(*self._error.args) from self._error.__cause__
         assert self._place is not None
         return self._place
+
+    @property
+    def failed(self) -> bool:
+        """Whether it could not be made."""
+        return self._over.is_set() and self._error is not None
 
     def discard(self) -> None:
         """Close the place, also one that is still being made.  May be called twice."""

@@ -151,12 +151,17 @@ class Pool:
     @property
     def workers(self) -> list[dict[str, Any]]:
         """What is known of each worker: `worker`, `host`, `pid`."""
-        return self._place.backend.describe()
+        return self._place.describe()
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
+
+    @property
+    def failed(self) -> bool:
+        """Whether its workers could not be started."""
+        return self._pending.failed
 
     @property
     def broken(self) -> bool:
@@ -214,7 +219,8 @@ class Pool:
 
     def __repr__(self) -> str:
         state = " (closed)" if self._closed else ""
-        return f"<nbpar.Pool of {self._size} {self.backend} workers{state}>"
+        where = {"engines": "engines", "threads": "threads", "serial": "the caller's thread"}[self.backend]
+        return f"<nbpar.Pool: {self._size} on {where}{state}>"
 
     # ---- inside
 
@@ -300,11 +306,14 @@ def _stopped_on_error(begun: list[Run]) -> Iterator[None]:
 
     A run is put into `begun` before it begins, so that no moment is left in which one could get away.
     """
+    __tracebackhide__ = True
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         for run in begun:
             run.cancel()
+        if begun and type(error) is KeyboardInterrupt:
+            raise begun[0].stopped() from None
         raise
 
 

@@ -25,7 +25,7 @@ from nbpar.printing import RunOutput
 Watch = Callable[[], None]
 
 STOP_WITHIN = 2.0
-"""Seconds that `cancel` waits for the run to be over; it takes milliseconds unless the machine is overloaded."""
+"""Seconds that `cancel` waits for the run to be over; milliseconds are enough on most machines."""
 
 REFRESH = 0.1
 """Seconds between two pictures of a view."""
@@ -40,7 +40,13 @@ class Run:
     """
 
     def __init__(
-        self, dispatcher: Desk, *, label: str, errors: str, streaming: bool, sort: bool = True,
+        self,
+        dispatcher: Desk,
+        *,
+        label: str,
+        errors: str,
+        streaming: bool,
+        sort: bool = True,
         ordered: bool = True,
     ) -> None:
         self.label = label
@@ -123,10 +129,9 @@ class Run:
 
         Waiting for it raises KeyboardInterrupt.  Does nothing when it is over.
         """
-        assert self._job is not None
         if self.done:
             return
-        self._dispatcher.stop(self._job, StoppedError(f"{self.label} was stopped"))
+        self._stop()
         if self._dispatcher.blocking:
             self._dispatcher.step()
         elif not self._dispatcher.here:
@@ -166,7 +171,7 @@ class Run:
         try:
             yield from over
         except asyncio.CancelledError:
-            self.cancel()
+            self._stop()  # without waiting: the event loop has other things to do
             raise
         return self.get()
 
@@ -178,6 +183,11 @@ class Run:
         )
 
     # ---- for the pool
+
+    def stopped(self) -> StoppedError:
+        """Return what Ctrl-C raises, which says what is kept."""
+        done = self.report.done
+        return StoppedError(f"{self.label} was stopped; {done} results are in nbpar.last_run.results()")
 
     def prepare(self, job: Job) -> None:
         """Take the job that this run is for the dispatcher."""
@@ -290,6 +300,10 @@ class Run:
             job.state.consume(items)
         else:
             dispatcher.request(lambda: job.state.consume(items))
+
+    def _stop(self) -> None:
+        assert self._job is not None
+        self._dispatcher.stop(self._job, StoppedError(f"{self.label} was stopped"))
 
     def _set_paused(self, *, paused: bool) -> None:
         job = self._job

@@ -26,6 +26,9 @@ def shown(
 
     try:
         yield watch
+    except BaseException:
+        run.cancel()  # so that what stays is how it ended
+        raise
     finally:
         printer.show(run.take_output())
         printer.close(run.output.left_out)

@@ -180,7 +180,7 @@ def test_any_input_becomes_a_source_of_its_items(iterables, threaded, bell):
 def test_what_is_no_input_is_refused_by_its_place(bell):
     with pytest.raises(TypeError, match="nothing to map over"):
         source_of((), wake=bell.ring, threaded=True)
-    with pytest.raises(TypeError, match="the input is a NoneType, which is not iterable"):
+    with pytest.raises(TypeError, match="the input is not iterable: it is of type NoneType"):
         source_of((None,), wake=bell.ring, threaded=True)
-    with pytest.raises(TypeError, match="input 2 is a int, which is not iterable"):
+    with pytest.raises(TypeError, match="input 2 is not iterable: it is of type int"):
         source_of(([1], 2), wake=bell.ring, threaded=True)

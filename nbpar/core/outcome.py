@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nbpar.core.short import short
 from nbpar.core.spread import Spread, caller
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Failure:
     """An item that has no value, and why."""
 
@@ -46,6 +47,10 @@ class Failure:
 
     spread: Spread = field(default=Spread.ONE, repr=False, compare=False)
     """How the item became the function's arguments."""
+
+    def __repr__(self) -> str:
+        item, error = short(self.item), self.exception
+        return f"<Failure of item {self.index} ({item}): {type(error).__name__}: {error}>"
 
     def replay(self) -> Any:
         """Run the item here, in this thread, so that debuggers see it.

@@ -51,6 +51,9 @@ class Workforce:
         self._backend = backend
         self._initializer = initializer
         self._workers: dict[WorkerId, _Worker] = {}
+        self._initialized: set[tuple[WorkerId, Any]] = set()
+        """Workers that have run it, also when they were let go meanwhile."""
+
         self._outgoing: dict[WorkerId, list[Message]] = {}
         self._stopping: dict[WorkerId, _Stop] = {}
 
@@ -74,7 +77,7 @@ class Workforce:
     def arrive(self, worker: WorkerId, facts: dict[str, Any]) -> bool:
         """Take a worker in; False when its initializer has to run first."""
         self._workers[worker] = state = _Worker(facts)
-        if self._initializer is None:
+        if self._initializer is None or (worker, facts.get("pid")) in self._initialized:
             state.ready = True
             return True
         load, arguments = self._initializer
@@ -99,6 +102,8 @@ class Workforce:
         state = self._workers.get(worker)
         if state is not None:
             state.ready = not done.faults and not done.interrupted
+            if state.ready:
+                self._initialized.add((worker, state.facts.get("pid")))
         return state is not None and state.ready
 
     def leave(self, worker: WorkerId) -> None:

@@ -25,7 +25,7 @@ from nbpar.worker.interrupting import Interrupted, Interrupts
 FLUSH = 0.1
 """Seconds after which a call hands out what it has done so far."""
 
-SLAB = 2048
+SLAB = 256
 """Items between two looks at the clock when items are short."""
 
 LOOK_AFTER = 2e-4

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+def can_limit() -> bool:
+    """Whether a time limit can be set here: it takes the main thread and a system with timers."""
+    return threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
+
+
 class Interrupted(KeyboardInterrupt):
     """The client stopped the item that was running."""
 
@@ -83,7 +88,7 @@ class Interrupts:
     @contextmanager
     def limit(self, seconds: float | None) -> Iterator[None]:
         """Raise `ItemTimeoutError` in user code that takes longer than this."""
-        if seconds is None or not self._before or not hasattr(signal, "setitimer"):
+        if seconds is None or not can_limit():
             yield
             return
         self._seconds = seconds

@@ -187,8 +187,8 @@ def test_a_pool_within_an_item_works_serially(pool):
     ("call", "error", "message"),
     [
         (lambda pool: pool.map(abs), TypeError, "nothing to map over"),
-        (lambda pool: pool.map(abs, 5), TypeError, "the input is a int, which is not iterable"),
-        (lambda pool: pool.map(pow, [1], 5), TypeError, "input 2 is a int, which is not iterable"),
+        (lambda pool: pool.map(abs, 5), TypeError, "the input is not iterable: it is of type int"),
+        (lambda pool: pool.map(pow, [1], 5), TypeError, "input 2 is not iterable: it is of type int"),
         (lambda pool: pool.map(None, [1]), TypeError, "must be a function, was None"),
         (lambda pool: pool.imap("abs", [1]), TypeError, "must be a function, was 'abs'"),
         (lambda pool: pool.map(abs, [1], chunksize=0), ValueError, "chunksize must be at least 1, was 0"),
