@@ -24,6 +24,7 @@ def source_of(
     Raises:
         TypeError: something is not iterable.
     """
+    __tracebackhide__ = True
     if not iterables:
         raise TypeError("nothing to map over: give at least one iterable after the function")
     for place, iterable in enumerate(iterables, 1):

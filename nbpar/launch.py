@@ -59,6 +59,7 @@ class Launcher:
 
         It is put into `begun` just before it begins.
         """
+        __tracebackhide__ = True
         total = total_of(iterables, options)
         source = source_of(
             iterables, wake=self._backend.wake, threaded=not self.dispatcher.blocking, total=total

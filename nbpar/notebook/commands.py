@@ -12,6 +12,7 @@ from nbpar.notebook.status import Status, status
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from nbpar.doctor import Diagnosis
     from nbpar.notebook.pools import MapPool, Pools
 
 
@@ -20,14 +21,15 @@ class Commands:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        self.table: Mapping[str, Callable[[list[str]], Status]] = {
+        self.table: Mapping[str, Callable[[list[str]], Status | Diagnosis]] = {
             "start": self._start,
             "stop": self._stop,
             "restart": self._restart,
             "resize": self._resize,
+            "doctor": _doctor,
         }
 
-    def nbpar(self, line: str) -> Status:
+    def nbpar(self, line: str) -> Status | Diagnosis:
         """Show the workers, or start and stop them.
 
         ::
@@ -37,6 +39,7 @@ class Commands:
             %nbpar stop         end them all
             %nbpar restart      end them and start as many afresh
             %nbpar resize N     go on with N workers
+            %nbpar doctor       check the installation, and say what to do about what is wrong
         """
         command, *arguments = line.split() or [""]
         if not command:
@@ -68,6 +71,13 @@ class Commands:
         count = _count(arguments, "%nbpar resize N")
         _operation(self._pools.default_pool(), "resize")(count)
         return self._status()
+
+
+def _doctor(arguments: list[str]) -> Diagnosis:
+    _refuse_arguments(arguments, "%nbpar doctor")
+    from nbpar.doctor import examine, run_small_map
+
+    return examine(lambda: run_small_map(2))
 
 
 def _operation(pool: MapPool, name: str) -> Callable[..., object]:
