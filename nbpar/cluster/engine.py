@@ -13,6 +13,7 @@ from typing import Any
 
 import zmq
 from ipyparallel.engine.app import IPEngine
+from zmq.eventloop.zmqstream import ZMQStream
 
 HANDSHAKE_TIMEOUT = 5.0
 """Seconds to wait for one connection before going on without; zmq keeps trying anyway."""
@@ -30,13 +31,14 @@ class SteadyEngine(IPEngine):  # type: ignore[misc]  # ipyparallel has no types
         def connect_and_wait(socket: Any, url: str, **options: Any) -> Any:
             if self.kernel is not None:  # a socket of somebody else's, who may be in a hurry
                 return connect(socket, url, **options)
-            monitor = self._watch_handshake(socket)
+            raw = socket.socket if isinstance(socket, ZMQStream) else socket  # ipyparallel 8 has streams here
+            monitor = self._watch_handshake(raw)
             try:
                 result = connect(socket, url, **options)
                 if not monitor.poll(HANDSHAKE_TIMEOUT * 1000):
                     self.log.warning("no connection to %s within %s s", url, HANDSHAKE_TIMEOUT)
             finally:
-                socket.monitor(None, 0)  # first, for events nobody can take would block zmq
+                raw.monitor(None, 0)  # first, for events nobody can take would block zmq
                 monitor.close(linger=0)
             return result
 
