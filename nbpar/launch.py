@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from nbpar import last
+from nbpar.care import WorkerCare
 from nbpar.core.chunking import Chunker
 from nbpar.core.runstate import RunState
 from nbpar.core.source import SequenceSource, Source
@@ -35,13 +36,20 @@ QUIET = Options(progress="none")
 class Launcher:
     """Begins runs on the workers of one place."""
 
-    def __init__(self, place: Place, initializer: tuple[Callable[..., Any], tuple[Any, ...]] | None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        initializer: tuple[Callable[..., Any], tuple[Any, ...]] | None,
+        care: WorkerCare = WorkerCare(),  # noqa: B008 (it is frozen)
+    ) -> None:
         self._backend = place.backend
+        self._largest = {} if care.max_items is None else {"largest": care.max_items}
         self._numbers = count(1)
         first = None if initializer is None else (self.load(initializer[0]), initializer[1])
         self.dispatcher = Dispatcher(
-            place.backend, initializer=first, expecting=place.expecting, problem=place.problem
-        )
+            place.backend, initializer=first, expecting=place.expecting, problem=place.problem,
+            rules=care.rules(place.renew),
+        )  # fmt: skip
 
     def over(
         self,
@@ -109,7 +117,8 @@ class Launcher:
                 "timeout= needs engines: Python cannot stop what a thread runs; "
                 'backend="serial" can where it runs in the main thread'
             )
-        chunker = Chunker(options.fixed_chunksize, **({"largest": STREAM_CHUNK} if streaming else {}))
+        largest = {"largest": STREAM_CHUNK} if streaming else {}
+        chunker = Chunker(options.fixed_chunksize, **{**largest, **self._largest})
         state = RunState(
             self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming,
             buffersize=options.buffersize, retry=options.retry,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,9 @@ class Place:
         """Have so many workers from now on; those that are too many finish what they run."""
         raise ClusterError("this pool cannot be resized: its workers belong to somebody else")
 
+    renew: Callable[[str], None] | None = None
+    """Puts a new worker in the place of one that has left; None where that cannot be done."""
+
     def close(self) -> None:
         """Free what was made for this pool alone, when its backend is closed."""
 
@@ -74,11 +78,16 @@ class EnginesPlace(Place):
         super().__init__(backend)
         self._cluster = cluster
         self._owned = owned
+        self._renewing = threading.Lock()
+        self._renewals = 0
+        """Engines that are on their way in the place of others."""
+
         self._forget = [cluster.on_death(backend.note_death), cluster.on_join(lambda _: backend.wake())]
 
     def expecting(self) -> bool:
         cluster = self._cluster
-        return cluster.running and not cluster.problem and len(cluster.engines) < cluster.n
+        missing = len(cluster.engines) < cluster.n or self._renewals > 0
+        return cluster.running and not cluster.problem and missing
 
     def problem(self) -> str:
         return "" if self._cluster.running else self._cluster.problem or "its cluster was stopped"
@@ -104,6 +113,27 @@ class EnginesPlace(Place):
             end()
         if self._owned:
             self._cluster.stop()
+
+    def renew(self, worker: str) -> None:
+        """Put a new engine in the place of one whose loop has ended; returns at once."""
+        self._renewals += 1
+        threading.Thread(target=self._replace, args=(worker,), name="nbpar renew", daemon=True).start()
+
+    def _replace(self, worker: str) -> None:
+        cluster = self._cluster
+        try:
+            with self._renewing:  # one by one: each changes how many engines there are meant to be
+                uuids = [engine.uuid for engine in cluster.engines if f"engine {engine.id}" == worker]
+                wanted = cluster.n
+                if uuids:  # else it has died, and the cluster replaces it by itself
+                    cluster.remove(uuids)
+                    cluster.resize(wanted)
+        except ClusterError as error:
+            if cluster.running:  # else it was stopped meanwhile
+                logging.getLogger("nbpar").warning("%s was not replaced: %s", worker, error)
+        finally:
+            self._renewals -= 1
+            self.backend.wake()
 
     def _remove(self, uuid: str) -> None:
         """Remove an engine without keeping whoever tells us waiting."""

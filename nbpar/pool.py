@@ -13,6 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nbpar.care import WorkerCare
 from nbpar.cluster.limits import usable_cpus
 from nbpar.core.results import Results
 from nbpar.core.spread import Spread
@@ -45,6 +46,10 @@ class Pool:
         path: "auto", or "controller" to send everything through the controller also on this host.
         initializer: called with `initargs` once on every worker before anything else.
         progress: what maps of this pool show: "auto", "widget", "text" or "none".
+        max_items_per_worker: renew an engine when it has been given so many items; a chunk is not cut.
+        max_worker_memory: renew an engine, between two items, when it holds more bytes.
+        min_free_memory: begin no more items while fewer bytes are free on this machine, but for one chunk
+            at a time; below 1 a share of its memory, None for no such guard.
     """
 
     def __init__(
@@ -57,6 +62,9 @@ class Pool:
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
         progress: str = "auto",
+        max_items_per_worker: int | None = None,
+        max_worker_memory: int | None = None,
+        min_free_memory: float | str | None = "auto",
     ) -> None:
         number = usable_cpus() if workers is None else _number(workers)
         if backend not in BACKENDS:
@@ -64,6 +72,9 @@ class Pool:
         if path not in ("auto", "controller"):
             raise ValueError(f'path must be "auto" or "controller", was {path!r}')
         self.backend = "serial" if inside_item() else backend
+        care = WorkerCare(max_items_per_worker, max_worker_memory, min_free_memory)
+        care.refuse_without_engines(backend)
+        self._care = care if self.backend == backend else WorkerCare()
         self._progress = progress
         self._initializer = None if initializer is None else (initializer, tuple(initargs))
         self._lock = threading.Lock()
@@ -254,7 +265,7 @@ class Pool:
                 self._pending = self._reopen(self._size)
                 place = self._pending.get()
             if self._launcher_or_none is None:
-                self._launcher_or_none = Launcher(place, self._initializer)
+                self._launcher_or_none = Launcher(place, self._initializer, self._care)
             return self._launcher_or_none
 
     def _options(self, given: dict[str, Any]) -> Options:

@@ -16,7 +16,7 @@ FLOORS = {
     3: "worker",
     4: "backends cluster views feeder journal memory_guard options notes printing",
     5: "dispatch inputs testing",
-    6: "run placement journalled",
+    6: "run placement journalled care",
     7: "last showing futures",
     8: "launch",
     9: "pool",

@@ -140,6 +140,16 @@ class RunPaused:
 
 
 @dataclass(slots=True)
+class MemoryLow:
+    """Memory has run short, so that work is held back; or there is enough again."""
+
+    at: float
+    low: bool
+    free: int
+    """Bytes that are left."""
+
+
+@dataclass(slots=True)
 class RunFinished:
     """Nothing will happen any more."""
 
@@ -159,6 +169,7 @@ Event = (
     | ItemFailed
     | ItemPrinted
     | RunPaused
+    | MemoryLow
     | RunFinished
 )
 

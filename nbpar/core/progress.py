@@ -117,6 +117,9 @@ class Snapshot:
     known: int = 0
     """Items among those done whose values came from an earlier run."""
 
+    note: str = ""
+    """Why it goes more slowly than it could; "" when nothing holds it back."""
+
     @property
     def over(self) -> bool:
         """Whether nothing will change any more."""
@@ -155,6 +158,7 @@ class Progress:
         self._marks: deque[tuple[float, int]] = deque()
         self._slowest: list[tuple[float, int]] = []
         self._known = 0
+        self._note = ""
 
     def __call__(self, event: events.Event) -> None:
         """Take in an event."""
@@ -181,7 +185,7 @@ class Progress:
             self._failed, self._retried, elapsed, rate, left, self._chunk_size, self._moved,
             sum(lane.busy for lane in list(self._lanes.values())), self._lost,
             tuple(self._lane(name, lane) for name, lane in list(self._lanes.items())),
-            tuple(self._failures), tuple(self._output), tuple(self._slowest), self._known,
+            tuple(self._failures), tuple(self._output), tuple(self._slowest), self._known, self._note,
         )  # fmt: skip
 
     def _rate(self, end: float, elapsed: float) -> float:
@@ -274,8 +278,11 @@ class Progress:
     def _paused_or_not(self, event: events.RunPaused) -> None:
         self._paused = event.paused
 
+    def _memory_low(self, event: events.MemoryLow) -> None:
+        self._note = f"held back: {event.free / 1e9:.1f} GB of memory left" if event.low else ""
+
     def _finished(self, event: events.RunFinished) -> None:
-        self._ended, self._state = event.at, event.state
+        self._ended, self._state, self._note = event.at, event.state, ""
 
     _HANDLERS: ClassVar[dict[type[Any], Callable[..., None]]] = {
         events.RunStarted: _started,
@@ -288,5 +295,6 @@ class Progress:
         events.ItemFailed: _item_failed,
         events.ItemPrinted: _printed,
         events.RunPaused: _paused_or_not,
+        events.MemoryLow: _memory_low,
         events.RunFinished: _finished,
     }

@@ -152,6 +152,14 @@ class Scheduler:
         """Return the retiring workers that have nothing left to do."""
         return [worker for worker, state in self._workers.items() if state.retiring and not state.calls]
 
+    def takes_part(self, worker: WorkerId) -> bool:
+        """Whether a worker is here."""
+        return worker in self._workers
+
+    def waiting(self, worker: WorkerId) -> list[int]:
+        """Return a worker's calls behind the one that runs."""
+        return list(self._workers[worker].calls)[1:]
+
     def hold(self, worker: WorkerId) -> list[int]:
         """Give a worker nothing new until `free`; return its calls behind the one that runs."""
         if (state := self._workers.get(worker)) is None:

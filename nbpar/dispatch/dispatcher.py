@@ -17,6 +17,7 @@ from typing import Any
 from nbpar.backends.base import Backend
 from nbpar.dispatch.driver import Driver
 from nbpar.dispatch.job import Job
+from nbpar.dispatch.memory import NO_RULES, MemoryRules
 from nbpar.dispatch.workforce import Workforce
 from nbpar.errors import PoolClosedError
 from nbpar.wire.frames import Load
@@ -32,12 +33,14 @@ class Dispatcher:
         initializer: tuple[Load, tuple[Any, ...]] | None = None,
         expecting: Callable[[], bool] = lambda: False,
         problem: Callable[[], str] = str,
+        rules: MemoryRules = NO_RULES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._driver = Driver(
-            backend, Workforce(backend, initializer), expecting=expecting, problem=problem, now=clock()
+            backend, Workforce(backend, initializer), expecting=expecting, problem=problem, now=clock(),
+            rules=rules,
         )
         self.lines = self._driver.lines
         self.lines.request = self.request
@@ -89,7 +92,7 @@ class Dispatcher:
     def retire(self, workers: list[str], then: Callable[[str], None]) -> None:
         """Let workers go for good, each when it is through with what it runs; `then` is called for each."""
         if self._thread is not None:
-            self.request(lambda: self._driver.retire(workers, then))
+            self.request(lambda: self._driver.leaving.retire(workers, then))
             return
         for worker in workers:  # nothing has begun yet
             then(worker)

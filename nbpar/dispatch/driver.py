@@ -10,13 +10,16 @@ from collections.abc import Callable
 
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
+from nbpar.core.outcome import Failure
 from nbpar.core.runstate import RunState
 from nbpar.core.scheduler import Assignment, Scheduler
 from nbpar.core.transcript import Piece
 from nbpar.dispatch.failures import death_of, failure_of
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.jobs import Jobs
+from nbpar.dispatch.leaving import Leaving
 from nbpar.dispatch.lines import CHANNEL_MESSAGES, Lines
+from nbpar.dispatch.memory import NO_RULES, Memory, MemoryRules
 from nbpar.dispatch.workforce import INITIALIZER_CALL, Workforce
 from nbpar.errors import NoWorkersError
 from nbpar.wire.faults import restore
@@ -47,6 +50,7 @@ class Driver:
         expecting: Callable[[], bool],
         problem: Callable[[], str],
         now: float,
+        rules: MemoryRules = NO_RULES,
     ) -> None:
         self._backend = backend
         self._workforce = workforce
@@ -55,10 +59,11 @@ class Driver:
         self._scheduler = Scheduler()
         self.jobs = Jobs(self._scheduler, workforce, backend)
         self.lines = Lines(backend, workforce, self._scheduler)
+        self.leaving = Leaving(self._scheduler, workforce, backend)
+        self._memory = Memory(rules, self._scheduler, workforce, self.leaving)
         self._looked = self._seen_workers = now
         self.jobs.now = self.jobs.idle_since = now
         self._ends: list[str] = []
-        self._retiring: dict[WorkerId, Callable[[WorkerId], None]] = {}
 
     def begin(self, job: Job, now: float) -> None:
         """Let a job take part."""
@@ -66,6 +71,8 @@ class Driver:
         if not len(self.jobs):
             self._seen_workers = now
         self.jobs.begin(job)
+        if self._memory.low:
+            job.sink.emit(self._memory.event(now))
 
     # ---- steps
 
@@ -75,12 +82,13 @@ class Driver:
         self._look_for_workers(now)
         if len(self.jobs):
             self.jobs.gather(expecting=self._expecting())
+        if len(self.jobs) and self._memory.look(now):
+            self.jobs.emit(self._memory.event(now))
         self._assign(now)
         self._workforce.stop_again(now)
         self.jobs.end_overdue()
         self.jobs.kill_overdue()
-        if self._retiring:
-            self._release_retired()
+        self.leaving.release()
 
     def take(self, arrived: list[tuple[WorkerId, Message]], now: float) -> None:
         """Take in what workers have said."""
@@ -153,7 +161,7 @@ class Driver:
             acted |= self._pass_known(state)
             self.jobs.end_if_done(state.id)
             acted |= self.jobs.get(state.id) is None
-        for assignment in self._scheduler.assign(now):
+        for assignment in self._memory.admitted(self._scheduler.assign(now)):
             acted = True
             job = self.jobs.of(assignment.run.id)
             chunk = assignment.chunk
@@ -217,6 +225,7 @@ class Driver:
         job = self.jobs.get(assignment.run.id) if assignment is not None else None
         if assignment is None or job is None:
             return  # its run was stopped
+        self._memory.note(worker, done.memory)
         if job.keep is not None:
             job.keep(done.first, values, done.faults)
         failures = {done.first + place: failure_of(job, assignment, done, place) for place in done.faults}
@@ -263,14 +272,15 @@ class Driver:
         hopeless = self._scheduler.lose(worker, died=isinstance(event, events.WorkerLost))
         self._workforce.leave(worker)
         self.lines.lose(worker, reason, died=isinstance(event, events.WorkerLost))
-        self._tell_retired(worker)
+        self.leaving.gone(worker)
+        memory = self._memory.forget(worker)
         self.jobs.emit(event)
         for assignment in hopeless:
             if (job_or_none := self.jobs.get(assignment.run.id)) is not None:
-                self._bury(job_or_none, assignment, reason, event.at)
+                self._bury(job_or_none, assignment, death_of(job_or_none, assignment, reason, memory))
 
-    def _bury(self, job: Job, assignment: Assignment, reason: str, now: float) -> None:
-        failure = death_of(job, assignment, reason)
+    def _bury(self, job: Job, assignment: Assignment, failure: Failure) -> None:
+        now = self.jobs.now
         parts, final = self._scheduler.settle(
             assignment, failure.index, [None], {failure.index: failure}, now, hopeless=True
         )
@@ -279,24 +289,3 @@ class Driver:
             job.state.chunker.current,
         ))  # fmt: skip
         self.jobs.deliver(job, parts, final)
-
-    # ---- workers that leave for good
-
-    def retire(self, workers: list[WorkerId], then: Callable[[WorkerId], None]) -> None:
-        """Let workers go when they are through with what they run; `then` is called for each."""
-        for worker in workers:
-            self._retiring[worker] = then
-            waiting = self._scheduler.retire(worker)
-            if waiting:
-                self._workforce.cancel(worker, [call.id for call in waiting])
-            if worker not in self._workforce.ready:  # its loop does not run: it may go at once
-                self._backend.retire(worker)
-                self._tell_retired(worker)
-
-    def _release_retired(self) -> None:
-        for worker in self._scheduler.retired():
-            self._workforce.retire(worker)
-
-    def _tell_retired(self, worker: WorkerId) -> None:
-        if (then := self._retiring.pop(worker, None)) is not None:
-            then(worker)

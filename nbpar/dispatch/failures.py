@@ -27,15 +27,17 @@ def failure_of(job: Job, assignment: Assignment, done: Done, place: int) -> Fail
     )  # fmt: skip
 
 
-def death_of(job: Job, assignment: Assignment, reason: str) -> Failure:
-    """Return the failure of an item whose worker died, for a reason."""
+def death_of(job: Job, assignment: Assignment, reason: str, memory: int | None) -> Failure:
+    """Return the failure of an item whose worker died, for a reason; `memory` is what it held then."""
     chunk, worker = assignment.chunk, assignment.worker
     item: Any = chunk.items[0]
     if job.state.pinned is None:
         what = f"item {chunk.first} killed its worker twice (the second time {worker}: {reason})"
     else:
         what = f"{worker} was gone before it had answered ({reason})"
-    error: Exception = WorkerDied(what, chunk.first, item, reason)
+    if memory is not None:
+        what += f"; it held {memory / 1e6:,.0f} MB of memory when it was last seen"
+    error: Exception = WorkerDied(what, chunk.first, item, reason, memory)
     if reason == OVERDUE:
         error = ItemTimeoutError(
             f"it took longer than timeout={job.timeout:g} s and did not stop, so its worker was killed"

@@ -113,7 +113,8 @@ class Card:
     def _tell(self, snapshot: Snapshot, at_once: int) -> None:
         self._timeline.take(snapshot)
         with self.widget.hold_sync():
-            self.widget.tick = {**tick.tick(snapshot, self._timeline), "notice": self._notice}
+            notice = self._notice or snapshot.note
+            self.widget.tick = {**tick.tick(snapshot, self._timeline), "notice": notice}
             for name in self._changed(snapshot)[:at_once]:
                 sign, make = EXTRAS[name]
                 self._told[name] = sign(snapshot)

@@ -72,6 +72,10 @@ def postfix(snapshot: Snapshot) -> str:
         parts.append(f"{snapshot.lost_workers} worker{'s' * (snapshot.lost_workers != 1)} lost")
     if snapshot.state in ("waiting", "paused", "stopped", "failed"):
         parts.append("waiting for workers" if snapshot.state == "waiting" else snapshot.state)
+    if snapshot.known:
+        parts.append(f"{snapshot.known} from the journal")
+    if snapshot.note:
+        parts.append(snapshot.note)
     return ", ".join(parts)
 
 
