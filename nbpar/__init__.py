@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nbpar.version import __version__
 
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
+    from nbpar.advice import advise
     from nbpar.channels.group import Group
     from nbpar.channels.multichannel import MultiChannel
     from nbpar.cluster.cluster import Cluster
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
     last_run: Run | None
 
 _HOMES = {
+    "nbpar.advice": ("advise",),
     "nbpar.channels.group": ("Group",),
     "nbpar.channels.multichannel": ("MultiChannel",),
     "nbpar.cluster.cluster": ("Cluster",),
