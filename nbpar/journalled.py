@@ -16,7 +16,7 @@ from nbpar.core.runstate import RunState
 from nbpar.core.source import Source
 from nbpar.dispatch.job import Job, Sink
 from nbpar.journal.identity import identify
-from nbpar.journal.journal import Journal
+from nbpar.journal.journal import Found, Journal
 from nbpar.journal.keys import Keys
 
 BATCH = 256
@@ -60,8 +60,8 @@ class JournalledItems:
         self._emit = emit
         self._wake = wake
         self._keys = keys
-        self._ahead: deque[tuple[Any, bytes | None, int | None]] = deque()
-        """Items that have been looked up, each with its key and where its result is."""
+        self._ahead: deque[tuple[Any, bytes | None, Found | None]] = deque()
+        """Items that have been looked up, each with its key and its result."""
 
         self._next = 0
         self._under_way: dict[int, bytes] = {}
@@ -125,9 +125,9 @@ class JournalledItems:
             self._look_up(BATCH, eager=True)
         values: list[Any] = []
         most = min(BATCH, self._room())
-        while len(values) < most and self._ahead and (place := self._ahead[0][2]) is not None:
+        while len(values) < most and self._ahead and (result := self._ahead[0][2]) is not None:
             try:
-                values.append(self._book.value(place))
+                values.append(self._book.value(result))
             except LookupError:  # damaged, or of a type that is no more: it is computed
                 self._ahead[0] = (*self._ahead[0][:2], None)
             else:
@@ -152,7 +152,7 @@ class JournalledItems:
     def _look_up(self, limit: int, *, eager: bool) -> None:
         items = self._items.take(limit, eager=eager)
         keys = self._keys.of(items)
-        found: dict[bytes, int] = {}
+        found: dict[bytes, Found] = {}
         for start in range(0, len(keys), BATCH):
             found |= self._book.find([key for key in keys[start : start + BATCH] if key is not None])
         for item, key in zip(items, keys, strict=True):

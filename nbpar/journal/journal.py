@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 
@@ -24,6 +24,20 @@ VERSIONS = 3
 
 LAST_WRITE = 5.0
 """Seconds that the end of a run waits for its last results to be written."""
+
+
+SMALL = 4096
+"""Results below so many bytes are read along with where they are."""
+
+
+class Found(NamedTuple):
+    """A result that is there."""
+
+    key: bytes
+    place: int
+    sum: bytes
+    value: bytes | None
+    """None when it is large: it is read when it is wanted."""
 
 
 class Journal:
@@ -49,23 +63,29 @@ class Journal:
         version, known = in_journal(path, lambda connection: _version(connection, name, identity))
         return cls(path, version, known)
 
-    def find(self, keys: Sequence[bytes]) -> dict[bytes, int]:
-        """Return where the results of these keys are, of those that are there; 500 keys at most."""
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, Found]:
+        """Return the results of these keys, of those that are there; 500 keys at most."""
         marks = ",".join("?" * len(keys))
-        query = f"SELECT key, rowid FROM results WHERE version = ? AND key IN ({marks})"  # noqa: S608 (marks)
-        return dict(self._read(query, *keys))
+        query = f"""
+            SELECT key, rowid, sum, CASE WHEN LENGTH(value) < {SMALL} THEN value END
+            FROM results WHERE version = ? AND key IN ({marks})
+        """  # noqa: S608 (numbers and marks)
+        return {row[0]: Found(*row) for row in self._read(query, *keys)}
 
-    def value(self, place: int) -> Any:
-        """Return the result at a place.
+    def value(self, found: Found) -> Any:
+        """Return a result that was found.
 
         Raises:
             LookupError: it is damaged, or cannot be unpickled here (any more).
         """
-        rows = self._read("SELECT key, value, sum FROM results WHERE version = ? AND rowid = ?", place)
-        if not rows or sum_of(rows[0][0], rows[0][1]) != rows[0][2]:
+        value = found.value
+        if value is None:
+            rows = self._read("SELECT value FROM results WHERE version = ? AND rowid = ?", found.place)
+            value = rows[0][0] if rows else b""
+        if sum_of(found.key, value) != found.sum:
             raise LookupError("the result is damaged")
         try:
-            return pickle.loads(rows[0][1])
+            return pickle.loads(value)
         except Exception as error:
             raise LookupError(f"the result cannot be unpickled here: {error}") from error
 

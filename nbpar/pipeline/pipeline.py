@@ -99,6 +99,8 @@ class _Steps:
     ) -> tuple[PipelineRun, Options]:
         if "chunksize" in given:
             raise TypeError("a pipeline has no option 'chunksize'; give it batch_size= when it is made")
+        if "resume" in given:
+            raise TypeError("a pipeline has no option 'resume'; a map of a function that does all steps has")
         options = Options.of(given)
         conductor = Conductor()
         run = PipelineRun(

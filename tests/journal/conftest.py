@@ -1,0 +1,81 @@
+"""Journals in a folder of the test's own, and pools of every kind."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nbpar
+
+KINDS = ("serial", "threads", "engines")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the journals."""
+    path = tmp_path / "journals"
+    monkeypatch.setenv("NBPAR_JOURNALS", str(path))
+    return path
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def pool(kind: str) -> Iterator[nbpar.Pool]:
+    """A pool that all tests of a kind share."""
+    with nbpar.Pool(2, backend=kind, progress="none") as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def serial() -> Iterator[nbpar.Pool]:
+    """The simplest pool, where the kind makes no difference."""
+    with nbpar.Pool(backend="serial", progress="none") as pool:
+        yield pool
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Files that tell which items were computed, on any worker."""
+
+    folder: str
+
+    def take(self, item: Any) -> None:
+        with open(os.path.join(self.folder, str(item)), "a") as file:
+            file.write(".")
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter({path.name: path.stat().st_size for path in Path(self.folder).iterdir()})
+
+    def clear(self) -> None:
+        for path in Path(self.folder).iterdir():
+            path.unlink()
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Notes:
+    (tmp_path / "notes").mkdir()
+    return Notes(str(tmp_path / "notes"))
+
+
+@pytest.fixture
+def squaring(notes: Notes) -> Callable[[int], int]:
+    """A function that notes what it computes; it travels, and is the same function each time."""
+    folder = notes.folder
+
+    def square(x: int) -> int:
+        with open(f"{folder}/{x}", "a") as file:
+            file.write(".")
+        return x * x
+
+    return square
