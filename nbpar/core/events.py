@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from nbpar.core.outcome import Failure
 from nbpar.core.transcript import Piece
@@ -96,6 +97,18 @@ class ItemsDone:
 
     chunk_size: int
     """Items in the chunks that follow."""
+
+    cpu: float = 0.0
+    """CPU seconds of the worker's process meanwhile; 0 when not known."""
+
+    packing: float = 0.0
+    """Seconds in which the worker pickled and unpickled."""
+
+    here: float = 0.0
+    """Seconds in which this process did."""
+
+    chunk: Any = None
+    """What the items belong to: has `first` and `items`."""
 
 
 @dataclass(slots=True)

@@ -2,77 +2,29 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from nbpar.core import events
+from nbpar.core.events import ItemsDone
+from nbpar.core.lanes import Lane, LaneCount
 from nbpar.core.outcome import Failure
 
 FIRST_FAILURES = 20
-"""Failures that a snapshot shows."""
+"""Failures that a snapshot shows: those with the lowest indices, whichever came first."""
 
 LATEST_OUTPUT = 50
 """Pieces of output that a snapshot shows."""
-
-SPANS = 400
-"""Latest spans of work per worker that are kept for its timeline."""
 
 SLOWEST = 10
 """Slowest items that are remembered."""
 
 RATE_OVER = 5.0
 """Seconds over which the rate is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A worker's time with neighbouring items."""
-
-    start: float
-    """Seconds since the run began."""
-
-    end: float
-    first: int
-    count: int
-    failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """One worker of a run."""
-
-    worker: str
-    host: str
-    pid: int
-    state: str
-    """`idle`, `busy`, `left` or `lost`."""
-
-    first: int
-    """Index of the first item it has now; -1 when idle."""
-
-    count: int
-    """How many items it has now."""
-
-    since: float
-    """Seconds since the run began when it got them."""
-
-    done: int
-    busy: float
-    """Seconds in the user's function."""
-
-    memory: int
-    """Resident bytes at last sight; 0 when not known."""
-
-    moved: int
-    """Bytes of items and values."""
-
-    note: str
-    """Why it was lost."""
-
-    spans: tuple[Span, ...]
-    """Its latest work, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +58,7 @@ class Snapshot:
     lost_workers: int
     lanes: tuple[Lane, ...]
     failures: tuple[Failure, ...]
-    """The first ones."""
+    """The first ones, in input order."""
 
     output: tuple[tuple[int, str, str], ...]
     """The latest: index, stream, text."""
@@ -120,24 +72,25 @@ class Snapshot:
     note: str = ""
     """Why it goes more slowly than it could; "" when nothing holds it back."""
 
+    slow_items: tuple[Any, ...] = ()
+    """The items among `slowest`, in sequences of one; an empty one where the item is not known."""
+
+    waited: float = 0.0
+    """Seconds from the beginning until the first worker was there."""
+
+    held: float = 0.0
+    """Seconds in which too little memory held work back."""
+
+    packing: float = 0.0
+    """Seconds in which this process pickled items and unpickled values."""
+
+    workers: int = 0
+    """The most workers that took part at the same time."""
+
     @property
     def over(self) -> bool:
         """Whether nothing will change any more."""
         return self.state in ("done", "failed", "stopped")
-
-
-@dataclass(slots=True)
-class _Lane:
-    host: str
-    pid: int
-    state: str = "idle"
-    calls: dict[int, tuple[float, int, int]] = field(default_factory=dict)
-    done: int = 0
-    busy: float = 0.0
-    memory: int = 0
-    moved: int = 0
-    note: str = ""
-    spans: deque[Span] = field(default_factory=lambda: deque(maxlen=SPANS))
 
 
 class Progress:
@@ -152,18 +105,25 @@ class Progress:
         self._total: int | None = None
         self._done = self._failed = self._retried = self._moved = self._lost = 0
         self._chunk_size = 1
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, LaneCount] = {}
         self._failures: list[Failure] = []
         self._output: deque[tuple[int, str, str]] = deque(maxlen=LATEST_OUTPUT)
         self._marks: deque[tuple[float, int]] = deque()
         self._slowest: list[tuple[float, int]] = []
         self._known = 0
         self._note = ""
+        self._slow_items: dict[int, Sequence[Any]] = {}
+        self._here = self._most = 0
+        self._first_joined: float | None = None
+        self._packing = self._held = 0.0
+        self._low_since: float | None = None
 
     def __call__(self, event: events.Event) -> None:
         """Take in an event."""
-        handler = self._HANDLERS.get(type(event))
-        if handler is not None:
+        kind = type(event)
+        if kind is ItemsDone:
+            self._items_done(event)  # type: ignore[arg-type]  # its type was looked at, in the quickest way
+        elif (handler := self._HANDLERS.get(kind)) is not None:
             handler(self, event)
 
     @property
@@ -180,12 +140,17 @@ class Progress:
         if self._total is not None and rate > 0 and self._ended is None:
             left = max(self._total - self._done, 0) / rate
         state = "paused" if self._paused and self._ended is None else self._state
+        slowest = tuple(self._slowest)
         return Snapshot(
             self._label, state, self._total, self._done,
             self._failed, self._retried, elapsed, rate, left, self._chunk_size, self._moved,
             sum(lane.busy for lane in list(self._lanes.values())), self._lost,
-            tuple(self._lane(name, lane) for name, lane in list(self._lanes.items())),
-            tuple(self._failures), tuple(self._output), tuple(self._slowest), self._known, self._note,
+            tuple(lane.lane(name, end) for name, lane in list(self._lanes.items())),
+            tuple(self._failures), tuple(self._output), slowest, self._known, self._note,
+            tuple(self._slow_items.get(index, ()) for _, index in slowest),
+            elapsed if self._first_joined is None else max(self._first_joined - self._begun, 0.0),
+            self._held + (0.0 if self._low_since is None else max(end - self._low_since, 0.0)),
+            self._packing, self._most,
         )  # fmt: skip
 
     def _rate(self, end: float, elapsed: float) -> float:
@@ -195,61 +160,57 @@ class Progress:
         span = end - start
         return (self._done - done) / span if span > 0 else 0.0
 
-    def _lane(self, name: str, lane: _Lane) -> Lane:
-        calls = list(lane.calls.values())
-        since, first, _ = calls[0] if calls else (0.0, -1, 0)
-        return Lane(
-            name, lane.host, lane.pid, lane.state, first, sum(call[2] for call in calls), since,
-            lane.done, lane.busy, lane.memory, lane.moved, lane.note, tuple(lane.spans),
-        )  # fmt: skip
-
     def _started(self, event: events.RunStarted) -> None:
         self._begun, self._label, self._total = event.at, event.label, event.total
         self._marks.append((event.at, 0))
 
     def _joined(self, event: events.WorkerJoined) -> None:
-        lane = self._lanes.setdefault(event.worker, _Lane(event.host, event.pid))
-        lane.state = "idle"
+        lane = self._lanes.get(event.worker)
+        if lane is None:
+            self._lanes[event.worker] = LaneCount(self._begun, event.at, event.host, event.pid)
+        elif lane.gone is None:
+            return
+        else:
+            lane.come_again()
+        self._here += 1
+        self._most = max(self._most, self._here)
+        if self._first_joined is None:
+            self._first_joined = event.at
         if self._state == "waiting":
             self._state = "running"
 
     def _left(self, event: events.WorkerLeft) -> None:
-        if (lane := self._lanes.get(event.worker)) is not None:
-            lane.state = "left"
+        self._part(event, "left", "")
 
     def _lost_worker(self, event: events.WorkerLost) -> None:
         self._lost += 1
-        if (lane := self._lanes.get(event.worker)) is not None:
-            lane.state, lane.note = "lost", event.reason
-            lane.calls.clear()
+        self._part(event, "lost", event.reason)
+
+    def _part(self, event: events.WorkerLeft | events.WorkerLost, state: str, note: str) -> None:
+        if (lane := self._lanes.get(event.worker)) is not None and lane.gone is None:
+            lane.leave(event.at, state, note)
+            self._here -= 1
 
     def _sent(self, event: events.ChunkSent) -> None:
         if (lane := self._lanes.get(event.worker)) is not None:
-            lane.state = "busy"
-            lane.calls[event.call] = (event.at - self._begun, event.first, event.count)
+            lane.sent(event)
 
     def _items_done(self, event: events.ItemsDone) -> None:
         settled = event.count - event.retried
-        self._done += settled
-        self._failed += event.failed
-        self._retried += event.retried
-        self._moved += event.moved
-        self._chunk_size = event.chunk_size
         if settled:
-            self._mark(event.at)
-        self._note_slow(event)
-        if (lane := self._lanes.get(event.worker)) is None:
-            return
-        lane.done += settled
-        lane.busy += event.seconds
-        lane.moved += event.moved
-        lane.memory = event.memory
-        end = event.at - self._begun
-        lane.spans.append(Span(max(end - event.seconds, 0.0), end, event.first, event.count, event.failed))
-        if event.final:
-            lane.calls.pop(event.call, None)
-            if not lane.calls and lane.state == "busy":
-                lane.state = "idle"
+            self._done += settled
+            if event.at - self._marks[-1][0] > RATE_OVER / 50:
+                self._mark(event.at)
+        if event.failed or event.retried:
+            self._failed += event.failed
+            self._retried += event.retried
+        self._moved += event.moved
+        self._packing += event.here
+        self._chunk_size = event.chunk_size
+        if event.each:
+            self._note_slow(event)
+        if (lane := self._lanes.get(event.worker)) is not None:
+            lane.answered(event)
 
     def _items_known(self, event: events.ItemsKnown) -> None:
         """Take in what nobody computed: it is done, and says nothing of how fast the rest goes."""
@@ -258,19 +219,25 @@ class Progress:
         self._marks = deque((at, done + event.count) for at, done in self._marks)
 
     def _mark(self, at: float) -> None:
-        if at - self._marks[-1][0] > RATE_OVER / 50:
-            self._marks.append((at, self._done))
+        self._marks.append((at, self._done))
         while len(self._marks) > 2 and at - self._marks[1][0] > RATE_OVER:
             self._marks.popleft()
 
     def _note_slow(self, event: events.ItemsDone) -> None:
-        if event.each:
-            slow = [(seconds, event.first + place) for place, seconds in enumerate(event.each)]
-            self._slowest = sorted(self._slowest + slow, reverse=True)[:SLOWEST]
+        known = self._slowest
+        if len(known) == SLOWEST and max(event.each) <= known[-1][0]:
+            return
+        slow = [(seconds, event.first + place) for place, seconds in enumerate(event.each)]
+        self._slowest = sorted(known + slow, reverse=True)[:SLOWEST]
+        if event.chunk is not None:
+            places = {index: index - event.chunk.first for _, index in slow}
+            new = {index: event.chunk.items[at : at + 1] for index, at in places.items() if at >= 0}
+            items = {**self._slow_items, **new}
+            self._slow_items = {index: items[index] for _, index in self._slowest if index in items}
 
     def _item_failed(self, event: events.ItemFailed) -> None:
-        if len(self._failures) < FIRST_FAILURES:
-            self._failures.append(event.failure)
+        insort(self._failures, event.failure, key=attrgetter("index"))
+        del self._failures[FIRST_FAILURES:]
 
     def _printed(self, event: events.ItemPrinted) -> None:
         self._output.append((event.index, event.stream, event.text))
@@ -280,6 +247,9 @@ class Progress:
 
     def _memory_low(self, event: events.MemoryLow) -> None:
         self._note = f"held back: {event.free / 1e9:.1f} GB of memory left" if event.low else ""
+        if self._low_since is not None:
+            self._held += event.at - self._low_since
+        self._low_since = event.at if event.low else None
 
     def _finished(self, event: events.RunFinished) -> None:
         self._ended, self._state, self._note = event.at, event.state, ""

@@ -28,7 +28,7 @@ LONGEST = 1.0
 
 EXTRAS: dict[str, tuple[Callable[[Snapshot], Any], Callable[[Snapshot], Any]]] = {
     "workers": (lambda snapshot: (len(snapshot.lanes), snapshot.lost_workers), tick.names),
-    "failures": (lambda snapshot: len(snapshot.failures), tick.failures),
+    "failures": (lambda snapshot: [failure.index for failure in snapshot.failures], tick.failures),
     "output": (lambda snapshot: snapshot.output, tick.output),
 }
 """What is told apart from ticks: what shows cheaply that it changed, and what is told then."""

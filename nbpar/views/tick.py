@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from nbpar.core.lanes import Lane
 from nbpar.core.outcome import Failure
-from nbpar.core.progress import Lane, Snapshot
+from nbpar.core.progress import Snapshot
 from nbpar.views import wording
 from nbpar.views.report import by_index
 from nbpar.views.timeline import Timeline

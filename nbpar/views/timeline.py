@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from nbpar.core.progress import Lane, Snapshot, Span
+from nbpar.core.lanes import Lane, Span
+from nbpar.core.progress import Snapshot
 
 SLOTS = 192
 """Slots of a strip, at most."""
@@ -143,7 +144,10 @@ def _newer(spans: Sequence[Span], than: float) -> list[Span]:
     for span in reversed(spans):
         if span.end <= than:
             break
-        new.append(span)
+        if span.start >= than:
+            new.append(span)
+        else:  # it has grown
+            new.append(span._replace(start=than))
     new.reverse()
     return new
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nbpar.core import events
+from nbpar.core.lanes import SHORT, SPANS
 from nbpar.core.outcome import Failure
-from nbpar.core.progress import FIRST_FAILURES, LATEST_OUTPUT, SLOWEST, SPANS, Progress
+from nbpar.core.progress import FIRST_FAILURES, LATEST_OUTPUT, SLOWEST, Progress
 
 
 def progress(*more: events.Event, total: int | None = 10) -> Progress:
@@ -78,7 +82,7 @@ def test_a_lane_tells_what_its_worker_does_now():
 
     [lane] = fold.snapshot(103.0).lanes
 
-    assert (lane.state, lane.first, lane.count, lane.since) == ("busy", 4, 6, 1.0)
+    assert (lane.state, lane.first, lane.count, lane.since) == ("busy", 4, 4, 1.0)
 
 
 def test_a_lane_is_idle_when_all_its_calls_are_answered():
@@ -104,6 +108,76 @@ def test_a_worker_that_left_and_came_back_has_one_lane():
     fold = progress(events.WorkerLeft(101.0, "a"), events.WorkerJoined(102.0, "a", "here", 1))
 
     assert [lane.state for lane in fold.snapshot(103.0).lanes] == ["idle"]
+
+
+def test_a_lane_tells_when_its_worker_came_and_went():
+    fold = progress(events.WorkerJoined(101.0, "b", "here", 2), events.WorkerLost(103.0, "b", "gone"))
+
+    first, second = fold.snapshot(105.0).lanes
+
+    assert (first.joined, first.gone) == (0.0, None)
+    assert (second.joined, second.gone) == (1.0, 3.0)
+
+
+def test_a_lane_tells_how_long_its_worker_had_something_to_do():
+    fold = progress(sent(101.0), done(103.0, seconds=1.0), sent(104.0, call=2, first=4))
+
+    [lane] = fold.snapshot(105.0).lanes
+
+    assert (lane.busy, lane.occupied) == (1.0, 3.0)
+
+
+def test_short_pieces_of_work_that_follow_each_other_are_one_span():
+    fold = progress(total=None)
+    for n in range(100):
+        fold(sent(call=n, first=n, count=1))
+        fold(done(100.001 + n / 1000, call=n, first=n, count=1, seconds=0.0005))
+
+    spans = fold.snapshot(101.0).lanes[0].spans
+
+    assert sum(span.items for span in spans) == 100
+    assert 10 <= len(spans) <= 12
+    assert all(span.end - span.start <= SHORT for span in spans)
+    assert all(a.end <= b.start for a, b in itertools.pairwise(spans))
+
+
+def test_the_failures_that_are_kept_do_not_depend_on_the_order_in_which_they_came():
+    fold = progress(*(events.ItemFailed(101.0, failure(index)) for index in reversed(range(50))))
+
+    assert [f.index for f in fold.snapshot(102.0).failures] == list(range(FIRST_FAILURES))
+
+
+def test_the_slowest_items_are_kept_themselves():
+    event = done(first=4, count=2, each=(0.3, 0.7))
+    event.chunk = SimpleNamespace(first=3, items=["d", "e", "f"])
+    fold = progress(event, done(first=0, count=1, each=(0.5,)))
+
+    snapshot = fold.snapshot(102.0)
+
+    assert snapshot.slowest == ((0.7, 5), (0.5, 0), (0.3, 4))
+    assert snapshot.slow_items == (["f"], (), ["e"])
+
+
+def test_a_run_tells_how_long_it_waited_and_how_many_workers_it_had_at_once():
+    fold = Progress()
+    fold(events.RunStarted(100.0, "count", 10))
+    assert fold.snapshot(101.0).waited == 1.0
+
+    for at, worker in ((102.0, "a"), (103.0, "b")):
+        fold(events.WorkerJoined(at, worker, "here", 1))
+    fold(events.WorkerLost(104.0, "a", "gone"))
+    fold(events.WorkerJoined(105.0, "c", "here", 1))
+
+    snapshot = fold.snapshot(106.0)
+    assert (snapshot.waited, snapshot.workers) == (2.0, 2)
+
+
+def test_the_time_in_which_memory_held_work_back_is_counted():
+    fold = progress(events.MemoryLow(101.0, True, 0), events.MemoryLow(103.0, False, 0))
+    assert fold.snapshot(110.0).held == 2.0
+
+    fold(events.MemoryLow(111.0, True, 0))
+    assert fold.snapshot(112.0).held == 3.0
 
 
 def test_the_rate_is_that_of_the_last_seconds_and_the_time_left_follows():

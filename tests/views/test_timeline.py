@@ -78,6 +78,19 @@ def test_when_there_were_too_many_spans_their_sum_is_drawn():
     assert set(_strip_of(run, timeline)[:39]) == {3}
 
 
+def test_a_span_that_grows_between_two_looks_is_drawn_and_marked_once():
+    run, timeline = FakeRun(None, workers=1), Timeline()
+    for count in range(4):
+        run.work("0", seconds=0.002, fail={3: ValueError()} if count == 3 else None)
+        timeline.take(run.snapshot())
+
+    [span] = run.snapshot().lanes[0].spans
+    assert span.end == pytest.approx(0.008)
+    assert timeline.upto("0") == span.end
+    assert [mark.kind for mark in timeline.marks] == ["failed"]
+    assert _levels(timeline.letters("0"))[0] == 1  # 8 of 25 ms
+
+
 def test_failures_deaths_and_newcomers_are_marked_once():
     run, timeline = FakeRun(12), Timeline()
     timeline.take(run.snapshot())
