@@ -37,7 +37,13 @@ def header_html(label: str, total: int | None) -> str:
 
 
 def summary_text(snapshot: Snapshot) -> str:
-    """Return how a run ended, or how it is now, in one line."""
+    """Return how a run ended, or how it is now, in one line.
+
+    Of a run that an item's failure ended it says nothing but that failure: how far others had
+    come by then differs from run to run.
+    """
+    if _ended_by_item(snapshot):
+        return f"failed at {_name(by_index(snapshot.failures)[0])}"
     parts = [_counts(snapshot)]
     if snapshot.retried:
         parts.append(f"{wording.count(snapshot.retried)} retried")
@@ -52,7 +58,7 @@ def summary_text(snapshot: Snapshot) -> str:
 def summary_html(snapshot: Snapshot) -> str:
     """Return the same as HTML, with a table of failures that opens where there is one to show."""
     line = f'<span aria-hidden="true">{_sign(snapshot)}</span> {escape(summary_text(snapshot))}'
-    if len(snapshot.failures) < 2:
+    if len(snapshot.failures) < 2 or _ended_by_item(snapshot):
         return f'<div class="nbpar-report">{line}</div>'
     rows = "".join(_row(failure) for failure in by_index(snapshot.failures))
     heads = "".join(f'<th scope="col" style="{_CELL}">{head}</th>' for head in ("item", "value", "error"))
@@ -64,6 +70,8 @@ def timings(snapshot: Snapshot) -> dict[str, object]:
     """Return what differs between runs, as plain data."""
     return {
         "state": snapshot.state,
+        "done": snapshot.done,
+        "failed": snapshot.failed,
         "seconds": round(snapshot.elapsed, 3),
         "items_per_second": round(snapshot.rate, 1),
         "workers": len(snapshot.lanes),
@@ -75,6 +83,10 @@ def timings(snapshot: Snapshot) -> dict[str, object]:
 def by_index(failures: Sequence[Failure]) -> list[Failure]:
     """Return failures in the order of their items, whatever the order they came in."""
     return sorted(failures, key=lambda failure: failure.index)
+
+
+def _ended_by_item(snapshot: Snapshot) -> bool:
+    return snapshot.state == "failed" and bool(snapshot.failures)
 
 
 def _counts(snapshot: Snapshot) -> str:

@@ -42,6 +42,27 @@ def test_a_stopped_run_says_what_is_kept():
     assert report.summary_text(run.finish("stopped")) == "stopped: 5 of 12 done"
 
 
+def test_a_run_that_a_failure_ended_names_it_whatever_else_had_happened():
+    early, late = FakeRun(3), FakeRun(3)
+    early.work("0", 1, fail={0: ZeroDivisionError("division by zero")})
+    late.work("0", 3, fail={i: ZeroDivisionError("division by zero") for i in (2, 0)}, retried=1)
+    late.lose("1")
+
+    snapshots = early.finish("failed"), late.finish("failed")
+
+    text = "failed at item 0 ('text 0'): ZeroDivisionError: division by zero"
+    assert {report.summary_text(snapshot) for snapshot in snapshots} == {text}
+    assert len({report.summary_html(snapshot) for snapshot in snapshots}) == 1
+    assert [report.timings(snapshot)["failed"] for snapshot in snapshots] == [1, 2]
+
+
+def test_a_run_that_failed_without_a_failed_item_says_how_far_it_came():
+    run = FakeRun(12)
+    run.work("0", 5)
+
+    assert report.summary_text(run.finish("failed")) == "failed: 5 of 12 done"
+
+
 def test_retries_and_lost_workers_are_mentioned():
     run = FakeRun(2)
     run.work("0", 2, retried=1)
