@@ -54,6 +54,8 @@ class ClientSockets:
         self._poller.register(self._far_handle, POLLIN)
         self._closed = False
         self.dropped = 0
+        self.only_messages = False
+        """Whether nothing but messages made `receive` return the last time."""
 
     def send(self, identity: bytes, messages: Sequence[Message], *, local: bool) -> None:
         """Send messages to one worker; safe from any thread."""
@@ -81,13 +83,15 @@ class ClientSockets:
             timeout = 0
         arrived: Arrived = []
         far = self._far_there
+        self.only_messages = True
         for handle, _ in self._poller.poll(None if timeout is None else int(timeout * 1000 + 0.999)):
             if handle == self._bell.handle:
                 self._bell.still()
+                self.only_messages = False
             elif handle == self._far_handle:
                 far = True
-            elif self._local is not None:
-                self._serve(self._local, handle, arrived)
+            elif self._local is None or not self._serve(self._local, handle, arrived):
+                self.only_messages = False
         if far:
             self._read_far(arrived)
         return arrived
@@ -108,14 +112,13 @@ class ClientSockets:
 
     # ---- on this host
 
-    def _serve(self, local: LocalServer, handle: int, arrived: Arrived) -> None:
-        if handle == local.handle:
-            if (new := local.accept()) is not None:
-                self._poller.register(new.handle, POLLIN)
-            return
+    def _serve(self, local: LocalServer, handle: int, arrived: Arrived) -> bool:
+        """Read from a connection, or take in a new one; False for a handle that somebody else looks at."""
         connection = local.connections.get(handle)
         if connection is None:
-            return  # one of the handles that somebody else looks at
+            if handle == local.handle and (new := local.accept()) is not None:
+                self._poller.register(new.handle, POLLIN)
+            return False
         for identity, frames in local.read(connection):
             if messages := self._understood(frames):
                 arrived.append((identity, messages))
@@ -123,6 +126,8 @@ class ClientSockets:
             self._poller.unregister(handle)
             self._crowded.discard(handle)
             local.forget(connection)
+            return False
+        return True
 
     def _await_room(self, local: LocalServer) -> None:
         """Go on with what has not gone yet, and be told when there is room for more."""

@@ -23,7 +23,7 @@ from nbpar.errors import PicklingError
 from nbpar.version import __version__
 from nbpar.wire.diagnosis import explain, explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.frames import Bye, Call, Done, Lost, Message, Ping, Ready, Release
+from nbpar.wire.frames import Bye, Call, Done, Item, Lost, Message, Ping, Ready, Release
 from nbpar.wire.packed_items import PackedItems
 from nbpar.wire.pickling import pack, unpack
 from nbpar.wire.shipping import bootstrap, shipment
@@ -75,6 +75,9 @@ class EnginesBackend:
         self._pinged = time.monotonic()
         self._entered = 0
         self._packed_calls: set[int] = set()
+        self.take_item: Callable[[WorkerId, Item], None] = lambda *_: None
+        """Takes items of channels, which do not go through `receive`: there may be very many."""
+
         self.killer: Callable[[str, str], None] | None = None
         """Ends an engine, by its identity and with a reason, where another will take its place."""
 
@@ -111,13 +114,30 @@ class EnginesBackend:
         self._ping_idle()
         if self._dying:
             timeout = 0.02
+        deadline = None if timeout is None else time.monotonic() + timeout
         arrived: list[tuple[WorkerId, Message]] = []
-        for identity, messages in self._sockets.receive(timeout, self._watch.handles):
-            if (engine := self._by_identity.get(identity)) is not None:
-                arrived += [(engine.worker, self._unpacked(engine, message)) for message in messages]
+        while not self._receive_into(arrived, self._sockets, timeout):
+            if deadline is not None and (timeout := deadline - time.monotonic()) <= 0:
+                break
         for worker in self._watch.gone():
             self._begin_dying(worker, "its process ended")
         return arrived + self._lost()
+
+    def _receive_into(
+        self, arrived: list[tuple[WorkerId, Message]], sockets: ClientSockets, timeout: float | None
+    ) -> bool:
+        """Receive once; False when nothing came but items of channels, which have been handed on."""
+        handed_on = False
+        for identity, messages in sockets.receive(timeout, self._watch.handles):
+            if (engine := self._by_identity.get(identity)) is None:
+                continue
+            for message in messages:
+                if type(message) is Item and not arrived:  # what came before comes first
+                    self.take_item(engine.worker, message)
+                    handed_on = True
+                else:
+                    arrived.append((engine.worker, self._unpacked(engine, message)))
+        return bool(arrived) or not handed_on or not sockets.only_messages
 
     def wake(self) -> None:
         if self._sockets is not None:

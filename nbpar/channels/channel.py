@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.awaited import is_awaited
+from nbpar.channels.news import news_of
 from nbpar.errors import ChannelClosed, EndOfChannel
 from nbpar.worker.channel import Channel as AnyChannel
 from nbpar.worker.payload import unpack_value
@@ -48,24 +49,13 @@ class Channel(AnyChannel):
 
     async def areceive(self, timeout: float | None = None) -> Any:
         """Return the next item without blocking the event loop; raises what `receive` raises."""
-        loop = asyncio.get_running_loop()
-        came = asyncio.Event()
-
-        def listen() -> None:
-            loop.call_soon_threadsafe(came.set)
-
-        end = self._end
-        end.listeners.append(listen)
-        try:
-            deadline = None if timeout is None else loop.time() + timeout
+        end, clock = self._end, asyncio.get_running_loop().time
+        deadline = None if timeout is None else clock() + timeout
+        with news_of([end]) as came:
             while (packed := end.next_now()) is None:
                 came.clear()
-                if end.has_news:
-                    continue
-                left = None if deadline is None else deadline - loop.time()
-                await _within(came.wait(), left, timeout)
-        finally:
-            end.listeners.remove(listen)
+                if not end.has_news:
+                    await _within(came.wait(), None if deadline is None else deadline - clock(), timeout)
         end.show()
         return unpack_value(packed, end.port)
 

@@ -110,7 +110,7 @@ class Gateway:
         )  # fmt: skip
 
     def _as_it_is(self, code: Code) -> Code:
-        """Threads of this process get the function itself, and copies of its arguments as of all that is sent."""
+        """Threads get the function itself, and copies of its arguments as of all that is sent."""
         if not isinstance(code, FunctionCode) or not code.arguments:
             return code
         packed = pack_code(code.arguments, self._port, name=f"the arguments of {name_of(code)}")

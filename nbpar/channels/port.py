@@ -12,7 +12,7 @@ from nbpar.channels.channel import Channel
 from nbpar.channels.client_end import ClientEnd
 from nbpar.errors import GatewayBusy
 from nbpar.wire.frames import Message, Open
-from nbpar.worker.end import ITEMS, NBYTES, End
+from nbpar.worker.end import ITEMS, NBYTES, End, drop_all
 
 if TYPE_CHECKING:
     from nbpar.channels.hub import Hub
@@ -96,7 +96,7 @@ class ClientPort:
         end = self._ends.get(number)
         if end is None:
             end = ClientEnd(number, self)
-            end.break_off("it was closed before it arrived")
+            end.end_early()
         made: Channel | None = end.handle() if end.handle is not None else None
         return made if made is not None else self._class(end)
 
@@ -105,7 +105,4 @@ class ClientPort:
 
     def _sweep(self) -> None:
         """Close what nobody holds any more."""
-        while self.dropped:
-            end = self.dropped.popleft()
-            if end.handle is None or end.handle() is None:
-                end.drop()
+        drop_all(self.dropped)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from nbpar.channels.channel import Channel
+from nbpar.channels.news import news_of
 from nbpar.errors import ChannelClosed, EndOfChannel
 from nbpar.worker.channel import NO_END_MARKER
 from nbpar.worker.payload import unpack_value
@@ -28,12 +27,12 @@ class ReceiveQueue:
         self._marker = end_marker
         self._open = set(channels)
         self._news: queue.SimpleQueue[Channel] = queue.SimpleQueue()
-        self._turns: deque[Channel] = deque()
-        """Channels that may have more; each gives one item in turn."""
+        self._turns: dict[Channel, None] = {}
+        """Channels that may have more, in the order in which they give one item each."""
 
         for channel in channels:
             channel._end.listeners.append(partial(self._news.put, channel))  # noqa: SLF001 (of our own kind)
-            self._turns.append(channel)
+            self._turns[channel] = None
 
     def get(self, timeout: float | None = None) -> tuple[Channel, Any]:
         """Return the next pair.
@@ -50,7 +49,7 @@ class ReceiveQueue:
             if not self._open:
                 raise EndOfChannel("all channels of this queue are closed")
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._turns.append(self._news.get(timeout=left))
+            self._turns[self._news.get(timeout=left)] = None
 
     def get_nowait(self) -> tuple[Channel, Any]:
         """`get` without waiting."""
@@ -65,33 +64,28 @@ class ReceiveQueue:
             yield pair
 
     async def __aiter__(self) -> AsyncIterator[tuple[Channel, Any]]:
-        loop = asyncio.get_running_loop()
-        came = asyncio.Event()
-
-        def listen() -> None:
-            loop.call_soon_threadsafe(came.set)
-
-        for channel in tuple(self._open):
-            channel._end.listeners.append(listen)  # noqa: SLF001 (of our own kind)
-        while True:
-            came.clear()
-            try:
-                pair = self.get(0.0)
-            except queue.Empty:
-                await came.wait()
-                continue
-            except EndOfChannel:
-                return
-            yield pair
+        with news_of([channel._end for channel in self._open]) as came:  # noqa: SLF001 (of our own kind)
+            while True:
+                came.clear()
+                try:
+                    pair = self.get(0.0)
+                except queue.Empty:
+                    await came.wait()
+                    continue
+                except EndOfChannel:
+                    return
+                yield pair
 
     def _next_pair(self) -> tuple[Channel, Any] | None:
         while True:
             while not self._news.empty():
-                self._turns.append(self._news.get())
+                self._turns[self._news.get()] = None
             if not self._turns:
                 return None
-            channel = self._turns.popleft()
+            channel = next(iter(self._turns))
+            del self._turns[channel]
             if channel in self._open and (item := self._take(channel)) is not _MARK:
+                self._turns[channel] = None  # it may have more already
                 return channel, item
 
     def _take(self, channel: Channel) -> Any:

@@ -45,6 +45,8 @@ class Lines:
         self._boxes: dict[WorkerId, Outbox] = {}
         self._connected: set[WorkerId] = set()
         self._lock = threading.Lock()  # for making boxes
+        if hasattr(backend, "take_item"):
+            backend.take_item = self.take
         self.request: Callable[[Callable[[], None]], None] = lambda _: None
         """Has something done in the dispatcher's thread."""
 

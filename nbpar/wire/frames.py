@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,12 @@ from nbpar.wire.pickling import Packed
 
 INLINE = 1 << 14
 """A body smaller than this travels in the head."""
+
+
+_SHORT = 1
+"""First byte of a frame that is one small item; every pickle begins with 128."""
+
+_NUMBER = struct.Struct("<q")
 
 
 class FrameError(ValueError):
@@ -252,6 +259,8 @@ _FAULTED = {
 
 def encode(messages: Sequence[Message]) -> list[Any]:
     """Return the frames of several messages."""
+    if len(messages) == 1 and type(messages[0]) is Item and (short := _short_item(messages[0])):
+        return [short]
     frames: list[Any] = [b""]
     heads = []
     for message in messages:
@@ -274,11 +283,21 @@ def decode(frames: Sequence[Any]) -> list[Message]:
         FrameError: the bytes are no messages of ours.
     """
     try:
+        if len(frames) == 1 and frames[0][0] == _SHORT:
+            return [Item(_NUMBER.unpack_from(frames[0], 1)[0], Packed(frames[0][9:], None, []))]
         heads = _HeadUnpickler(io.BytesIO(frames[0])).load()
         rest = iter(frames[1:])
         return [_message(code, fields, rest) for code, fields in heads]
     except Exception as error:
         raise FrameError(f"not a message: {error}") from error
+
+
+def _short_item(item: Item) -> bytes | None:
+    """Return the one frame of a small item by itself, which is what channels send most."""
+    channel, packed = item
+    if type(packed) is Packed and packed.layout is None and len(packed.head) <= INLINE:
+        return b"%c%b%b" % (_SHORT, _NUMBER.pack(channel), packed.head)
+    return None
 
 
 def _place(packed: Packed, frames: list[Any]) -> tuple[Any, ...]:

@@ -81,10 +81,21 @@ class Incoming:
             if not count:
                 self.ended = True
                 break
-            self._take(count, messages)
+            if not self._take_whole(count, messages):
+                self._take(count, messages)
             if count < len(room):
                 break  # there is nothing more
         return messages
+
+    def _take_whole(self, count: int, messages: list[list[bytes | bytearray]]) -> bool:
+        """Take one small message that came by itself, which is what comes most."""
+        if self._end or self._large is not None or self._sizes or self._frames or count < _ONE.size:
+            return False
+        frames, size = _ONE.unpack_from(self._buffer, 0)
+        if frames != 1 or size != count - _ONE.size:
+            return False
+        messages.append([bytes(self._view[_ONE.size : count])])
+        return True
 
     def _room(self) -> memoryview:
         if self._large is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nbpar.errors import EndOfChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from typing_extensions import Self
 
@@ -43,7 +43,7 @@ class ChannelWriter(_ChannelFile):
         self._channel.send(text)
         return len(text)
 
-    def writelines(self, lines: list[str]) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         """Send every line."""
         for line in lines:
             self._channel.send(line)

@@ -16,7 +16,7 @@ from nbpar.worker.callbacks import Callbacks
 from nbpar.worker.channel import Channel
 from nbpar.worker.code import FunctionCode, lines_known, run
 from nbpar.worker.desk import Desk
-from nbpar.worker.end import End
+from nbpar.worker.end import End, drop_all
 from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupted, Interrupts
 from nbpar.worker.outbox import Outbox
@@ -87,10 +87,8 @@ class Channels:
 
     def idle(self) -> None:
         """Send what has been kept back; close what nobody holds any more."""
-        while self.dropped:
-            end = self.dropped.popleft()
-            if end.handle is None or end.handle() is None:
-                end.drop()
+        if self.dropped:
+            drop_all(self.dropped)
         self._flush()
 
     def sort_out(self, lines: Pieces) -> Pieces:
@@ -141,7 +139,7 @@ class Channels:
         end = self._ends.get(number)
         if end is None:
             end = End(number, self)
-            end.break_off("it was closed before it arrived")
+            end.end_early()
         return _handle(end, Channel)
 
     def new_channel(self) -> Channel:

@@ -14,14 +14,15 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
-from nbpar.errors import ChannelBroken, ChannelClosed, ChannelError, EndOfChannel, RemoteError
-from nbpar.wire.faults import Fault, restore
+from nbpar.errors import ChannelClosed, ChannelError
+from nbpar.wire.faults import Fault
 from nbpar.wire.frames import Close, Credit, Item, Message
 from nbpar.wire.pickling import Packed
 from nbpar.worker.payload import size_of
+from nbpar.worker.reasons import Reasons
 
 ITEMS = 1024
 """Items that a sender may be ahead."""
@@ -66,7 +67,7 @@ class Port(Protocol):
         """There is something for this end's callback."""
 
 
-class End:
+class End(Reasons):
     """One end of a channel."""
 
     def __init__(self, number: int, port: Port, *, items: int = ITEMS, nbytes: int = NBYTES) -> None:
@@ -225,6 +226,10 @@ class End:
             self._take_close(message)
         self._tell()
 
+    def end_early(self) -> None:
+        """It was closed on the other side before it arrived here."""
+        self.over = self.gone = self._said_close = True
+
     def break_off(self, reason: str) -> None:
         """The other side is gone without a word."""
         with self.changed:
@@ -286,43 +291,6 @@ class End:
     def _may_send(self) -> bool:
         return (self._room_items > 0 and self._room_bytes > 0) or self.gone or self.closed
 
-    def _why_no_item(self) -> BaseException | None:
-        if self.closed:
-            return ChannelClosed("you closed this channel; there is nothing to receive from it")
-        if self.callback is not None:
-            return ChannelError("this channel has a callback, which takes its items; do not receive them too")
-        if not self.over:
-            return None
-        return self._take_fault() or self._breakage() or self._end("nothing more comes")
-
-    def _why_no_send(self) -> BaseException | None:
-        if self.closed:
-            return ChannelClosed("you closed this channel; nothing can be sent through it")
-        if not self.gone:
-            return None
-        return self._take_fault() or self._breakage() or self._end("nobody takes what is sent")
-
-    def _take_fault(self) -> BaseException | None:
-        """Return what went wrong there, once."""
-        fault, self.fault = self.fault, None
-        if fault is None:
-            return None
-        error = RemoteError(fault.text.rstrip() or f"{fault.kind}: {fault.message}", fault.text)
-        error.__cause__ = restore(fault)
-        return error
-
-    def _breakage(self) -> BaseException | None:
-        if not self.broken:
-            return None
-        return self._named(ChannelBroken(f"the other end of the channel is gone: {self.broken}"))
-
-    def _end(self, why: str) -> BaseException:
-        return self._named(EndOfChannel(f"the other side has closed the channel; {why}"))
-
-    def _named(self, error: ChannelError) -> ChannelError:
-        error.channel = self.number  # type: ignore[attr-defined]  # whose end it is, for `is_own_end`
-        return error
-
     def _settle(self) -> None:
         """Forget the channel when both sides have closed it."""
         self.port.notify()
@@ -334,6 +302,15 @@ class End:
             self.port.call_back(self)
         for listener in tuple(self.listeners):
             listener()
+
+
+def drop_all(dropped: deque[End]) -> None:
+    """Close ends that nobody holds any more; several threads may do it at the same time."""
+    while dropped:
+        with suppress(IndexError):
+            end = dropped.popleft()
+            if end.handle is None or end.handle() is None:
+                end.drop()
 
 
 def _left(deadline: float | None) -> float | None:

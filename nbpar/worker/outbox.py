@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from nbpar.wire.frames import Message
 
-RARE = 200e-6
+RARE = 30e-6
 """Seconds between two messages from which each is sent by itself."""
 
 MANY = 128

@@ -67,7 +67,7 @@ def test_what_cannot_be_pickled_is_named_and_the_channel_goes_on(gateway):
 
 def test_receive_gives_up_after_its_timeout_and_the_item_can_still_come(gateway):
     with gateway.remote_exec(echo) as channel:
-        with pytest.raises(TimeoutError, match="within 0.01 s"):
+        with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
             channel.receive(timeout=0.01)
 
         channel.send(1)
@@ -176,7 +176,7 @@ def test_closing_with_an_error_raises_it_there(gateway):
 def test_a_sender_waits_until_the_other_side_takes_what_it_sent(gateway):
     def slow(channel, gate):
         gate.receive()
-        channel.send(sum(1 for _ in zip(range(20), channel)))
+        channel.send(sum(1 for _ in zip(range(20), channel, strict=False)))
 
     gate = gateway.new_channel()
     channel = gateway.remote_exec(slow, buffersize=10, gate=gate)
@@ -212,13 +212,11 @@ def test_bytes_are_bounded_as_items_are(gateway):
     gate = gateway.new_channel()
     channel = gateway.remote_exec(lambda channel, gate: gate.receive(), gate=gate)
 
-    sent = 0
-    with pytest.raises(TimeoutError):
-        for _ in range(20):
-            channel.send(b"x" * (1 << 20), timeout=0.1)
-            sent += 1
+    for _ in range(8):
+        channel.send(b"x" * (1 << 20), timeout=10)
 
-    assert 8 <= sent <= 10
+    with pytest.raises(TimeoutError):
+        channel.send(b"x" * (1 << 20), timeout=0.1)
     gate.send("go")
     channel.wait_closed(timeout=10)
 
@@ -252,9 +250,12 @@ def test_code_can_make_channels_too(gateway):
 
 def test_a_channel_cannot_go_through_another_gateway(pool):
     first, second = pool.gateways
-    with first.remote_exec(echo) as one, second.remote_exec(echo) as two:
-        with pytest.raises(nbpar.PicklingError, match="same gateway"):
-            one.send(two)
+    with (
+        first.remote_exec(echo) as one,
+        second.remote_exec(echo) as two,
+        pytest.raises(nbpar.PicklingError, match="same gateway"),
+    ):
+        one.send(two)
 
 
 def test_callbacks_get_what_is_here_what_comes_and_the_end(gateway):
@@ -358,7 +359,7 @@ def test_awaiting_gives_up_after_its_timeout(gateway):
     async def wait(channel):
         await channel.receive(timeout=0.01)
 
-    with gateway.remote_exec(echo) as channel, pytest.raises(TimeoutError, match="within 0.01 s"):
+    with gateway.remote_exec(echo) as channel, pytest.raises(TimeoutError, match=r"within 0\.01 s"):
         asyncio.run(wait(channel))
 
 

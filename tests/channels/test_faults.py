@@ -1,0 +1,264 @@
+"""What happens to channels when something goes wrong."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from programs import echo
+
+import nbpar
+from nbpar.errors import ChannelBroken, RemoteError
+
+
+def kill(pool, gateway):
+    [pid] = [facts["pid"] for facts in pool.workers if facts["worker"] == gateway.worker]
+    os.kill(pid, signal.SIGKILL)
+
+
+def interrupt_soon():
+    """Interrupt this thread a moment after it has begun to wait."""
+    threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)).start()
+
+
+def test_an_engine_killed_while_it_waits_breaks_the_channel(own_pool):
+    pool = own_pool()
+    gateway = pool.gateways[0]
+    ends, channel = [], gateway.remote_exec(echo)
+    marked = gateway.remote_exec(echo, thread=True)
+    marked.set_callback(ends.append, end_marker="end")
+    channel.send("before")
+    assert channel.receive(timeout=10) == "before"
+    multi = nbpar.MultiChannel([channel])
+
+    kill(pool, gateway)
+
+    with pytest.raises(ChannelBroken, match="gone"):
+        channel.receive(timeout=10)
+    with pytest.raises(ChannelBroken):
+        channel.send(1)
+    with pytest.raises(ChannelBroken):
+        multi.wait_closed(timeout=10)
+    deadline = time.monotonic() + 10
+    while ends != ["end"] and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert ends == ["end"]
+    assert gateway.remote_status().state in ("gone", "idle")
+
+
+def test_an_engine_killed_while_it_sends_gives_what_had_come(own_pool):
+    pool = own_pool()
+    gateway = pool.gateways[0]
+    channel = gateway.remote_exec("n = 0\nwhile True: channel.send(n); n += 1")
+    assert channel.receive(timeout=10) == 0
+
+    kill(pool, gateway)
+
+    came = []
+    with pytest.raises(ChannelBroken):
+        came.extend(channel)
+    assert came == list(range(1, len(came) + 1))
+
+
+def test_an_engine_killed_while_we_send_breaks_the_channel(own_pool):
+    pool = own_pool()
+    gateway = pool.gateways[0]
+    channel = gateway.remote_exec("channel.send(1); import time; time.sleep(60)")
+    assert channel.receive(timeout=10) == 1
+    threading.Timer(0.3, kill, (pool, gateway)).start()
+
+    with pytest.raises(ChannelBroken):
+        channel.make_file("w").writelines("x" * 100_000 for _ in range(10_000))
+
+
+def test_a_new_engine_takes_the_place_of_a_dead_one(own_pool, until):
+    pool = own_pool()
+    gateway = pool.gateways[0]
+    assert gateway.remote_exec("channel.send(1)").receive(10) == 1
+    kill(pool, gateway)
+
+    until(lambda: [new for new in pool.gateways if new.worker != gateway.worker])
+
+    [new] = [new for new in pool.gateways if new.worker != gateway.worker]
+    assert new.remote_exec("channel.send(2)").receive(10) == 2
+    with pytest.raises(ChannelBroken, match="no such worker"):
+        gateway.remote_exec("channel.send(3)").receive(10)
+
+
+def test_stop_interrupts_receive_here_and_the_code_there(engines):
+    def wait(channel, told):
+        try:
+            told.send("waiting")
+            channel.receive()
+        except KeyboardInterrupt:
+            told.send("interrupted")
+            raise
+
+    gateway = engines.gateways[0]
+    told = gateway.new_channel()
+    channel = gateway.remote_exec(wait, told=told)
+    assert told.receive(timeout=10) == "waiting"
+
+    interrupt_soon()
+    with pytest.raises(KeyboardInterrupt):
+        channel.receive()
+
+    assert told.receive(timeout=10) == "interrupted"
+    with pytest.raises(RemoteError, match="interrupted"):
+        channel.receive(timeout=10)
+    assert gateway.remote_exec("channel.send('free')").receive(10) == "free"
+
+
+def test_code_that_computes_is_interrupted_too(engines):
+    gateway = engines.gateways[0]
+    channel = gateway.remote_exec("channel.send(1)\nwhile True: pass")
+    assert channel.receive(timeout=10) == 1
+
+    channel.interrupt()
+
+    with pytest.raises(RemoteError, match="interrupted"):
+        channel.receive(timeout=10)
+
+
+def test_sending_can_be_interrupted(engines):
+    gateway = engines.gateways[0]
+    gate = gateway.new_channel()
+    channel = gateway.remote_exec(lambda channel, gate: gate.receive(), thread=True, buffersize=1, gate=gate)
+    channel.send(0)
+    interrupt_soon()
+
+    with pytest.raises(KeyboardInterrupt):
+        channel.send(1)
+
+    gate.send("go")
+
+
+def test_the_worker_takes_maps_after_many_interrupts(engines):
+    gateway = engines.gateways[0]
+    for _ in range(10):
+        channel = gateway.remote_exec("channel.send(1)\nchannel.receive()")
+        assert channel.receive(timeout=10) == 1
+        channel.interrupt()
+        with pytest.raises(RemoteError, match="interrupted"):
+            channel.wait_closed(timeout=10)
+
+    assert engines.map(abs, range(100)) == list(range(100))
+
+
+def test_an_error_that_nobody_saw_is_shown(gateway, capsys, until):
+    shown = []
+
+    channels = [gateway.remote_exec("raise ValueError('unseen')")]
+    until(lambda: channels[0].closed)
+    channels.clear()
+    gc.collect()
+
+    until(lambda: shown.append(capsys.readouterr().err) or "unseen" in "".join(shown))
+    assert "ValueError: unseen" in "".join(shown)
+
+
+def test_an_error_that_somebody_saw_is_not_shown_again(gateway, capsys, until):
+    channel = gateway.remote_exec("raise ValueError('seen')")
+    with pytest.raises(RemoteError):
+        channel.wait_closed(10)
+    del channel
+    gc.collect()
+
+    with gateway.remote_exec(echo) as other:
+        other.send(1)
+        other.receive(timeout=10)
+    assert "seen" not in capsys.readouterr().err
+
+
+def test_prints_and_logs_arrive_labelled_before_what_is_sent_after_them(engines, capsys):
+    text = "import logging\nprint('hello', 1)\nlogging.warning('careful')\nchannel.send(1)"
+
+    assert engines.gateways[0].remote_exec(text).receive(10) == 1
+
+    out, err = capsys.readouterr()
+    assert "[engine 0] hello 1\n" in out
+    assert "[engine 0] " in err
+    assert "careful" in err
+
+
+def test_garbage_is_dropped_and_counted(engines):
+    from nbpar.worker.sockets import send_frames
+
+    gateway = engines.gateways[0]
+    with gateway.remote_exec(echo) as channel:
+        channel.send(1)
+        assert channel.receive(timeout=10) == 1
+        backend = engines.launcher._backend
+        sockets, engine = backend._sockets, backend._engines[gateway.worker]
+        if engine.local:
+            sockets._local.send(engine.identity, [b"garbage", b""])
+        else:
+            with sockets._far_lock:
+                send_frames(sockets._far, [engine.identity, b"<IDS|MSG>", b"signature", b"garbage"])
+
+        channel.send(2)
+        assert channel.receive(timeout=10) == 2
+
+
+def test_a_channel_dropped_there_ends_here(gateway):
+    def drop(channel):
+        channel.send(channel.new_channel())
+        channel.receive()
+
+    channel = gateway.remote_exec(drop)
+    made = channel.receive(timeout=10)
+
+    assert list(made) == []
+    channel.close()
+
+
+def test_an_item_that_cannot_be_unpickled_here_is_named(engines):
+    def send(channel):
+        class Stubborn:
+            def __reduce__(self):
+                return exec, ("raise LookupError('not here')",)
+
+        channel.send(Stubborn())
+        channel.send("next")
+
+    channel = engines.gateways[0].remote_exec(send)
+
+    with pytest.raises(nbpar.PicklingError, match="not here"):
+        channel.receive(timeout=10)
+    assert channel.receive(timeout=10) == "next"
+
+
+def test_closing_the_pool_ends_code_and_channels(own_pool):
+    pool = own_pool()
+    computing = pool.gateways[0].remote_exec("channel.send(1)\nwhile True: pass")
+    assert computing.receive(timeout=10) == 1
+
+    begun = time.monotonic()
+    pool.close()
+
+    assert time.monotonic() - begun < 5
+    with pytest.raises(ChannelBroken):
+        computing.receive(timeout=1)
+
+
+OWNER = """
+import nbpar, sys, os
+pool = nbpar.Pool(1, progress="none")
+channel = pool.gateways[0].remote_exec("import os; channel.send(os.getpid()); channel.receive()")
+print(channel.receive(10), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_engines_end_when_the_client_is_killed(until):
+    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    engine = int(owner.stdout.readline())
+    owner.kill()
+    owner.communicate()
+
+    until(lambda: not Path(f"/proc/{engine}").exists())
