@@ -6,22 +6,29 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, repeat
+from operator import itemgetter
 from typing import Any
 
 from nbpar.cluster.limits import usable_cpus
 from nbpar.core.outcome import Failure
 from nbpar.defaults import default_pool
-from nbpar.integrations.spacy_worker import Annotator, Trouble, frozen
+from nbpar.integrations.spacy_worker import Annotator, Trouble, frozen, pack_document, unpack_document
 from nbpar.pipeline import Pipeline, Stage
 from nbpar.pool import Pool
 from nbpar.wire.faults import restore
 
-SAMPLE = 0.04
+SAMPLE = 0.02
 """Seconds of work in this process from which the cost of a document is judged."""
 
 LARGEST_SAMPLE = 256
 """Documents in the sample at most."""
+
+JUDGED = 8
+"""Documents whose way there and back is tried."""
+
+ALIVE = 64
+"""Documents of cheap work that are alive at once: few fit into the processor's cache."""
 
 WORTH = 0.9
 """Workers are used where they promise to need less than this share of the time."""
@@ -61,7 +68,7 @@ class Documents:
 
     def stream(self, texts: Iterable[Any], *, as_tuples: bool) -> Iterator[Any]:
         """Yield the documents in the order of the texts; with `as_tuples` each with its context."""
-        pairs = iter(texts) if as_tuples else ((text, None) for text in texts)
+        pairs = iter(texts) if as_tuples else zip(texts, repeat(None))
         cost = _Cost()
         with self._annotator.recording():
             for document in self._sample(pairs, cost):
@@ -71,8 +78,7 @@ class Documents:
             if not first:
                 return
             made = self._on_workers(rest) if cost.worth(self._setting) else self._here(rest)
-            for document in made:
-                yield document if as_tuples else document[0]
+            yield from made if as_tuples else map(itemgetter(0), made)
 
     def _sample(self, pairs: Iterator[tuple[Any, Any]], cost: _Cost) -> Iterator[tuple[Any, Any]]:
         """Make the first documents here; threads need none, for them nothing travels."""
@@ -84,17 +90,25 @@ class Documents:
             if not batch:
                 return
             begun = time.perf_counter()
-            made = self._annotator.annotate([_checked(text) for text, _ in batch])
+            made = self._annotate(batch)
             cost.add(time.perf_counter() - begun, [doc for doc in made if not isinstance(doc, Trouble)])
             for (text, context), outcome in zip(batch, made, strict=True):
                 yield from self._settled(text, context, outcome)
             size = min(2 * size, 64)
 
     def _here(self, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-        while batch := list(islice(pairs, self._setting.batch_size)):
-            made = self._annotator.annotate([_checked(text) for text, _ in batch])
+        whole = any(hasattr(component, "pipe") for _, component in self._nlp.pipeline)
+        size = self._setting.batch_size if whole else min(self._setting.batch_size, ALIVE)
+        while batch := list(islice(pairs, size)):
+            made = self._annotate(batch)
+            if all(map(_is_document, made)):
+                yield from zip(made, map(itemgetter(1), batch), strict=True)
+                continue
             for (text, context), outcome in zip(batch, made, strict=True):
                 yield from self._settled(text, context, outcome)
+
+    def _annotate(self, batch: list[tuple[Any, Any]]) -> list[Any]:
+        return self._annotator.annotate([text if type(text) is str else _checked(text) for text, _ in batch])
 
     def _on_workers(self, pairs: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         setting = self._setting
@@ -112,12 +126,12 @@ class Documents:
         for text, context in pairs:
             _checked(text)
             self._waiting.append((text, context))
-            yield text.to_bytes() if far and not isinstance(text, str) else text
+            yield pack_document(text) if far and not isinstance(text, str) else text
 
     def _settled(self, text: Any, context: Any, outcome: Any) -> Iterator[tuple[Any, Any]]:
         """Yield a document with its context, or tell an error handler why there is none."""
         if isinstance(outcome, bytes):
-            outcome = _new_doc(self._nlp).from_bytes(outcome)
+            outcome = unpack_document(self._nlp, outcome)
         if isinstance(outcome, Failure):  # the worker died, or an answer could not travel
             outcome = Trouble(None, None, outcome.exception)
         if isinstance(outcome, Trouble):
@@ -140,19 +154,19 @@ class _Cost:
         self.work = 0.0
         self.documents = 0
         self._last: list[Any] = []
-        self._last_work = 0.0
+        self._pace = 0.0
 
     def add(self, seconds: float, documents: list[Any]) -> None:
         """Take in that documents took so long."""
         self.work += seconds
         self.documents += len(documents)
-        self._last, self._last_work = documents, seconds
+        self._last, self._pace = documents[-JUDGED:], seconds / max(len(documents), 1)
 
     def worth(self, setting: Setting) -> bool:
         """Whether workers promise to be faster; the last documents count, when everything was warm."""
         if not self._last:
             return True
-        work = self._last_work / len(self._last)
+        work = self._pace
         out, back = self._way(setting.nlp)
         workers = min(setting.workers, usable_cpus())
         return max((work + out) / workers, back) < WORTH * work
@@ -162,13 +176,17 @@ class _Cost:
         outs, backs = [], []
         for _ in range(2):  # the better of two, in case the machine was busy with something else
             begun = time.perf_counter()
-            packed = [document.to_bytes() for document in self._last]
+            packed = [pack_document(document) for document in self._last]
             between = time.perf_counter()
             for one in packed:
-                _new_doc(nlp).from_bytes(one)
+                unpack_document(nlp, one)
             outs.append(between - begun)
             backs.append(time.perf_counter() - between)
         return min(outs) / len(self._last), min(backs) / len(self._last)
+
+
+def _is_document(outcome: Any) -> bool:
+    return outcome is not None and type(outcome) is not Trouble
 
 
 def _handler_of(nlp: Any, component: Any) -> Callable[..., Any]:
@@ -189,12 +207,6 @@ def _checked(text: Any) -> Any:
     if not isinstance(text, (str, Doc)):
         raise ValueError(Errors.E1041.format(type=type(text)))  # noqa: TRY004 (what spaCy raises)
     return text
-
-
-def _new_doc(nlp: Any) -> Any:
-    from spacy.tokens import Doc
-
-    return Doc(nlp.vocab)
 
 
 def _as_document(nlp: Any, text: str) -> Any:

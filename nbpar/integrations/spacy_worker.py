@@ -54,10 +54,17 @@ class Annotator:
 
     def annotate(self, texts: list[Any]) -> list[Any]:
         """Return a document, a `Trouble` or None (a component dropped it) for each text or document."""
+        if not self.components:  # nothing but the tokenizer: as fast as spaCy itself
+            try:
+                return [self._document(text) for text in texts]
+            except Exception:  # noqa: BLE001, S110 (it comes again below, where it is noted)
+                pass
         made: list[Any] = self._together(texts)
+        # whatever was in one batch with an error is tried again by itself
         if len(texts) == 1:
             return made
-        # whatever was in one batch with an error is tried again by itself
+        if not any(type(outcome) is Trouble for outcome in made):
+            return made
         return [
             outcome if not isinstance(outcome, Trouble) else self._together([text])[0]
             for text, outcome in zip(texts, made, strict=True)
@@ -67,19 +74,16 @@ class Annotator:
         from spacy.util import _pipe
 
         made: list[Any] = [None] * len(texts)
-        done: set[int] = set()
         with self.recorder.listening() as troubles:
             try:
                 documents: Iterator[Any] = self._documents(texts)
                 for name, component, options in self.components:
                     documents = _pipe(documents, component, name, self.recorder, options)
-                for document in documents:
+                for document in list(documents):
                     made[document._context] = document  # noqa: SLF001 (where spaCy keeps contexts)
-                    done.add(document._context)  # noqa: SLF001
                     document._context = None  # noqa: SLF001
             except Exception as error:  # noqa: BLE001 (whatever user code raises)
-                lost = Trouble(None, None, error)
-                made = [made[n] if n in done else lost for n in range(len(texts))]
+                made = [Trouble(None, None, error)] * len(texts)
         for index, trouble in troubles:
             made[index] = trouble
         return made
@@ -87,12 +91,17 @@ class Annotator:
     def _documents(self, texts: list[Any]) -> Iterator[Any]:
         for index, text in enumerate(texts):
             try:
-                document = self.nlp._ensure_doc(text)  # noqa: SLF001 (as `Language.pipe` does)
+                document = self._document(text)
             except Exception as error:  # noqa: BLE001 (whatever a tokenizer raises)
                 self.recorder.note(index, Trouble(None, None, error))
             else:
                 document._context = index  # noqa: SLF001
                 yield document
+
+    def _document(self, text: Any) -> Any:
+        if type(text) is bytes:
+            return unpack_document(self.nlp, text)
+        return self.nlp._ensure_doc(text)  # noqa: SLF001 (as `Language.pipe` does)
 
 
 class Recorder:
@@ -184,11 +193,27 @@ def forget() -> None:
 _sent: WeakKeyDictionary[Any, Frozen] = WeakKeyDictionary()
 
 
+def pack_document(document: Any) -> bytes:
+    """Return a document as bytes, ten times as fast as its own `to_bytes`, which looks for plugins."""
+    content: bytes = cloudpickle.dumps((document.to_dict(exclude=["user_data"]), document.user_data), 5)
+    return content
+
+
+def unpack_document(nlp: Any, packed: bytes) -> Any:
+    """Return a document of this vocabulary."""
+    from spacy.tokens import Doc
+
+    content, user_data = pickle.loads(packed)
+    document = Doc(nlp.vocab).from_dict(content)
+    document.user_data.update(user_data)
+    return document
+
+
 def _packed(outcome: Any) -> Any:
     if isinstance(outcome, Trouble):
         fault: Fault = describe(outcome.error) if outcome.error is not None else outcome.fault
         return Trouble(outcome.component, fault, None)
-    return None if outcome is None else outcome.to_bytes()
+    return None if outcome is None else pack_document(outcome)
 
 
 def _pickled(thing: Any, names: dict[int, str]) -> bytes:
