@@ -260,6 +260,9 @@ class ManualBackend:
     def release(self, worker: WorkerId) -> None:
         self.leave(worker)
 
+    def retire(self, worker: WorkerId) -> None:
+        self.leave(worker)
+
     def describe(self) -> list[dict[str, object]]:
         return [{"worker": worker, "host": "here", "pid": 1} for worker in self.expected]
 

@@ -68,7 +68,7 @@ class Memory:
 
     def look(self, now: float) -> bool:
         """Look at machine and workers, unless that was done a moment ago; whether `low` has changed."""
-        if now - self._looked < EVERY:
+        if now - self._looked < EVERY or not self._workforce.ready:
             return False
         self._looked = now
         here = self._here()

@@ -100,7 +100,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if path.stat().st_size <= CHECKED_WHOLE:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
-            raise _UnfitError(f"is damaged ({verdict})")
+            raise _UnfitError(f"is damaged ({verdict.splitlines()[-1]})")
 
 
 def _begin(connection: sqlite3.Connection, path: Path) -> None:

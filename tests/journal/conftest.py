@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,10 +47,6 @@ class Notes:
 
     folder: str
 
-    def take(self, item: Any) -> None:
-        with open(os.path.join(self.folder, str(item)), "a") as file:
-            file.write(".")
-
     @property
     def counts(self) -> Counter[str]:
         return Counter({path.name: path.stat().st_size for path in Path(self.folder).iterdir()})
@@ -71,10 +65,10 @@ def notes(tmp_path: Path) -> Notes:
 @pytest.fixture
 def squaring(notes: Notes) -> Callable[[int], int]:
     """A function that notes what it computes; it travels, and is the same function each time."""
-    folder = notes.folder
+    folder = Path(notes.folder)
 
     def square(x: int) -> int:
-        with open(f"{folder}/{x}", "a") as file:
+        with (folder / str(x)).open("a") as file:
             file.write(".")
         return x * x
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import uuid
+from pathlib import Path
 
 import pytest
 
 import nbpar
-from nbpar.testing import Gate
+from nbpar.testing import Gate, _until
 
 
 def test_a_second_run_computes_only_what_is_missing(pool, notes, squaring):
@@ -21,7 +21,7 @@ def test_a_second_run_computes_only_what_is_missing(pool, notes, squaring):
 
     assert results == [x * x for x in range(9)]
     assert set(notes.counts.values()) == {1}
-    assert (nbpar.last_run.report.known, nbpar.last_run.report.done) == (6, 9)
+    assert (figures().known, figures().done) == (6, 9)
 
 
 def test_items_are_found_wherever_they_stand(pool, notes, squaring):
@@ -100,7 +100,7 @@ def test_equal_items_have_a_result_each(pool):
 
 def test_items_keep_their_random_numbers(pool):
     def draw(x):
-        return random.random()  # noqa: S311
+        return random.random()
 
     whole = pool.map(draw, range(10), seed=7)
     pool.map(draw, range(4), seed=7, resume="draws")
@@ -110,7 +110,7 @@ def test_items_keep_their_random_numbers(pool):
 
 def test_with_a_seed_an_item_that_moved_is_computed_anew(pool):
     def draw(x):
-        return random.random()  # noqa: S311
+        return random.random()
 
     pool.map(draw, [1, 2], seed=7, resume="draws")
 
@@ -118,27 +118,27 @@ def test_with_a_seed_an_item_that_moved_is_computed_anew(pool):
 
 
 def test_failures_are_tried_again(pool, tmp_path):
-    mark = str(tmp_path / "mended")
+    mark = tmp_path / "mended"
 
     def fragile(x):
-        if x == 2 and not os.path.exists(mark):
+        if x == 2 and not mark.exists():
             raise ValueError("not yet")
         return -x
 
     first = pool.map(fragile, range(4), errors="collect", resume="fragile")
-    (tmp_path / "mended").touch()
+    mark.touch()
 
     assert [failure.index for failure in first.failures] == [2]
     assert pool.map(fragile, range(4), resume="fragile") == [0, -1, -2, -3]
 
 
 def test_a_retried_item_is_kept_too(pool, notes):
-    folder = notes.folder
+    folder = Path(notes.folder)
 
     def second_time(x):
-        with open(f"{folder}/{x}", "a") as file:
+        with (folder / str(x)).open("a") as file:
             file.write(".")
-        if os.path.getsize(f"{folder}/{x}") < 2:
+        if (folder / str(x)).stat().st_size < 2:
             raise OSError("once")
         return x
 
@@ -166,7 +166,7 @@ def test_a_stopped_run_keeps_what_was_done(kind, pool, tmp_path):
     gate.open()
 
     assert pool.map(wait_at_seven, range(8), resume="stopped") == list(range(8))
-    assert nbpar.last_run.report.known == 7
+    assert figures().known == 7
 
 
 def test_several_runs_may_use_one_journal_at_once(pool, notes, squaring):
@@ -188,10 +188,10 @@ def test_results_of_a_notebooks_type_are_of_that_type_again(pool):
 
 
 def test_items_without_a_pickle_are_computed_each_time(serial, notes):
-    folder = notes.folder
+    folder = Path(notes.folder)
 
     def locked(pair):
-        with open(f"{folder}/called", "a") as file:
+        with (folder / "called").open("a") as file:
             file.write(".")
         return pair[0]
 
@@ -210,7 +210,7 @@ def test_results_without_a_pickle_are_computed_each_time_and_that_is_logged_once
     serial.map(make, range(4), resume="locks")
 
     assert [record.getMessage() for record in caplog.records if "cannot be pickled" in record.getMessage()]
-    assert nbpar.last_run.report.known == 1
+    assert figures().known == 1
 
 
 def test_large_results_come_back(serial):
@@ -222,7 +222,7 @@ def test_large_results_come_back(serial):
     first = serial.map(rise, [10, 100_000], resume="arrays")
     second = serial.map(rise, [10, 100_000], resume="arrays")
 
-    assert nbpar.last_run.report.known == 2
+    assert figures().known == 2
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
@@ -239,6 +239,10 @@ class Point:
 
 
 def until(condition):
-    from nbpar.testing import _until
-
     _until(condition, 30.0, "it did not come true")
+
+
+def figures():
+    """How the last run went."""
+    run = nbpar.last_run
+    return run.snapshot if hasattr(run, "snapshot") else run.report

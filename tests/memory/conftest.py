@@ -1,0 +1,102 @@
+"""A dispatcher whose workers, clock and free memory are set by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from nbpar.core.chunking import Chunker
+from nbpar.core.events import Event, MemoryLow
+from nbpar.core.outcome import Part
+from nbpar.core.progress import Progress, Snapshot
+from nbpar.core.results import assemble
+from nbpar.core.runstate import RunState
+from nbpar.core.source import SequenceSource
+from nbpar.dispatch.dispatcher import Dispatcher
+from nbpar.dispatch.job import Job
+from nbpar.dispatch.memory import MemoryRules
+from nbpar.memory_guard import EVERY, MemoryGuard
+from nbpar.testing import FakeClock, ManualBackend
+from nbpar.wire.frames import Load
+
+LEAST = 100
+
+
+@dataclass
+class Record:
+    """A sink that keeps everything."""
+
+    parts: list[Part] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    ends: list[BaseException | None] = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
+
+    def deliver(self, parts):
+        self.parts += parts
+
+    def emit(self, event):
+        self.events.append(event)
+        self.progress(event)
+
+    def finish(self, error):
+        self.ends.append(error)
+
+    @property
+    def results(self) -> list[Any]:
+        return list(assemble(self.parts, errors="collect"))
+
+    @property
+    def low(self) -> list[bool]:
+        return [event.low for event in self.events if isinstance(event, MemoryLow)]
+
+    def snapshot(self) -> Snapshot:
+        return self.progress.snapshot(0.0)
+
+
+class Machine:
+    """Two workers on this host, and how much memory is free."""
+
+    def __init__(self, workers: int = 2, **rules: Any) -> None:
+        self.clock = FakeClock()
+        self.free = 10 * LEAST
+        self.renewed: list[str] = []
+        self.backend = ManualBackend(workers, comes=False)
+        guard = MemoryGuard(LEAST, free=lambda: self.free)
+        self.dispatcher = Dispatcher(
+            self.backend, clock=self.clock, rules=MemoryRules(guard, renew=self.renewed.append, **rules)
+        )
+
+    def begin(self, items, chunksize: int = 1) -> Record:
+        record, fn = Record(), abs
+        state = RunState(self.dispatcher.new_id(), SequenceSource(items), Chunker(chunksize), ordered=False)
+        self.dispatcher.start(Job(state, record, Load(b"abs", "abs", fn), fn))
+        return record
+
+    def come(self, *workers: str, **facts: Any) -> None:
+        import os
+        import platform
+
+        for worker in workers:
+            self.backend.come(worker, **{"host": platform.node(), "pid": os.getpid(), **facts})
+        self.step()
+
+    def step(self, times: int = 2) -> None:
+        for _ in range(times):
+            self.dispatcher.step()
+
+    def look(self) -> None:
+        """Let the time for a look at the memory come."""
+        self.clock.advance(EVERY * 1.1)
+        self.step()
+
+
+@pytest.fixture
+def make_machine():
+    return Machine
+
+
+@pytest.fixture
+def machine():
+    return Machine()
