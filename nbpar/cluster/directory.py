@@ -16,10 +16,11 @@ from pathlib import Path
 
 from nbpar.errors import ClusterError
 
-PREFIX = "nbpar-"
+PREFIX = "nbpar-run-"
+"""What the directories of clusters, and no others, are called; `sweep` goes by it."""
 
-LONGEST = 64
-"""Characters in the directory's path, so that sockets below it get a name of up to 40."""
+LONGEST = 68
+"""Characters in the directory's path, so that sockets below it get a name of up to 35."""
 
 LOCK = "lock"
 

@@ -97,6 +97,16 @@ def test_the_lock_appears_only_when_it_is_held(base, monkeypatch):
     os.close(held)
 
 
+def test_a_directory_of_something_else_stays(base):
+    other = base / "nbpar-a1b2c3d4"
+    other.mkdir()
+    os.utime(other, (0, 0))
+
+    sweep(base)
+
+    assert other.exists()
+
+
 def test_a_directory_may_be_held_twice(base):
     directory = create_directory([base])
     first, second = hold(directory), hold(directory)
