@@ -13,6 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nbpar.background import BackgroundViews
 from nbpar.care import WorkerCare
 from nbpar.cluster.limits import usable_cpus
 from nbpar.core.results import Results
@@ -75,7 +76,7 @@ class Pool:
         care = WorkerCare(max_items_per_worker, max_worker_memory, min_free_memory)
         care.refuse_without_engines(backend)
         self._care = care if self.backend == backend else WorkerCare()
-        self._progress = progress
+        self.progress = progress
         self._initializer = None if initializer is None else (initializer, tuple(initargs))
         self._lock = threading.Lock()
         self._launcher_or_none: Launcher | None = None
@@ -127,10 +128,15 @@ class Pool:
         """Begin a map and return it at once as a `Run`.  A serial pool does all of it first.
 
         With `ordered=False` the run's results are in the order in which they came.
+        As the last expression of a notebook's cell, or by `run.show()`, it shows itself live.
         """
-        return self._done_if_serial(
-            self.launcher.over(fn, iterables, self._options(options), [], sort=ordered)
+        asked = self._options(options)
+        run = self._done_if_serial(self.launcher.over(fn, iterables, asked, [], sort=ordered))
+        views = BackgroundViews(
+            run, progress=asked.progress, total=total_of(iterables, asked), resize=self._resize_by
         )
+        run.prepare_views(views, at_once=asked.progress in ("widget", "text"))
+        return run
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Call `fn(*args, **kwargs)` on a worker; the future can be cancelled even while it runs."""
@@ -269,7 +275,7 @@ class Pool:
             return self._launcher_or_none
 
     def _options(self, given: dict[str, Any]) -> Options:
-        return Options.of({"progress": self._progress, **given})
+        return Options.of({"progress": self.progress, **given})
 
     def _map(
         self,

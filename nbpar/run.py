@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.progress import Progress, Snapshot
-from nbpar.core.results import Results, assemble
+from nbpar.core.results import Results, assemble, values_of
 from nbpar.core.transcript import Piece, Transcript
 from nbpar.dispatch.desk import Desk
 from nbpar.dispatch.job import Job
 from nbpar.errors import StoppedError
+from nbpar.finish import Finish
 from nbpar.notes import annotate
 from nbpar.printing import RunOutput
+
+if TYPE_CHECKING:
+    from nbpar.background import BackgroundViews
 
 Watch = Callable[[], None]
 
@@ -58,12 +61,14 @@ class Run:
         self._queue: queue.SimpleQueue[list[Part] | None] | None = queue.SimpleQueue() if streaming else None
         self._progress = Progress()
         self._transcript = Transcript(ordered=ordered)
-        self._over = threading.Event()
+        self._over = Finish(label)
         self._error: BaseException | None = None
         self._trace: TracebackType | None = None
         self._state = "running"
-        self._lock = threading.Lock()  # guards the callbacks against the end
-        self._callbacks: list[Callable[[], None]] = []
+        self._driver = threading.get_ident()
+        """The thread that calls `step`, where somebody has to."""
+
+        self._views: BackgroundViews | None = None
         self._job: Job | None = None
 
     # ---- for users
@@ -76,7 +81,7 @@ class Run:
     @property
     def done(self) -> bool:
         """Whether it is over, one way or another."""
-        return self._over.is_set()
+        return self._over.here
 
     @property
     def finished_indices(self) -> set[int]:
@@ -89,9 +94,14 @@ class Run:
         return RunOutput(self._transcript.pieces, self._transcript.left_out)
 
     @property
-    def report(self) -> Snapshot:
-        """How it went, or goes."""
+    def snapshot(self) -> Snapshot:
+        """How it went, or goes, in figures; cheap."""
         return self._progress.snapshot(time.monotonic())
+
+    @property
+    def report(self) -> Snapshot:
+        """The same."""
+        return self.snapshot
 
     def get(self, timeout: float | None = None) -> Results:
         """Wait for all results and return them in input order.
@@ -117,7 +127,7 @@ class Run:
             TimeoutError: it was not over in time.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._over.is_set():
+        while not self._over.here:
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"{self.label} is not over after {timeout:g} s; it goes on")
             self._wait_a_moment(deadline)
@@ -133,9 +143,15 @@ class Run:
             return
         self._stop()
         if self._dispatcher.blocking:
-            self._dispatcher.step()
+            if self._driver == threading.get_ident():
+                self._dispatcher.step()
         elif not self._dispatcher.here:
             self._over.wait(STOP_WITHIN)
+
+    def request_stop(self) -> None:
+        """Like `cancel`, without waiting; for buttons, and safe from any thread."""
+        if not self.done:
+            self._stop()
 
     def pause(self) -> None:
         """Begin no more items until `resume`; what runs goes on."""
@@ -150,33 +166,34 @@ class Run:
 
         What it raises is logged.
         """
-        with self._lock:
-            if not self._over.is_set():
-                self._callbacks.append(lambda: callback(self))
-                return
-        callback(self)
+        self._over.then(lambda: callback(self))
+
+    def show(self) -> None:
+        """Show a live view here, which turns into a report when it is over; for runs in the background."""
+        if self._views is not None:
+            self._views.show()
 
     def __await__(self) -> Generator[Any, None, Results]:
-        loop = asyncio.get_running_loop()
-        over: asyncio.Future[None] = loop.create_future()
-
-        def end() -> None:
-            if not over.done():
-                over.set_result(None)
-
-        def announce(_: Run) -> None:
-            loop.call_soon_threadsafe(end)
-
-        self.add_done_callback(announce)
         try:
-            yield from over
+            yield from self._over.__await__()
         except asyncio.CancelledError:
             self._stop()  # without waiting: the event loop has other things to do
             raise
         return self.get()
 
+    def show_in_cell(self) -> bool:
+        """Like `show`, but only where a notebook's cell can show more than text; whether it does."""
+        wanted = self._views is not None and self._views.wanted
+        if wanted:
+            self.show()
+        return wanted
+
+    def _ipython_display_(self) -> None:
+        if not self.show_in_cell():
+            raise NotImplementedError  # so IPython shows the representation
+
     def __repr__(self) -> str:
-        snapshot = self.report
+        snapshot = self.snapshot
         of = "" if snapshot.total is None else f" of {snapshot.total}"
         return (
             f"<nbpar.Run {self.label!r}: {self._state}, {snapshot.done}{of} done, {snapshot.failed} failed>"
@@ -186,12 +203,23 @@ class Run:
 
     def stopped(self) -> StoppedError:
         """Return what Ctrl-C raises, which says what is kept."""
-        done = self.report.done
+        done = self.snapshot.done
         return StoppedError(f"{self.label} was stopped; {done} results are in nbpar.last_run.results()")
 
     def prepare(self, job: Job) -> None:
         """Take the job that this run is for the dispatcher."""
         self._job = job
+
+    def prepare_views(self, views: BackgroundViews, *, at_once: bool) -> None:
+        """Take what shows it when nobody waits for it."""
+        self._views = views
+        if at_once:
+            views.show()
+            views.wanted = False
+
+    def is_over_within(self, seconds: float) -> bool:
+        """Wait for the end, but no longer than this; drives nothing."""
+        return self._over.wait(seconds)
 
     def begin(self) -> None:
         """Hand the job to the dispatcher."""
@@ -199,15 +227,20 @@ class Run:
         self._dispatcher.start(self._job)
 
     def stream(self, watch: Watch | None = None) -> Iterator[Any]:
-        """Yield values as they come; leaving early stops the run."""
+        """Yield values as they come; leaving early stops the run.
+
+        `watch()` is called after each chunk, and about ten times a second while there is none.
+        """
         __tracebackhide__ = True
         assert self._queue is not None
         assert self._job is not None
         try:
             while (parts := self._next_parts(watch)) is not None:
                 for part in parts:
-                    yield from self._values(part)
+                    yield from values_of(part, errors=self._errors)
                 self._consume(sum(len(part.values) for part in parts))
+                if watch is not None:
+                    watch()
             self._raise()
         finally:
             self.cancel()
@@ -233,16 +266,10 @@ class Run:
         self._error = error
         self._trace = None if error is None else error.__traceback__
         self._progress(events.RunFinished(time.monotonic(), self._state))
-        with self._lock:
-            self._over.set()
-            callbacks, self._callbacks = self._callbacks, []
+        tell = self._over.set()
         if self._queue is not None:
             self._queue.put(None)
-        for callback in callbacks:
-            try:
-                callback()
-            except Exception:  # it is the user's, and must not end the thread that all runs share
-                logging.getLogger("nbpar").exception("a callback of the run %s failed", self.label)
+        tell()
 
     def emit(self, event: events.Event) -> None:
         """Take an event (from the dispatcher's thread)."""
@@ -263,7 +290,7 @@ class Run:
 
     def _wait_a_moment(self, deadline: float | None) -> None:
         if self._dispatcher.blocking:
-            self._dispatcher.step()
+            self._step()
             return
         left = REFRESH if deadline is None else min(REFRESH, max(deadline - time.monotonic(), 0.0))
         self._over.wait(left)
@@ -275,23 +302,13 @@ class Run:
                 return self._queue.get(timeout=0 if self._dispatcher.blocking else REFRESH)
             except queue.Empty:
                 if self._dispatcher.blocking:
-                    self._dispatcher.step()
+                    self._step()
             if watch is not None:
                 watch()
 
-    def _values(self, part: Part) -> Iterator[Any]:
-        __tracebackhide__ = True
-        if not part.failures:
-            yield from part.values
-            return
-        for index, value in enumerate(part.values, part.first):
-            failure = part.failures.get(index)
-            if failure is None:
-                yield value
-            elif self._errors == "raise":
-                raise failure.exception
-            elif self._errors == "collect":
-                yield failure
+    def _step(self) -> None:
+        self._driver = threading.get_ident()
+        self._dispatcher.step()
 
     def _consume(self, items: int) -> None:
         job, dispatcher = self._job, self._dispatcher

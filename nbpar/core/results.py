@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -40,3 +40,19 @@ def assemble(parts: list[Part], *, errors: str, sort: bool = True) -> Results:
             elif errors == "collect":
                 values.append(failure)
     return Results(values, failures)
+
+
+def values_of(part: Part, *, errors: str) -> Iterator[Any]:
+    """Yield the values of a part; with `errors="raise"` what failed raises in its place."""
+    __tracebackhide__ = True
+    if not part.failures:
+        yield from part.values
+        return
+    for index, value in enumerate(part.values, part.first):
+        failure = part.failures.get(index)
+        if failure is None:
+            yield value
+        elif errors == "raise":
+            raise failure.exception
+        elif errors == "collect":
+            yield failure

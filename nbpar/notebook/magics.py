@@ -143,6 +143,7 @@ class ParallelMap:
         """Bind the results, or return them for the cell's output."""
         if loop.name is not None:
             self._shell.push({loop.name: results})
+            _show_if_under_way(results)
             return None
         return None if _ends_with_semicolon(self._shell.transform_cell(body)) else results
 
@@ -155,6 +156,14 @@ def _run(pool: MapPool, function: FunctionType, items: Iterable[Any], asked: Nam
     if asked.unordered:
         return list(pool.imap_unordered(function, items, **options))
     return pool.map(function, items, **options)
+
+
+def _show_if_under_way(results: Any) -> None:
+    """Show a run that goes on when the cell is over, where there is a front end to see it."""
+    from nbpar.run import Run
+
+    if isinstance(results, Run):
+        results.show_in_cell()
 
 
 def _mention_large(function: FunctionType) -> None:

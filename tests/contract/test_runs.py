@@ -18,7 +18,7 @@ def test_a_run_gives_its_results_and_says_that_it_is_done(pool):
     assert run.done
     assert run.state == "done"
     assert run.finished_indices == set(range(10))
-    assert run.report.done == run.report.total == 10
+    assert run.snapshot.done == run.snapshot.total == 10
     assert nbpar.last_run is run
 
 
@@ -100,7 +100,7 @@ def test_a_paused_run_begins_nothing_until_it_is_resumed(busy_pool, gate):
     gate.open()
     with pytest.raises(TimeoutError, match="is not over after"):
         run.wait(0.3)
-    assert run.report.state == "paused"
+    assert run.snapshot.state == "paused"
     assert len(run.results()) < 30
 
     run.resume()

@@ -90,7 +90,7 @@ def test_stop_interrupts_what_runs_and_keeps_what_is_done(engines, pipeline):
 
 def results_until(run, number):
     """Wait until so many results are there."""
-    while run.report.done < number:
+    while run.snapshot.done < number:
         with pytest.raises(TimeoutError):
             run.wait(0.01)
 
