@@ -90,6 +90,18 @@ class _Steps:
     def __repr__(self) -> str:
         return f"<nbpar.{type(self).__name__} {name_of(self.step)}>"
 
+    def _options(self, given: dict[str, Any]) -> Options:
+        if "chunksize" in given:
+            raise TypeError("a pipeline has no option 'chunksize'; give it batch_size= when it is made")
+        if "resume" in given:
+            raise TypeError("a pipeline has no option 'resume'; a map of a function that does all steps has")
+        options = Options.of({"progress": self._places.progress, **given})
+        if options.timeout is not None and not self._places.can_limit:
+            raise ValueError(
+                "timeout= needs a stage on engines or in this thread: Python cannot stop what a thread runs"
+            )
+        return options
+
     def _stream(self, iterable: Iterable[Any], options: dict[str, Any], *, ordered: bool) -> Iterator[Any]:
         run, asked = self._begin(iterable, options, streaming=True, ordered=ordered)
         return _shown(run, asked.progress, _total(iterable, asked))
@@ -97,11 +109,7 @@ class _Steps:
     def _begin(
         self, iterable: Iterable[Any], given: dict[str, Any], *, streaming: bool = False, ordered: bool = True
     ) -> tuple[PipelineRun, Options]:
-        if "chunksize" in given:
-            raise TypeError("a pipeline has no option 'chunksize'; give it batch_size= when it is made")
-        if "resume" in given:
-            raise TypeError("a pipeline has no option 'resume'; a map of a function that does all steps has")
-        options = Options.of(given)
+        options = self._options(given)
         conductor = Conductor()
         run = PipelineRun(
             conductor, label=options.label or name_of(self.step), errors=options.errors, streaming=streaming,

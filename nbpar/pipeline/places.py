@@ -25,6 +25,16 @@ class Places:
         self._own: list[Pool] = []
         self._lock = threading.Lock()
 
+    @property
+    def progress(self) -> str:
+        """What runs show unless they are told."""
+        return "auto" if self._given is None else self._given.progress
+
+    @property
+    def can_limit(self) -> bool:
+        """Whether there is a stage whose items can be stopped at a time limit."""
+        return any(self.kind_of(stage) != "threads" for stage in self._stages)
+
     def kind_of(self, stage: Stage) -> str:
         """Return the backend that a stage runs on."""
         if stage.workers == 0:

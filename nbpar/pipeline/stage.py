@@ -53,6 +53,8 @@ class Stage:
             raise TypeError(f"a stage needs a function, was {self.fn!r}")
         if self.backend is not None and self.backend not in BACKENDS:
             raise ValueError(f'backend must be "engines", "threads" or "serial", was {self.backend!r}')
+        if self.backend == "threads" and self.timeout is not None:
+            raise ValueError("timeout= needs engines: Python cannot stop what a thread runs")
         if self.initializer is not None and not callable(self.initializer):
             raise TypeError(f"initializer must be a function, was {self.initializer!r}")
         _check_count("workers", self.workers, 0)

@@ -176,12 +176,18 @@ def test_a_closed_pool_ends_the_pipeline(pipeline):
         (lambda: nbpar.Union([int], join="sum"), ValueError, "join must be"),
         (lambda: nbpar.Union([int, int], join="dict"), ValueError, "different names"),
         (lambda: nbpar.Pipeline([int]).map([1], chunksize=3), TypeError, "batch_size="),
+        (lambda: nbpar.Stage(int, backend="threads", timeout=1), ValueError, "cannot stop"),
+        (lambda: _threaded().map([1], timeout=1), ValueError, "cannot stop"),
         (lambda: list(nbpar.pipe([1])), ValueError, "at least one component"),
     ],
 )
 def test_what_does_not_do_is_refused_with_what_does(make, error, says):
     with pytest.raises(error, match=says):
         make()
+
+
+def _threaded():
+    return nbpar.Pipeline([Stage(int, workers=1, backend="threads")])
 
 
 def test_what_is_not_iterable_is_refused(threads, pipeline):
