@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format notebooks bench soak clean
+.PHONY: demo test check format notebooks docs bench soak clean
 
 demo: $(VENV)/installed
 	$(BIN)/nbpar demo
@@ -25,6 +25,9 @@ format: $(VENV)/installed-for-tests
 
 notebooks: $(VENV)/installed-for-tests
 	$(BIN)/python notebooks/execute.py
+
+docs: $(VENV)/installed-for-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/installed-for-bench
 	$(BIN)/python benchmarks/throughput.py
@@ -51,4 +54,8 @@ $(VENV)/installed-for-tests: $(VENV)/made pyproject.toml
 
 $(VENV)/installed-for-bench: $(VENV)/made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[test,bench]"
+	touch $@
+
+$(VENV)/installed-for-docs: $(VENV)/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
