@@ -16,6 +16,7 @@ from nbpar.version import __version__
 
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
     from nbpar.advice import advise
+    from nbpar.channels.files import push_files
     from nbpar.channels.group import Group
     from nbpar.channels.multichannel import MultiChannel
     from nbpar.cluster.cluster import Cluster
@@ -54,6 +55,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
 
 _HOMES = {
     "nbpar.advice": ("advise",),
+    "nbpar.channels.files": ("push_files",),
     "nbpar.channels.group": ("Group",),
     "nbpar.channels.multichannel": ("MultiChannel",),
     "nbpar.cluster.cluster": ("Cluster",),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.channel import Channel
+from nbpar.channels.files import push_files
 from nbpar.channels.hub import Hub, hub_of
 from nbpar.channels.purity import check_pure
 from nbpar.channels.sources import Source, code_of, name_of
@@ -99,6 +101,12 @@ class Gateway:
         """Make a channel without code; send it to the worker through another one."""
         return self._port.new_channel()
 
+    def push_files(
+        self, source: str | os.PathLike[str], destination: str | os.PathLike[str], **options: Any
+    ) -> int:
+        """Make a folder there like the one here; `options` are those of `nbpar.push_files`."""
+        return push_files(source, destination, [self], **options)
+
     def remote_status(self) -> GatewayStatus:
         """What is known of the worker now, without asking it."""
         lines = self._hub.dispatcher.lines
@@ -114,7 +122,7 @@ class Gateway:
         if not isinstance(code, FunctionCode) or not code.arguments:
             return code
         packed = pack_code(code.arguments, self._port, name=f"the arguments of {name_of(code)}")
-        return FunctionCode(code.function, packed)
+        return code._replace(arguments=packed)
 
     def __repr__(self) -> str:
         return f"<nbpar.Gateway {self.id!r}: {self.remote_status()}>"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import operator
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nbpar.channels.files import push_files
 from nbpar.channels.gateway import Gateway, gateways_of
 from nbpar.channels.hub import hub_of
 from nbpar.channels.multichannel import MultiChannel, exec_on_all
@@ -48,6 +50,12 @@ class Group:
     def remote_exec(self, source: Any, /, **options: Any) -> MultiChannel:
         """Run the same code through every gateway; `options` are those of `Gateway.remote_exec`."""
         return exec_on_all(self._gateways, source, options)
+
+    def push_files(
+        self, source: str | os.PathLike[str], destination: str | os.PathLike[str], **options: Any
+    ) -> int:
+        """Make a folder like the one here through every gateway; `options` as for `nbpar.push_files`."""
+        return push_files(source, destination, self._gateways, **options)
 
     def terminate(self, timeout: float = 5.0) -> None:
         """End all channels, and the workers if they are the group's own, within `timeout` seconds.

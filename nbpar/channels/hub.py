@@ -7,6 +7,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from nbpar.channels.channel import Channel
 from nbpar.channels.port import ClientPort
 from nbpar.errors import ChannelError
 from nbpar.worker.callbacks import Callbacks
@@ -28,6 +29,9 @@ class Hub:
     def __init__(self, dispatcher: Any, *, in_process: bool) -> None:
         self.dispatcher = dispatcher
         self.in_process = in_process
+        self.channel_class: type[Channel] = Channel
+        """What users get; set before the first port is made."""
+
         self._ports: dict[str, ClientPort] = {}
         self._gateways: dict[str, Any] = {}
         self._numbers = itertools.count(1)
@@ -42,7 +46,7 @@ class Hub:
     def port(self, worker: str) -> ClientPort:
         """Return the port to a worker."""
         if worker not in self._ports:
-            self._ports[worker] = ClientPort(self, worker)
+            self._ports[worker] = ClientPort(self, worker, self.channel_class)
         return self._ports[worker]
 
     def gateway(self, worker: str, make: Callable[[], Any]) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from nbpar.errors import ChannelError, ItemExitedError
+from nbpar.errors import ItemExitedError
 from nbpar.wire.faults import Fault
 from nbpar.wire.frames import Close, Credit, Item, Message, Open, Printed
 from nbpar.wire.pickling import Packed
@@ -47,6 +47,7 @@ class Channels:
         self._describe = describe
         self._outbox = Outbox(desk.post, desk.flush_soon)
         self._callbacks = Callbacks(lambda ready: desk.wait(ready, IDLE), name="nbpar callbacks")
+        self._class: type[Channel] = Channel
         self._ends: dict[int, End] = {}
         self._running = threading.local()
         self._main: int | None = None
@@ -140,7 +141,7 @@ class Channels:
         if end is None:
             end = End(number, self)
             end.end_early()
-        return _handle(end, Channel)
+        return _handle(end, self._class)
 
     def new_channel(self) -> Channel:
         """Make a channel without code."""
@@ -149,7 +150,7 @@ class Channels:
             number = self._numbers
         self._ends[number] = end = End(number, self)
         self.post(Open(number, "bare", end.buffersize, end.window, None))
-        return Channel(end)
+        return self._class(end)
 
     # ---- inside
 
@@ -177,7 +178,8 @@ class Channels:
         try:
             try:
                 code = self._code(opened.code)
-                channel = _handle(end, _class_of(code))
+                self._class = getattr(code, "channel_class", self._class)
+                channel = _handle(end, self._class)
                 if armed:
                     self._interrupts.armed = True
                 run(code, channel)
@@ -194,11 +196,11 @@ class Channels:
     def _code(self, code: Any) -> Any:
         made = unpack_code(code, self) if type(code) is Packed else code
         if isinstance(made, FunctionCode) and type(made.arguments) is Packed:
-            return FunctionCode(made.function, unpack_code(made.arguments, self))
+            return made._replace(arguments=unpack_code(made.arguments, self))
         return made
 
     def _fault(self, error: BaseException, code: Any, end: End) -> Fault | None:
-        if isinstance(error, ChannelError) and getattr(error, "channel", None) == end.number and end.gone:
+        if getattr(error, "channel", None) == end.number and end.gone:
             return None  # the client closed the channel, which ended the code
         if isinstance(error, Interrupted):
             error = ItemExitedError("the code was interrupted").with_traceback(error.__traceback__)
@@ -222,8 +224,3 @@ def _handle(end: End, make: type[Channel]) -> Channel:
     """Return the object that users hold for an end: the one there is, or a new one."""
     made: Channel | None = end.handle() if end.handle is not None else None
     return made if made is not None else make(end)
-
-
-def _class_of(code: Any) -> type[Channel]:
-    """Return what the code expects its channel to be."""
-    return getattr(code, "channel_class", Channel)

@@ -1,0 +1,63 @@
+"""execnet on nbpar's engines: `import nbpar.compat.execnet as execnet`.
+
+Names, arguments and errors are execnet's 2.1.  Gateways are engines of one ipyparallel cluster;
+specs that lead to another interpreter or host (`ssh=`, `socket=`, `via=`, `python=`) open a real
+gateway when execnet is installed.  Beyond execnet, anything that can be pickled can be sent,
+functions may be closures, remote prints arrive here, and an error in `close` names its cause.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbpar.compat.execnet.channels import Channel, MultiChannel
+from nbpar.compat.execnet.gateway import Gateway
+from nbpar.compat.execnet.group import Group, HostNotFound, default
+from nbpar.compat.execnet.rsync import RSync
+from nbpar.compat.execnet.simple import DataFormatError, DumpError, LoadError, dump, dumps, load, loads
+from nbpar.compat.execnet.xspec import XSpec
+from nbpar.errors import RemoteError
+from nbpar.version import __version__
+
+TimeoutError = TimeoutError  # noqa: A001, PLW0127 (execnet's name; the builtin one is an OSError too)
+
+__all__ = [
+    "Channel",
+    "DataFormatError",
+    "DumpError",
+    "Gateway",
+    "Group",
+    "HostNotFound",
+    "LoadError",
+    "MultiChannel",
+    "RSync",
+    "RemoteError",
+    "TimeoutError",
+    "XSpec",
+    "__version__",
+    "default_group",
+    "dump",
+    "dumps",
+    "load",
+    "loads",
+    "makegateway",
+    "set_execmodel",
+]
+
+default_group: Group
+
+
+def makegateway(spec: str | XSpec | None = None) -> Any:
+    """Make a gateway in the default group."""
+    return default().makegateway(spec)
+
+
+def set_execmodel(execmodel: str, remote_execmodel: str | None = None) -> None:
+    """Set the default group's model of execution."""
+    default().set_execmodel(execmodel, remote_execmodel)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "default_group":  # made when it is first used
+        return default()
+    raise AttributeError(f"module 'nbpar.compat.execnet' has no attribute {name!r}")

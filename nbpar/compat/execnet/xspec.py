@@ -1,0 +1,44 @@
+"""execnet's specs, with its rules (its xspec.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class XSpec:
+    """`key=value//key=value`; a key alone means True, `env:NAME=value` collects in `env`.
+
+    Unknown keys are allowed; an attribute that was not given is None.
+    """
+
+    def __init__(self, string: str) -> None:
+        self._spec = string
+        self.env: dict[str, str] = {}
+        for part in string.split("//"):
+            key, equals, given = part.partition("=")
+            value: Any = given if equals else True
+            if key.startswith("_"):
+                raise AttributeError(f"{key!r} not a valid XSpec key")
+            if key in self.__dict__:
+                raise ValueError(f"duplicate key: {key!r} in {string!r}")
+            if key.startswith("env:"):
+                self.env[key[4:]] = value
+            else:
+                setattr(self, key, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return None
+
+    def __repr__(self) -> str:
+        return f"<XSpec {self._spec!r}>"
+
+    def __str__(self) -> str:
+        return self._spec
+
+    def __hash__(self) -> int:
+        return hash(self._spec)
+
+    def __eq__(self, other: object) -> bool:
+        return self._spec == getattr(other, "_spec", None)

@@ -1,0 +1,140 @@
+"""The far side of `push_files`: make a folder like the one at the other end of a channel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FOLDER, FILE, LINK = "folder", "file", "link"
+
+BLOCK = 1 << 20
+"""Bytes of a file that travel at once."""
+
+
+class Entry(NamedTuple):
+    """Something in the folder."""
+
+    path: str
+    """Relative to the folder, with `/`; "." is the folder itself."""
+
+    kind: str
+    mode: int
+    modified: int
+    """Nanoseconds since the epoch."""
+
+    size: int
+    target: str
+    """Where a link leads."""
+
+
+def receive_files(channel: Any, destination: str, delete: bool) -> None:
+    """Take entries, ask for the files that differ, write them.
+
+    A file of the same size and time is taken for the same; one of the same size is compared by its
+    digest; what is written appears under its name only when it is complete.
+    """
+    root = Path(destination).expanduser()
+    entries = [Entry(*fields) for fields in channel.receive()]
+    if not entries:
+        raise FileNotFoundError("there is nothing to push")
+    for entry in entries:
+        _prepare(_below(root, entry.path), entry)
+    for entry in entries:
+        if entry.kind == FILE:
+            _take_file(channel, _below(root, entry.path), entry)
+    if delete:
+        _delete_others(root, {entry.path for entry in entries})
+    for entry in reversed(entries):  # folders last: writing into them changes their time
+        _finish(_below(root, entry.path), entry)
+    channel.send(("done", None, None))
+
+
+def digest_of(path: str | Path) -> bytes:
+    """Return the digest of a file's content."""
+    digest = blake2b(digest_size=16)
+    for block in blocks_of(path):
+        digest.update(block)
+    return digest.digest()
+
+
+def blocks_of(path: str | Path) -> Iterator[bytes]:
+    """Yield a file's content, block by block."""
+    with open(path, "rb") as file:  # noqa: PTH123 (a path or a text)
+        while block := file.read(BLOCK):
+            yield block
+
+
+def _below(root: Path, path: str) -> Path:
+    """Return where an entry belongs; never outside of the folder."""
+    place = Path(path)
+    if place.is_absolute() or ".." in place.parts:
+        raise ValueError(f"the path {path!r} leads out of the folder")
+    return root / place
+
+
+def _prepare(place: Path, entry: Entry) -> None:
+    """Make folders and links; take away what has another kind."""
+    if entry.kind == FOLDER:
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            place.unlink()
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(0o700 | entry.mode)
+        return
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    elif entry.kind == FILE and place.is_symlink():
+        place.unlink()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if entry.kind == LINK:
+        with suppress(FileNotFoundError):
+            place.unlink()
+        place.symlink_to(entry.target)
+
+
+def _take_file(channel: Any, place: Path, entry: Entry) -> None:
+    digest = None
+    with suppress(FileNotFoundError):
+        there = place.stat()
+        if there.st_size == entry.size:
+            if there.st_mtime_ns == entry.modified:
+                return
+            digest = digest_of(place)
+    channel.send(("want", entry.path, digest))
+    partial = place.with_name(f".{place.name}.nbpar-{os.getpid()}-{threading.get_ident()}")
+    written = False
+    try:
+        with partial.open("wb") as file:
+            while (block := channel.receive()) is not None:
+                if block == "same":
+                    continue
+                written = True
+                file.write(block)
+        if written or digest is None:
+            partial.replace(place)
+    finally:
+        partial.unlink(missing_ok=True)
+    channel.send(("took", entry.path, None))
+
+
+def _delete_others(root: Path, wanted: set[str]) -> None:
+    for folder, folders, files in os.walk(root, topdown=False):
+        for name in (*folders, *files):
+            place = Path(folder) / name
+            if place.relative_to(root).as_posix() in wanted:
+                continue
+            if place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
+            else:
+                place.unlink()
+
+
+def _finish(place: Path, entry: Entry) -> None:
+    if entry.kind != LINK:
+        place.chmod(entry.mode)
+        os.utime(place, ns=(entry.modified, entry.modified))

@@ -1,0 +1,94 @@
+"""Files pushed to workers: only what differs, with modes, times and links."""
+
+import os
+import stat
+
+import pytest
+
+import nbpar
+
+
+@pytest.fixture
+def source(tmp_path):
+    root = tmp_path / "source"
+    (root / "deep" / "er").mkdir(parents=True)
+    (root / "a.txt").write_text("one")
+    (root / "deep" / "er" / "b.bin").write_bytes(os.urandom(3 << 20))
+    (root / "tool").write_text("#!/bin/sh\n")
+    (root / "tool").chmod(0o755)
+    (root / "empty").write_text("")
+    (root / "near").symlink_to("a.txt")
+    (root / "inside").symlink_to(root / "deep")
+    return root
+
+
+def tree(root):
+    return {path.relative_to(root).as_posix() for path in root.rglob("*")}
+
+
+def test_a_folder_arrives_as_it_is(gateway, source, tmp_path):
+    target = tmp_path / "target"
+
+    assert gateway.push_files(source, target) == 4
+
+    assert tree(target) == tree(source)
+    assert (target / "deep/er/b.bin").read_bytes() == (source / "deep/er/b.bin").read_bytes()
+    assert stat.S_IMODE((target / "tool").stat().st_mode) == 0o755
+    assert (target / "near").readlink().as_posix() == "a.txt"
+    assert (target / "inside").resolve() == target / "deep"
+    assert (target / "a.txt").stat().st_mtime_ns == (source / "a.txt").stat().st_mtime_ns
+
+
+def test_only_what_differs_travels(gateway, source, tmp_path):
+    target = tmp_path / "target"
+    gateway.push_files(source, target)
+    (source / "a.txt").write_text("two")
+    os.utime(source / "tool", ns=(1, 1))
+    sent = []
+
+    count = gateway.push_files(source, target, progress=lambda path, size, to: sent.append((path, size, to)))
+
+    assert (count, sent) == (1, [("a.txt", 3, gateway)])
+    assert (target / "a.txt").read_text() == "two"
+    assert (target / "tool").stat().st_mtime_ns == 1
+
+
+def test_delete_takes_away_what_is_not_here(gateway, source, tmp_path):
+    target = tmp_path / "target"
+    (target / "old").mkdir(parents=True)
+    (target / "old" / "file").write_text("x")
+
+    gateway.push_files(source, target)
+    assert (target / "old" / "file").exists()
+    gateway.push_files(source, target, delete=True)
+
+    assert tree(target) == tree(source)
+
+
+def test_a_filter_leaves_out_files_and_folders(gateway, source, tmp_path):
+    target = tmp_path / "target"
+
+    gateway.push_files(source, target, filter=lambda path: path.name not in ("deep", "tool"))
+
+    assert tree(target) == tree(source) - {"deep", "deep/er", "deep/er/b.bin", "tool"}
+
+
+def test_a_file_becomes_what_was_a_folder_and_the_other_way_round(gateway, source, tmp_path):
+    target = tmp_path / "target"
+    (target / "a.txt").mkdir(parents=True)
+    (target / "deep").write_text("a file")
+
+    gateway.push_files(source, target)
+
+    assert (target / "a.txt").read_text() == "one"
+    assert (target / "deep" / "er").is_dir()
+
+
+def test_one_file_goes_to_all(pool, source, tmp_path):
+    target = tmp_path / "target"
+
+    nbpar.push_files(source / "a.txt", target, pool.gateways)
+
+    assert (target / "a.txt").read_text() == "one"
+    with pytest.raises(FileNotFoundError, match="to push"):
+        nbpar.push_files(source / "nothing", target, pool.gateways)
