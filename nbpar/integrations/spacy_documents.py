@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from operator import itemgetter
+from statistics import median
 from typing import Any
 
 from nbpar.cluster.limits import usable_cpus
@@ -18,11 +19,10 @@ from nbpar.pipeline import Pipeline, Stage
 from nbpar.pool import Pool
 from nbpar.wire.faults import restore
 
-SAMPLE = 0.02
-"""Seconds of work in this process from which the cost of a document is judged."""
-
-LARGEST_SAMPLE = 256
-"""Documents in the sample at most."""
+SAMPLES = ((1.0, 1), (0.15, 3), (0.02, 5), (0.0, 8))
+"""Seconds of work in this process after which so many batches are enough to judge documents by; the
+first ones do not count for much: at first use much is made that stays.
+"""
 
 JUDGED = 8
 """Documents whose way there and back is tried."""
@@ -85,7 +85,7 @@ class Documents:
         size = 1
         if self._setting.backend == "threads":
             return
-        while cost.work < SAMPLE and cost.documents < LARGEST_SAMPLE:
+        while not cost.known:
             batch = list(islice(pairs, size))
             if not batch:
                 return
@@ -151,22 +151,26 @@ class _Cost:
     """What documents cost here, and what their way would cost."""
 
     def __init__(self) -> None:
-        self.work = 0.0
-        self.documents = 0
+        self._work = 0.0
+        self._paces: list[float] = []
         self._last: list[Any] = []
-        self._pace = 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether enough has been seen."""
+        return any(self._work >= work and len(self._paces) >= batches for work, batches in SAMPLES)
 
     def add(self, seconds: float, documents: list[Any]) -> None:
         """Take in that documents took so long."""
-        self.work += seconds
-        self.documents += len(documents)
-        self._last, self._pace = documents[-JUDGED:], seconds / max(len(documents), 1)
+        self._work += seconds
+        self._paces.append(seconds / max(len(documents), 1))
+        self._last = documents[-JUDGED:] or self._last
 
     def worth(self, setting: Setting) -> bool:
-        """Whether workers promise to be faster; the last documents count, when everything was warm."""
+        """Whether workers promise to be faster; the last batches count, when everything was warm."""
         if not self._last:
             return True
-        work = self._pace
+        work = median(self._paces[-3:])
         out, back = self._way(setting.nlp)
         workers = min(setting.workers, usable_cpus())
         return max((work + out) / workers, back) < WORTH * work
