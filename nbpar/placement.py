@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from nbpar.backends.base import Backend
 from nbpar.backends.serial import SerialBackend
 from nbpar.backends.threads import ThreadsBackend
 from nbpar.cluster.cluster import Cluster
+from nbpar.cluster.directory import create_directory, hold, remove_directory
 from nbpar.errors import ClusterError, PoolClosedError
 from nbpar.printing import DirectRecorder
 
@@ -72,7 +74,7 @@ class EnginesPlace(Place):
     def __init__(self, cluster: Cluster, path: str, *, owned: bool) -> None:
         from nbpar.backends.engines import EnginesBackend
 
-        backend = EnginesBackend(cluster.client, path=path)
+        backend = EnginesBackend(cluster.client, cluster.directory if path == "auto" else None)
         backend.explains_deaths = True
         backend.killer = cluster.kill
         super().__init__(backend)
@@ -86,8 +88,7 @@ class EnginesPlace(Place):
 
     def expecting(self) -> bool:
         cluster = self._cluster
-        missing = len(cluster.engines) < cluster.n or self._renewals > 0
-        return cluster.running and not cluster.problem and missing
+        return cluster.running and not cluster.problem and (cluster.coming > 0 or self._renewals > 0)
 
     def problem(self) -> str:
         return "" if self._cluster.running else self._cluster.problem or "its cluster was stopped"
@@ -150,11 +151,17 @@ class JoinedPlace(Place):
         from nbpar.cluster.join import connect
 
         self._client, self._owned = connect(cluster)
-        super().__init__(EnginesBackend(self._client, path=path))
+        self._directory = create_directory() if path == "auto" else None
+        self._held = None if self._directory is None else hold(self._directory)
+        super().__init__(EnginesBackend(self._client, self._directory))
 
     def close(self) -> None:
         if self._owned:
             self._client.close()
+        if self._directory is not None and self._held is not None:
+            remove_directory(self._directory)
+            os.close(self._held)
+            self._held = None
 
 
 def place_in_process(kind: str, workers: int) -> Place:

@@ -6,6 +6,7 @@ import os
 import select
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -28,7 +29,7 @@ Arrived = list[tuple[bytes, list[Message]]]
 class ClientSockets:
     """All of them; one thread receives, any thread may `send` and `wake`."""
 
-    def __init__(self, client: Any, *, local: bool) -> None:
+    def __init__(self, client: Any, directory: Path | None) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
         self.identity = b"nbpar." + os.urandom(8).hex().encode()
         self._signer = Signer(client.session.key)
@@ -40,7 +41,7 @@ class ClientSockets:
         self._crowded: set[int] = set()
         """Connections to which something has not gone yet."""
 
-        self._local = LocalServer() if local and has_unix_sockets() else None
+        self._local = LocalServer(directory) if directory is not None and has_unix_sockets() else None
         self.address = ""
         if self._local is not None:
             self.address = self._local.address

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from nbpar.backends.base import WorkerId
@@ -46,8 +47,8 @@ class _Engine:
     facts: dict[str, Any] = field(default_factory=dict)
     local: bool = True
     ready: bool = False
-    moved: dict[int, int] = field(default_factory=dict)
-    """Bytes sent, by call."""
+    sent: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Bytes sent and the seconds it took to pickle them, by call."""
 
 
 class EnginesBackend:
@@ -55,15 +56,15 @@ class EnginesBackend:
 
     Args:
         client: an ipyparallel Client that nobody else uses at the same time.
-        path: "auto", or "controller" to use the controller's queue also on this host.
+        directory: where a socket for engines on this host may be; None to use the controller's queue for all.
     """
 
     in_process = False
     blocking = False
 
-    def __init__(self, client: Any, *, path: str = "auto") -> None:
+    def __init__(self, client: Any, directory: Path | None = None) -> None:
         self._client = client
-        self._path = path
+        self._directory = directory
         self._sockets: ClientSockets | None = None
         self._watch = ProcessWatch()
         self._engines: dict[WorkerId, _Engine] = {}
@@ -88,7 +89,7 @@ class EnginesBackend:
 
     def acquire(self) -> None:
         if self._sockets is None:
-            self._sockets = ClientSockets(self._client, local=self._path == "auto")
+            self._sockets = ClientSockets(self._client, self._directory)
         held = {engine.uuid for engine in self._engines.values()}
         for engine_id in self._client.ids:
             uuid = self._client._engines.get(engine_id)  # noqa: SLF001 (there is no public way)
@@ -271,10 +272,11 @@ class EnginesBackend:
 
     def _packed(self, engine: _Engine, call: Call) -> Call:
         if isinstance(call.items, PackedItems):
-            engine.moved[call.id] = call.items.packed.nbytes
+            engine.sent[call.id] = (call.items.packed.nbytes, 0.0)
             return call._replace(items=call.items.packed)
+        began = time.perf_counter()
         body, errors = pack(call.items)
-        engine.moved[call.id] = body.nbytes
+        engine.sent[call.id] = (body.nbytes, time.perf_counter() - began)
         if not errors:
             return Call(*call[:-1], body)
         broken = {
@@ -308,20 +310,22 @@ class EnginesBackend:
 
 
 def _with_values(done: Done, engine: _Engine, *, keep_packed: bool) -> Done:
-    moved = engine.moved.pop(done.id, 0) if done.final else 0
+    moved, seconds = engine.sent.pop(done.id, (0, 0.0)) if done.final else (0, 0.0)
     moved += done.values.nbytes
     if keep_packed and done.values.layout is not None:  # plain values are as quick to unpickle as to cut
-        return Done(*done[:-2], moved, PackedItems(done.values))
+        return Done(*done[:-3], (*done.costs[:3], seconds), moved, PackedItems(done.values))
+    began = time.perf_counter()
     values, errors = unpack(done.values)
+    costs = (*done.costs[:3], seconds + time.perf_counter() - began)
     if not errors:
-        return Done(*done[:-2], moved, values)
+        return Done(*done[:-3], costs, moved, values)
     faults = {
         place: _fault(
             explain_unpickling(error, what=f"the result of item {done.first + place}", where="here")
         )
         for place, error in errors.items()
     }
-    return done._replace(values=values, faults={**done.faults, **faults}, moved=moved)
+    return done._replace(values=values, faults={**done.faults, **faults}, costs=costs, moved=moved)
 
 
 def _fault(message: str) -> Fault:

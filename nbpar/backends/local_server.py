@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket as network
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,9 +11,6 @@ from typing import Any
 
 from nbpar.wire.frames import FrameError
 from nbpar.wire.stream import Incoming, Outgoing, enlarge
-
-LONGEST_ADDRESS = 100
-"""A Unix socket's name may not be longer (sockaddr_un holds 108 bytes on Linux, 104 on macOS)."""
 
 
 class Connection:
@@ -57,11 +52,14 @@ class Connection:
 
 
 class LocalServer:
-    """A socket in a private directory and the connections of those who have found it."""
+    """A socket in a private directory and the connections of those who have found it.
 
-    def __init__(self) -> None:
-        self._directory = _private_directory()
-        self.address = str(self._directory / "s")
+    The directory belongs to whoever gives it, and its path is short enough for a socket below it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / f"pool-{os.urandom(4).hex()}"
+        self.address = str(self._path)
         self._listener = network.socket(network.AF_UNIX, network.SOCK_STREAM)
         self._listener.bind(self.address)
         self._listener.listen(128)
@@ -110,21 +108,13 @@ class LocalServer:
         connection.close()
 
     def close(self) -> None:
-        """End all and remove the directory."""
+        """End all and remove the socket."""
         for connection in list(self.connections.values()):
             self.forget(connection)
         self._listener.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._path.unlink(missing_ok=True)
 
 
 def has_unix_sockets() -> bool:
     """Whether this system can do it."""
     return hasattr(network, "AF_UNIX") and hasattr(network.socket, "sendmsg")
-
-
-def _private_directory() -> Path:
-    """Make a directory that only this user can enter, with a name short enough for a socket."""
-    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 (the directory is private)
-        if parent and len(parent) < LONGEST_ADDRESS - 24 and os.access(parent, os.W_OK):
-            return Path(tempfile.mkdtemp(prefix="nbpar-", dir=parent))
-    raise OSError("no writable directory with a short name for a Unix socket; set XDG_RUNTIME_DIR to one")
