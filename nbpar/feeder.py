@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -38,6 +39,9 @@ class FeederSource:
         self._over = False
         self._closed = False
         self.error: BaseException | None = None
+        self.reading = 0.0
+        """Seconds that the iterable took so far."""
+
         self._context = contextvars.copy_context()
         self._started = False
 
@@ -100,7 +104,7 @@ class FeederSource:
 
     def _read_some(self, count: int) -> bool:
         """Read up to `count` items; False at the end of the input."""
-        before = self._read
+        before, began = self._read, time.perf_counter()
         for item in islice(self._iterator, count):
             self._items.append(item)
             self._read += 1
@@ -108,5 +112,6 @@ class FeederSource:
                 self._wake()  # a worker may be waiting for this very item
             if self._closed:
                 return False
+        self.reading += time.perf_counter() - began
         self._wake()
         return self._read - before == count

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,11 @@ from nbpar.errors import StoppedError
 from nbpar.finish import Finish
 from nbpar.notes import annotate
 from nbpar.printing import RunOutput
+from nbpar.reporting import report_of
 
 if TYPE_CHECKING:
     from nbpar.background import BackgroundViews
+    from nbpar.views.run_report import Report
 
 Watch = Callable[[], None]
 
@@ -99,9 +102,9 @@ class Run:
         return self._progress.snapshot(time.monotonic())
 
     @property
-    def report(self) -> Snapshot:
-        """The same."""
-        return self.snapshot
+    def report(self) -> Report:
+        """Where the time went, the slowest items, and what could be better; shows itself."""
+        return self._reporter()()
 
     def get(self, timeout: float | None = None) -> Results:
         """Wait for all results and return them in input order.
@@ -118,7 +121,9 @@ class Run:
 
     def results(self) -> Results:
         """Return what has finished by now, without waiting; in input order unless it was asked otherwise."""
-        return assemble(list(self._parts), errors=self._errors, sort=self._sort)
+        results = assemble(list(self._parts), errors=self._errors, sort=self._sort)
+        results.make_report = self._reporter()
+        return results
 
     def wait(self, timeout: float | None = None, watch: Watch | None = None) -> None:
         """Wait until it is over; `watch()` is called about ten times a second meanwhile.
@@ -281,6 +286,13 @@ class Run:
             self._transcript.add(event.piece or Piece(event.index, event.stream, event.text))
 
     # ---- inside
+
+    def _reporter(self) -> Callable[[], Report]:
+        """Return what makes the report of this moment; it keeps neither the run nor its values."""
+        job = self._job
+        assert job is not None
+        reading = getattr(job.state.source, "reading", 0.0)
+        return partial(report_of, self.snapshot, chunksize=job.state.chunker.fixed, reading=reading)
 
     def _raise(self) -> None:
         """Raise what ended the run too early, if anything did, with the worker's frames and no others."""

@@ -22,7 +22,7 @@ from typing import Any
 from nbpar.backends.base import WorkerId
 from nbpar.core.spread import caller
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.frames import Bye, Call, Cancel, Done, Load, Lost, Message, Missing, Output, Ready
+from nbpar.wire.frames import NO_COSTS, Bye, Call, Cancel, Done, Load, Lost, Message, Missing, Output, Ready
 
 PATIENCE = 30.0
 """Seconds after which a gate gives up, so that a test that fails does not hang."""
@@ -175,7 +175,7 @@ class ManualBackend:
         if over:
             hand.calls.popleft()
         self.say(worker, Done(
-            call.id, call.first + begin, over, interrupted, seconds, (), 0, faults, 0, values
+            call.id, call.first + begin, over, interrupted, seconds, (), 0, faults, NO_COSTS, 0, values
         ))  # fmt: skip
 
     def answer_all(self) -> None:
@@ -282,7 +282,7 @@ class ManualBackend:
         elif isinstance(message, Cancel):
             for call in [call for call in list(hand.calls)[1:] if call.id in message.ids]:
                 hand.calls.remove(call)
-                self.say(worker, Done(call.id, call.first, True, False, 0.0, (), 0, {}, 0, []))
+                self.say(worker, Done(call.id, call.first, True, False, 0.0, (), 0, {}, NO_COSTS, 0, []))
 
 
 @dataclass

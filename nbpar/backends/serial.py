@@ -10,7 +10,7 @@ from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.core.spread import caller
-from nbpar.wire.frames import Bye, Call, Cancel, Done, Load, Message, Missing, Output, Ready
+from nbpar.wire.frames import NO_COSTS, Bye, Call, Cancel, Done, Load, Message, Missing, Output, Ready
 from nbpar.worker.catching import caught
 from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution
@@ -124,11 +124,13 @@ class SerialBackend:
     def _cancel(self, ids: tuple[int, ...]) -> None:
         for call in [call for call in self._calls if call.id in ids]:
             self._calls.remove(call)
-            self._arrived.append(Done(call.id, call.first, True, False, 0.0, (), resident_bytes(), {}, 0, []))
+            self._arrived.append(
+                Done(call.id, call.first, True, False, 0.0, (), resident_bytes(), {}, NO_COSTS, 0, [])
+            )
 
     def _done(self, execution: Execution) -> Done:
         first, values, faults, seconds, each = execution.take()
         return Done(
             execution.call_id, first, execution.finished, execution.interrupted, seconds, each,
-            resident_bytes(), faults, 0, values,
+            resident_bytes(), faults, NO_COSTS, 0, values,
         )  # fmt: skip

@@ -50,6 +50,11 @@ class Chunker:
         self._round_trip = 2e-4
 
     @property
+    def fixed(self) -> int | None:
+        """The size that was asked for; None when it is chosen here."""
+        return self._fixed
+
+    @property
     def seconds_per_item(self) -> float | None:
         """Running estimate; None before the first answer."""
         return self._seconds

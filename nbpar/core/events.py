@@ -101,6 +101,9 @@ class ItemsDone:
     cpu: float = 0.0
     """CPU seconds of the worker's process meanwhile; 0 when not known."""
 
+    cpu_of_thread: float = 0.0
+    """CPU seconds of the thread alone that runs the function."""
+
     packing: float = 0.0
     """Seconds in which the worker pickled and unpickled."""
 

@@ -78,6 +78,9 @@ class Lane:
     cpu: float = 0.0
     """CPU seconds of its process meanwhile; 0 when not known."""
 
+    cpu_of_thread: float = 0.0
+    """CPU seconds of the thread alone that runs the function."""
+
     packing: float = 0.0
     """Seconds in which it pickled values and unpickled items."""
 
@@ -104,6 +107,7 @@ class LaneCount:
     moved: int = 0
     note: str = ""
     cpu: float = 0.0
+    cpu_of_thread: float = 0.0
     packing: float = 0.0
     chunks: int = 0
     occupied: float = 0.0
@@ -136,7 +140,9 @@ class LaneCount:
         self.busy += seconds
         self.moved += event.moved
         self.memory = event.memory
-        self.cpu += event.cpu
+        if event.cpu:
+            self.cpu += event.cpu
+            self.cpu_of_thread += event.cpu_of_thread
         self.packing += event.packing
         if event.count:
             start = at - seconds
@@ -172,7 +178,8 @@ class LaneCount:
         return Lane(
             worker, self.host, self.pid, self.state, first, count, since - begun, self.done, self.busy,
             self.memory, self.moved, self.note, tuple(spans), max(self.joined - begun, 0.0),
-            None if gone is None else gone - begun, occupied, self.cpu, self.packing, self.chunks,
+            None if gone is None else gone - begun, occupied, self.cpu, self.cpu_of_thread,
+            self.packing, self.chunks,
         )  # fmt: skip
 
     def _begin_span(self, start: float, event: events.ItemsDone) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -17,11 +17,22 @@ class Results(list[Any]):
 
     Attributes:
         failures: the failures, in input order.
+        make_report: makes the report of the run that they come from; it does not travel.
     """
+
+    make_report: Callable[[], Any] | None = None
 
     def __init__(self, values: Sequence[Any] = (), failures: Sequence[Failure] = ()) -> None:
         super().__init__(values)
         self.failures = list(failures)
+
+    @property
+    def report(self) -> Any:
+        """The report of the run that they come from; None when they come from none."""
+        return self.make_report() if self.make_report is not None else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"failures": self.failures}
 
 
 def assemble(parts: list[Part], *, errors: str, sort: bool = True) -> Results:

@@ -234,6 +234,7 @@ class Driver:
         job.sink.emit(events.ItemsDone(
             now, worker, done.id, done.first, len(values), len(final), len(failures) - len(final),
             done.seconds, done.each, done.moved, done.memory, done.final, job.state.chunker.current,
+            *done.costs, assignment.chunk,
         ))  # fmt: skip
         self.jobs.deliver(job, parts, final)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from reprlib import Repr
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+from nbpar.core.units import percent, seconds, size
 
-_SIZES = ("B", "kB", "MB", "GB", "TB")
+__all__ = ["count", "error", "one_line", "percent", "plural", "seconds", "shown", "size", "tail"]
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def count(number: int) -> str:
@@ -18,15 +20,6 @@ def count(number: int) -> str:
 def plural(number: int, word: str) -> str:
     """Return a number and its word: `1 worker`, `2 workers`."""
     return f"{count(number)} {word}" if number == 1 else f"{count(number)} {word}s"
-
-
-def size(number: float) -> str:
-    """Return bytes in the unit that suits."""
-    place = 0
-    while number >= 1000 and place < len(_SIZES) - 1:
-        number /= 1000
-        place += 1
-    return f"{number:.0f} {_SIZES[place]}" if place == 0 or number >= 10 else f"{number:.1f} {_SIZES[place]}"
 
 
 def shown(item: object, longest: int = 60) -> str:

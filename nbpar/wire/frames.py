@@ -127,10 +127,17 @@ class Done(NamedTuple):
     faults: dict[int, Fault]
     """By offset from `first`."""
 
+    costs: tuple[float, float, float, float]
+    """Seconds: of CPU in the worker's process, of these in the thread that runs the function, in which the
+    worker pickled and unpickled, in which the receiving side did (filled in there); 0 when not known."""
+
     moved: int
     """Bytes of items and values together (filled in by the receiving side)."""
 
     values: Any
+
+
+NO_COSTS = (0.0, 0.0, 0.0, 0.0)
 
 
 class Missing(NamedTuple):

@@ -6,6 +6,7 @@ signals reach them) and serves one client over one transport.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -15,9 +16,9 @@ from nbpar.core.spread import caller
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.frames import Begin, Bye, Call, Done, Load, Missing, Open, Output, Ready
+from nbpar.wire.frames import NO_COSTS, Begin, Bye, Call, Done, Load, Missing, Open, Output, Ready
 from nbpar.worker.channels import Channels
-from nbpar.worker.codec import Codec
+from nbpar.worker.codec import Codec, Pickled
 from nbpar.worker.desk import Desk, Transport
 from nbpar.worker.execution import Execution, Look
 from nbpar.worker.interrupting import Interrupts
@@ -28,6 +29,9 @@ from nbpar.worker.shielding import Shield
 
 SILENCE = 60.0
 """Seconds without a word from the client after which the loop leaves."""
+
+LOOK_AT_CPU = 1e-3
+"""Seconds of work after which the CPU time is looked at."""
 
 Prepare = Callable[[Begin | None, Load, Callable[[Piece], None]], AbstractContextManager[None]]
 """Makes the worker ready for a run while the run's function is made; takes what to tell of that."""
@@ -55,6 +59,10 @@ class Loop:
         self._silence = silence
         self._made: OrderedDict[tuple[bytes, int], Callable[[Any], Any] | Fault] = OrderedDict()
         self._just_made = False
+        self._unpacking = 0.0
+        """Seconds in which items were unpickled whose outcomes are not on their way yet."""
+
+        self._cpu = (time.process_time(), time.thread_time())
         self._execution: Execution | None = None
         self.look: Look | None = None
         self.prepared: Prepare = lambda *_: nullcontext()
@@ -93,7 +101,9 @@ class Loop:
             waiting = [call, *self._post.take_calls_for(call.digest)]
             self._post.put(Missing(call.digest, tuple(call.id for call in waiting)))
             return
+        began = time.perf_counter()
         items, broken = self._codec.items(call.items, call.first)
+        self._unpacking += time.perf_counter() - began
         broken = {**call.broken, **broken}
         if isinstance(function, Fault):
             broken = dict.fromkeys(range(len(items)), function)
@@ -120,15 +130,27 @@ class Loop:
 
     def _done(self, execution: Execution) -> Done:
         first, values, faults, seconds, each = execution.take()
+        began = time.perf_counter()
         body, unsendable = self._codec.values(values, first)
+        packing, self._unpacking = self._unpacking + time.perf_counter() - began, 0.0
         return Done(
             execution.call_id, first, execution.finished, execution.interrupted, seconds, each,
-            resident_bytes(), {**faults, **unsendable}, 0, body,
+            resident_bytes(), {**faults, **unsendable}, (*self._cpu_since(seconds), packing, 0.0), 0, body,
         )  # fmt: skip
+
+    def _cpu_since(self, seconds: float) -> tuple[float, float]:
+        """Return the CPU seconds of the process and of this thread since they were asked for last.
+
+        After very short work they are not looked at, which would take as long; they show the next time.
+        """
+        if seconds < LOOK_AT_CPU or not isinstance(self._codec, Pickled):
+            return 0.0, 0.0
+        before, self._cpu = self._cpu, (time.process_time(), time.thread_time())
+        return self._cpu[0] - before[0], self._cpu[1] - before[1]
 
     def _not_begun(self, call: Call) -> Done:
         body, _ = self._codec.values([], call.first)
-        return Done(call.id, call.first, True, False, 0.0, (), resident_bytes(), {}, 0, body)
+        return Done(call.id, call.first, True, False, 0.0, (), resident_bytes(), {}, NO_COSTS, 0, body)
 
     def _function(self, call: Call) -> Callable[[Any], Any] | Fault | None:
         """Return a call's function, made anew for each run, or why it cannot be; None: not loaded."""

@@ -1,0 +1,104 @@
+"""What each worker did over time, as a picture that stays: SVG without scripts or assets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from nbpar.core.lanes import Lane, Span
+from nbpar.core.progress import Snapshot
+from nbpar.views import wording
+from nbpar.views.tick import lanes_shown
+
+LANES = 32
+"""Workers that a picture shows, at most."""
+
+WIDTH, NAMES, ROW, BAR = 640, 90, 16, 10
+"""Pixels: of the picture, of the names at its left, of a worker's row, of the bar in it."""
+
+_TEXT = "font:11px sans-serif;fill:currentColor"
+
+
+def timeline_svg(snapshot: Snapshot) -> str:
+    """Return the workers' latest work as a picture; empty when there was none.
+
+    Bars are work, a cross is a failed item, a line through the rest of a row a worker that is gone.
+    """
+    lanes = [lane for lane in lanes_shown(snapshot.lanes) if lane.spans]
+    if not lanes or snapshot.elapsed <= 0:
+        return ""
+    shown = lanes[:LANES]
+    start = _start(shown, snapshot.elapsed)
+    rows = "".join(_row(lane, place, start, snapshot.elapsed) for place, lane in enumerate(shown))
+    height = ROW * (len(shown) + 1)
+    more = len(lanes) - len(shown)
+    return (
+        f'<svg role="img" aria-label="{escape(_spoken(shown, more))}" viewBox="0 0 {WIDTH} {height}" '
+        f'style="max-width:{WIDTH}px;width:100%;display:block">{rows}'
+        f"{_axis(start, snapshot.elapsed, height, more)}</svg>"
+    )
+
+
+def _start(lanes: Sequence[Lane], end: float) -> float:
+    """Where the picture begins: at the beginning, or where the oldest work is that is still known."""
+    forgotten = [lane for lane in lanes if sum(span.items for span in lane.spans) < lane.done]
+    return max((lane.spans[0].start for lane in forgotten if lane.spans[0].start < end), default=0.0)
+
+
+def _row(lane: Lane, place: int, start: float, end: float) -> str:
+    middle = place * ROW + ROW // 2
+    scale = (WIDTH - NAMES) / (end - start)
+    spans = [span for span in lane.spans if span.end >= start]
+    pieces = "".join(
+        f"M{NAMES + left:.0f} {middle}h{max(right - left, 1):.0f}"
+        for left, right in _joined(spans, start, scale)
+    )
+    crosses = "".join(
+        f"M{x - 3:.0f} {middle - 5}l6 10m0 -10l-6 10"
+        for x in sorted({round(NAMES + (span.end - start) * scale) for span in spans if span.failed})
+    )
+    gone = ""
+    if lane.gone is not None and lane.gone < end:
+        x = NAMES + max(lane.gone - start, 0.0) * scale
+        gone = f'<path d="M{x:.0f} {middle}H{WIDTH}" style="stroke:currentColor;stroke-dasharray:2 3"/>'
+    return (
+        f'<text x="0" y="{middle + 4}" style="{_TEXT}">{escape(lane.worker[:14])}</text>'
+        f'<path d="{pieces}" style="stroke:#4c8dbf;stroke-width:{BAR}"/>{gone}'
+        + (f'<path d="{crosses}" style="stroke:currentColor;stroke-width:2;fill:none"/>' if crosses else "")
+    )
+
+
+def _joined(spans: Sequence[Span], start: float, scale: float) -> Iterator[tuple[float, float]]:
+    """Yield pieces in pixels, those that are less than one apart as one."""
+    left, right = 0.0, -2.0
+    for span in spans:
+        begin, end = max(span.start - start, 0.0) * scale, (span.end - start) * scale
+        if begin - right < 1:
+            right = max(right, end)
+            continue
+        if right >= 0:
+            yield left, right
+        left, right = begin, end
+    if right >= 0:
+        yield left, right
+
+
+def _axis(start: float, end: float, height: int, more: int) -> str:
+    y = height - 4
+    left = NAMES if not more else 2 * NAMES
+    rest = f"and {wording.plural(more, 'more worker')}" if more else ""
+    return (
+        f'<text x="0" y="{y}" style="{_TEXT}">{rest}</text>'
+        f'<text x="{left}" y="{y}" style="{_TEXT}">{wording.seconds(start)}</text>'
+        f'<text x="{WIDTH}" y="{y}" text-anchor="end" style="{_TEXT}">{wording.seconds(end)}</text>'
+    )
+
+
+def _spoken(lanes: Sequence[Lane], more: int) -> str:
+    """Return the picture in words, for who cannot see it."""
+    said = [
+        f"{lane.worker}: {wording.plural(lane.done, 'item')}, {wording.seconds(lane.busy)}"
+        for lane in lanes[:8]
+    ]
+    rest = len(lanes) - len(said) + more
+    return "Work over time. " + "; ".join([*said, f"and {rest} more"] if rest else said)

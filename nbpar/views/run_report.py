@@ -1,0 +1,134 @@
+"""Where the time of a run went, what took longest, what could be better: as text and as static HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from typing import Any
+
+from nbpar.core.analysis import Figures, Finding, findings
+from nbpar.core.progress import Snapshot
+from nbpar.views import report, wording
+from nbpar.views.picture import timeline_svg
+
+_CELL = "text-align:left;padding:0 1em 0 0"
+
+
+@dataclass(frozen=True, slots=True)
+class SlowItem:
+    """An item that took long."""
+
+    index: int
+    item: Any
+    """The item itself; None where it is not known."""
+
+    shown: str
+    """How it reads, shortened; "" where it is not known."""
+
+    seconds: float
+
+
+class Report:
+    """A run's report; shows itself in a notebook and in a terminal.
+
+    Attributes:
+        figures: where the time went.
+        snapshot: all that was counted.
+    """
+
+    def __init__(self, snapshot: Snapshot, figures: Figures) -> None:
+        self.snapshot = snapshot
+        self.figures = figures
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds from beginning to end, or until now."""
+        return self.figures.elapsed
+
+    @property
+    def efficiency(self) -> float:
+        """Share of the workers' time that was spent in the function, from 0 to 1."""
+        return self.figures.efficiency
+
+    @cached_property
+    def advice(self) -> list[Finding]:
+        """What could be better, each with the figure that says so; empty when nothing stands out."""
+        return findings(self.figures)
+
+    @cached_property
+    def slowest(self) -> list[SlowItem]:
+        """The slowest items, slowest first; only where items take long enough to be timed one by one."""
+        rows = []
+        items = self.snapshot.slow_items or ((),) * len(self.snapshot.slowest)
+        for (seconds, index), known in zip(self.snapshot.slowest, items, strict=True):
+            item, text = (known[0], wording.shown(known[0])) if len(known) else (None, "")
+            rows.append(SlowItem(index, item, text, seconds))
+        return rows
+
+    @property
+    def parts(self) -> list[tuple[str, float]]:
+        """Where the workers' time went: names and seconds, which add up to workers times elapsed."""
+        figures = self.figures
+        return [
+            ("computing", figures.computing),
+            ("pickling", figures.packing),
+            ("transfer", figures.transfer),
+            ("waiting", figures.waiting),
+            ("starting", figures.starting),
+        ]
+
+    def __repr__(self) -> str:
+        lines = [self._title(), ""]
+        lines += [f"  {name:<10}{time:>10}{share:>7}" for name, time, share in self._table()]
+        if self.slowest:
+            lines += ["", "slowest items"]
+            lines += [
+                f"  {row.index:>8}{wording.seconds(row.seconds):>10}  {row.shown}" for row in self.slowest
+            ]
+        if self.advice:
+            lines += ["", "advice", *(f"  - {finding}" for finding in self.advice)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        parts = [
+            f"<div>{escape(self._title())}</div>",
+            _html_table(("where time went", "", ""), self._table()),
+        ]
+        parts.append(timeline_svg(self.snapshot))
+        if self.slowest:
+            rows = [(f"{row.index}", row.shown, wording.seconds(row.seconds)) for row in self.slowest]
+            parts.append(_html_table(("slowest item", "value", "time"), rows))
+        if self.advice:
+            said = "".join(
+                f"<li>{escape(finding.because)}: <strong>{escape(finding.advice)}</strong></li>"
+                for finding in self.advice
+            )
+            parts.append(f"<ul>{said}</ul>")
+        return f'<div class="nbpar-run-report">{"".join(parts)}</div>'
+
+    def _title(self) -> str:
+        snapshot, figures = self.snapshot, self.figures
+        return (
+            f"{report.header_text(snapshot.label, snapshot.total)}: {report.summary_text(snapshot)}; "
+            f"{wording.seconds(figures.elapsed)} on {wording.plural(figures.workers, 'worker')}, "
+            f"{wording.percent(figures.efficiency)} of it computing"
+        )
+
+    def _table(self) -> list[tuple[str, str, str]]:
+        total = self.figures.total
+        rows = [
+            (name, wording.seconds(time), wording.percent(time / total if total else 0.0))
+            for name, time in self.parts
+        ]
+        extra = [("pickling here", self.figures.packing_here), ("reading input", self.figures.reading)]
+        return rows + [(name, wording.seconds(time), "") for name, time in extra if time >= 0.001]
+
+
+def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f'<th scope="col" style="{_CELL}">{escape(head)}</th>' for head in heads)
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"

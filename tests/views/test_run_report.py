@@ -1,0 +1,110 @@
+"""The report of a run as text, as HTML and as a picture."""
+
+import re
+import xml.etree.ElementTree as ET
+from types import SimpleNamespace
+
+import pytest
+from fake_runs import FakeRun
+
+from nbpar.core import events
+from nbpar.core.analysis import Figures, figures_of
+from nbpar.views.picture import LANES, timeline_svg
+from nbpar.views.run_report import Report
+
+
+def _report(run, **figures):
+    snapshot = run.snapshot()
+    return Report(snapshot, Figures(**figures) if figures else figures_of(snapshot))
+
+
+def _finished(count=12, **more):
+    run = FakeRun(count)
+    run.work("0", count, **more)
+    run.finish()
+    return run
+
+
+def test_it_says_where_the_time_went():
+    text = repr(_report(_finished(seconds=2.0)))
+
+    assert text.startswith("count over 12 items: 12 of 12 done; 2.0 s on 2 workers, 50 % of it computing\n")
+    assert re.search(r"computing +2.0 s +50 %", text)
+    assert re.search(r"waiting +2.0 s +50 %", text)
+
+
+def test_the_parts_add_up():
+    report = _report(_finished(seconds=2.0))
+
+    assert sum(seconds for _, seconds in report.parts) == pytest.approx(2 * report.elapsed)
+
+
+def test_the_slowest_items_come_with_their_inputs():
+    run = FakeRun(2)
+    chunk = SimpleNamespace(first=0, items=["short", "long"])
+    run.tell(events.ItemsDone(100.5, "0", 1, 0, 2, 0, 0, 0.5, (0.1, 0.4), 0, 0, True, 1, chunk=chunk))
+
+    report = _report(run)
+
+    assert [(row.index, row.item, row.shown) for row in report.slowest] == [
+        (1, "long", "'long'"),
+        (0, "short", "'short'"),
+    ]
+    assert "       1    400 ms  'long'" in repr(report)
+
+
+def test_a_slow_item_that_is_not_known_has_no_input():
+    assert {row.shown for row in _report(_finished()).slowest} == {""}
+
+
+def test_advice_is_said_with_its_reason():
+    report = _report(_finished(), elapsed=10.0, workers=2, computing=19.0, items=12, held=5.0)
+
+    [finding] = report.advice
+    assert f"  - {finding.because}: {finding.advice}" in repr(report)
+    assert "memory ran low" in report._repr_html_()
+
+
+def test_the_html_is_well_formed_and_needs_nothing_from_outside():
+    run = _finished(fail={3: ValueError("<script>")})
+    chunk = SimpleNamespace(first=0, items=["<b>"])
+    run.tell(events.ItemsDone(103.0, "1", 9, 0, 1, 0, 0, 2.0, (2.0,), 0, 0, True, 1, chunk=chunk))
+
+    html = _report(run)._repr_html_()
+
+    tags = {element.tag for element in ET.fromstring(html).iter()}
+    assert not tags & {"script", "link", "img", "style", "iframe", "foreignObject"}
+    assert "url(" not in html
+    assert "&lt;b&gt;" in html
+
+
+def test_the_picture_shows_work_failures_and_who_is_gone():
+    run = FakeRun(12)
+    run.work("0", 3, fail={1: ValueError()})
+    run.work("1", 3)
+    run.lose("1")
+    run.now += 1.0
+
+    svg = timeline_svg(run.snapshot())
+
+    picture = ET.fromstring(svg)
+    assert picture.get("role") == "img"
+    assert "0: 3 items, 100 ms" in picture.get("aria-label")
+    assert svg.count("<path") == 4  # two bars, a cross, a line
+
+
+def test_the_picture_stays_small_however_many_workers_and_chunks():
+    run = FakeRun(None, workers=100)
+    for _ in range(10):
+        for worker in range(100):
+            run.work(str(worker), seconds=0.02)
+
+    svg = timeline_svg(run.snapshot())
+
+    assert svg.count("<path") == LANES
+    assert "and 68 more workers" in svg
+    assert len(svg) < 60_000
+
+
+def test_without_work_there_is_no_picture():
+    assert timeline_svg(FakeRun(12).snapshot()) == ""
