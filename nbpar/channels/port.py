@@ -47,6 +47,8 @@ class ClientPort:
         end.how = how
         self._ends[end.number] = end
         channel = self._class(end)
+        if how == "main":
+            self._lines.occupy(self.worker, end.number)
         box = self._lines.box(self.worker)
         box.cork()
         box.post(Open(end.number, how, items, nbytes, code))

@@ -32,7 +32,7 @@ class LineEnd(Protocol):
 
 
 class Lines:
-    """Everything but `box` and `occupied` belongs to the dispatcher's thread."""
+    """What is not marked "from any thread" belongs to the dispatcher's thread."""
 
     def __init__(self, backend: Backend, workforce: Workforce, scheduler: Scheduler) -> None:
         self._backend = backend
@@ -82,13 +82,17 @@ class Lines:
         """Return how many channels to a worker are open."""
         return len(self._ends.get(worker, ()))
 
+    def occupy(self, worker: WorkerId, number: int) -> None:
+        """Note that a channel's code wants the main thread of a worker."""
+        with self._lock:
+            self._occupying.setdefault(worker, []).append(number)
+
     # ---- opening and closing
 
     def open(self, worker: WorkerId, end: LineEnd, *, occupies: bool) -> None:
         """Take part in a channel, whose `Open` is in the worker's box, corked once for this call."""
         self._ends.setdefault(worker, {})[end.number] = end
         if occupies:
-            self._occupying.setdefault(worker, []).append(end.number)
             self._hold(worker)
         box = self.box(worker)
         if worker in self._workforce.ready:
@@ -171,13 +175,15 @@ class Lines:
             self._workforce.cancel(worker, calls)
 
     def _free(self, worker: WorkerId, number: int) -> None:
-        occupying = self._occupying.get(worker)
-        if occupying is None or number not in occupying:
-            return
-        occupying.remove(number)
-        if not occupying:
+        with self._lock:
+            occupying = self._occupying.get(worker)
+            if occupying is None or number not in occupying:
+                return
+            occupying.remove(number)
+            if occupying:
+                return
             del self._occupying[worker]
-            self._scheduler.free(worker)
+        self._scheduler.free(worker)
 
     def _break(self, worker: WorkerId, reason: str) -> None:
         ends = self._ends.pop(worker, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nbpar.notebook.channel_magic import ChannelMagic
 from nbpar.notebook.commands import Commands
 from nbpar.notebook.completion import option_matcher
 from nbpar.notebook.magics import ParallelMap
@@ -30,6 +31,8 @@ def install(shell: Any, pools: Pools) -> None:
     uninstall(shell)
     parallel_map, commands = ParallelMap(shell, pools), Commands(pools)
     shell.register_magic_function(parallel_map.parallel_map, magic_kind="cell", magic_name="parallel_map")
+    channel = ChannelMagic(shell, pools, lambda: parallel_map._cell)  # noqa: SLF001 (one listener is enough)
+    shell.register_magic_function(channel.channel, magic_kind="cell", magic_name="channel")
     shell.register_magic_function(commands.nbpar, magic_kind="line", magic_name="nbpar")
     shell.events.register("pre_run_cell", parallel_map.remember_cell)
     matcher = option_matcher(commands.table)
@@ -46,6 +49,6 @@ def uninstall(shell: Any) -> None:
     shell.events.unregister("pre_run_cell", installed.parallel_map.remember_cell)
     if installed.matcher is not None:
         shell.Completer.custom_matchers.remove(installed.matcher)
-    for kind, name in (("cell", "parallel_map"), ("line", "nbpar")):
+    for kind, name in (("cell", "parallel_map"), ("cell", "channel"), ("line", "nbpar")):
         shell.magics_manager.magics[kind].pop(name, None)
     delattr(shell, _MARK)

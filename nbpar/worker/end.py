@@ -169,6 +169,8 @@ class End(Reasons):
 
     def drop(self) -> None:
         """Nobody holds this end any more; its callback goes on."""
+        if self.runs_code:
+            return  # the channel ends with the code, which has more to say than that
         if self.callback is None or self.over:
             self.close()
         elif not self._said_close:
