@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import os
 import pickle
-import sys
 import traceback
 from itertools import islice
 from types import FrameType, TracebackType
@@ -133,9 +132,10 @@ def _frames_of(tb: TracebackType | None) -> Frames:
 
 
 def _span(tb: TracebackType, line: int) -> Span:
-    if sys.version_info < (3, 11):
+    all_positions = getattr(tb.tb_frame.f_code, "co_positions", None)
+    if all_positions is None:  # Python 3.10
         return line, 0, 0
-    positions = islice(tb.tb_frame.f_code.co_positions(), tb.tb_lasti // 2, None)
+    positions = islice(all_positions(), tb.tb_lasti // 2, None)
     _, end, first, last = next(positions, (None, None, None, None))
     return (line, 0, 0) if end is None or first is None or last is None else (end, first, last)
 

@@ -56,6 +56,9 @@ def _install(packed):
         def get_source(self, name):
             return sources[name][1]
 
+        def get_code(self, name):
+            return compile(sources[name][1], sources[name][2], "exec")  # so that its frames are known as ours
+
         def is_package(self, name):
             return sources[name][0]
 

@@ -18,11 +18,11 @@ class Nothing:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Nothing())
-settings = {"python": "%d.%d" % sys.version_info[:2], "version": "any", "sources": bytes.fromhex(sys.stdin.read())}
+sources = bytes.fromhex(sys.stdin.read())
 names = {}
 exec(BOOTSTRAP.replace("\\nenter(settings)\\n", ""), names)
 assert not names["_has"]("any")
-names["_install"](settings["sources"])
+names["_install"](sources)
 
 import importlib, pkgutil
 import nbpar.worker.engine
@@ -35,7 +35,7 @@ try:
     1 / 0
 except ZeroDivisionError as error:
     assert isinstance(restore(describe(error)), ZeroDivisionError)
-assert nbpar.worker.engine.__file__.startswith("<sent>/") if hasattr(nbpar.worker.engine, "__file__") else True
+assert nbpar.worker.engine.serve_engine.__code__.co_filename.startswith("<sent>/")
 assert not any(name.startswith(("nbpar.backends", "nbpar.pool", "nbpar.cluster")) for name in sys.modules)
 print("all is there")
 """
