@@ -190,7 +190,7 @@ def _input(figures: Figures) -> Iterator[Finding]:
 
 def _results(figures: Figures) -> Iterator[Finding]:
     pickling = figures.packing + figures.packing_here
-    if figures.moved > 1_000_000 and pickling > 0.3 * figures.computing:
+    if _large(figures) and pickling > 0.3 * figures.computing:
         yield Finding(
             "results",
             f"{size(figures.moved)} were moved, and pickling took {seconds(pickling)} for "
@@ -212,7 +212,7 @@ def _chunks(figures: Figures) -> Iterator[Finding]:
         if enough > figures.chunksize:
             advice = f"leave `chunksize={figures.chunksize}` out, or make it about {enough:,}"
             yield Finding("chunks", because, advice)
-    elif figures.moved < 1_000_000 or each < 1e-5:
+    elif not _large(figures):
         yield Finding(
             "chunks",
             because,
@@ -239,6 +239,11 @@ def _idle_cpu(figures: Figures) -> Iterator[Finding]:
             "for the rest",
             'more workers than CPUs would help; `backend="threads"` does as well here',
         )
+
+
+def _large(figures: Figures) -> bool:
+    """Whether items and results are more than a few plain values each."""
+    return figures.moved > max(1_000_000, 1000 * figures.items)
 
 
 def _counted(number: int, word: str) -> str:

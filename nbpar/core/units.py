@@ -5,6 +5,8 @@ from __future__ import annotations
 
 def seconds(number: float) -> str:
     """Return a time in the unit that suits."""
+    if not number:
+        return "0 s"
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if number * factor >= 1 or unit == "µs":
             return (

@@ -13,6 +13,9 @@ from nbpar.core.progress import Snapshot
 from nbpar.views import report, wording
 from nbpar.views.picture import timeline_svg
 
+SLOW = 1e-3
+"""Seconds below which no item is called slow."""
+
 _CELL = "text-align:left;padding:0 1em 0 0"
 
 
@@ -59,10 +62,12 @@ class Report:
 
     @cached_property
     def slowest(self) -> list[SlowItem]:
-        """The slowest items, slowest first; only where items take long enough to be timed one by one."""
+        """The slowest items, slowest first; none where all of them are short."""
         rows = []
         items = self.snapshot.slow_items or ((),) * len(self.snapshot.slowest)
         for (seconds, index), known in zip(self.snapshot.slowest, items, strict=True):
+            if seconds < SLOW:
+                break
             item, text = (known[0], wording.shown(known[0])) if len(known) else (None, "")
             rows.append(SlowItem(index, item, text, seconds))
         return rows
