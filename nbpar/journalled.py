@@ -25,6 +25,9 @@ BATCH = 256
 TURN = 0.05
 """Seconds that known results are delivered before other runs get their turn."""
 
+STEP = 8192
+"""Items that get their keys in one go: more would keep others waiting."""
+
 AHEAD = 1024
 """Known results of a stream that may wait to be taken, unless `buffersize` says otherwise."""
 
@@ -90,6 +93,7 @@ class JournalledItems:
         return getattr(self._items, "error", None)
 
     def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
+        limit = min(limit, STEP)
         if not self._book.known:
             items = self._items.take(limit, eager=eager)
             for key in self._keys.of(items):

@@ -58,8 +58,8 @@ class _Limit(NamedTuple):
     limit: Path
     usage: Path
     statistics: Path
-    cache: str
-    """What its statistics call the memory that is given back when it is needed."""
+    prefix: str
+    """Before the names of sums in its statistics."""
 
 
 def threshold(least: float | str) -> float:
@@ -81,7 +81,7 @@ def free_memory() -> int:
     for group in _limits():
         limit, usage = _number(group.limit), _number(group.usage)
         if limit is not None and usage is not None:
-            free.append(max(0, limit - usage + _statistic(group)))
+            free.append(max(0, limit - usage + _given_back(group)))
     return min(free)
 
 
@@ -112,19 +112,18 @@ def _groups() -> Iterator[_Limit]:
             if not controllers:
                 here = root / folder
                 limit, usage = here / "memory.max", here / "memory.current"
-                yield _Limit(limit, usage, here / "memory.stat", "inactive_file")
+                yield _Limit(limit, usage, here / "memory.stat", "")
             elif "memory" in controllers.split(","):
                 here = root / "memory" / folder
                 limit, usage = here / "memory.limit_in_bytes", here / "memory.usage_in_bytes"
-                yield _Limit(limit, usage, here / "memory.stat", "total_inactive_file")
+                yield _Limit(limit, usage, here / "memory.stat", "total_")
 
 
-def _statistic(group: _Limit) -> int:
-    for line in _text(group.statistics).splitlines():
-        name, _, number = line.partition(" ")
-        if name == group.cache and number.isdigit():
-            return int(number)
-    return 0
+def _given_back(group: _Limit) -> int:
+    """Memory that counts as used and is given back when it is needed: contents of files above all."""
+    names = {group.prefix + name for name in ("active_file", "inactive_file", "slab_reclaimable")}
+    lines = (line.partition(" ") for line in _text(group.statistics).splitlines())
+    return sum(int(number) for name, _, number in lines if name in names and number.isdigit())
 
 
 def _number(path: Path) -> int | None:

@@ -1,7 +1,9 @@
 """The SQLite file of one journal: opened only when it is whole and ours.
 
 Several processes may have it open at once: SQLite lets one of them write at a time.  It uses
-no write-ahead log, because that does not work in home folders on a network.
+no write-ahead log, because that does not work in home folders on a network.  Results are only
+appended, without an index, whose pages a million of them would touch at random: who looks for
+results makes one of his own.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ _Answer = TypeVar("_Answer")
 
 _TABLES = f"""
 CREATE TABLE versions (
-    id INTEGER PRIMARY KEY, digest BLOB UNIQUE, function TEXT, parts TEXT, begun REAL, used REAL);
-CREATE TABLE results (version INTEGER, key BLOB, value BLOB, sum BLOB, PRIMARY KEY (version, key));
+    id INTEGER PRIMARY KEY, digest BLOB UNIQUE, function TEXT, parts TEXT, begun REAL, used REAL,
+    items INTEGER DEFAULT 0);
+CREATE TABLE results (version INTEGER, key BLOB, value BLOB, sum BLOB);
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {FORMAT};
 """
@@ -51,11 +54,13 @@ def in_journal(path: Path, action: Callable[[sqlite3.Connection], _Answer]) -> _
     Raises:
         JournalError: it cannot be opened at all, or belongs to another user.
     """
+    file = _file(path)
     try:
         return _do(path, action)
     except _UnfitError as unfit:
-        aside = set_aside(path)
-        warn(f"journal {path.stem!r} {unfit}; it was set aside as {aside}, and a new one begins")
+        if _file(path) == file:  # else another process has set it aside, and begun a new one
+            aside = set_aside(path)
+            warn(f"journal {path.stem!r} {unfit}; it was set aside as {aside}, and a new one begins")
     return _do(path, action)
 
 
@@ -91,6 +96,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA journal_mode = TRUNCATE")
     if _said(connection, "schema_version") == 0:
         _begin(connection, path)
     if _said(connection, "application_id") != APPLICATION:
@@ -129,6 +135,11 @@ def _understood(path: Path) -> Iterator[None]:
         raise JournalError(f"journal {path.stem!r} cannot be opened at {path}: {error}") from error
     except sqlite3.DatabaseError as error:
         raise _UnfitError(f"is no journal, or is damaged ({error})") from error
+
+
+def _file(path: Path) -> int | None:
+    """Tell a file from another one that may get its name."""
+    return path.stat().st_ino if path.exists() else None
 
 
 def _refuse_foreign_owner(path: Path) -> None:

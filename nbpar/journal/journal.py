@@ -45,7 +45,6 @@ class Journal:
 
     def __init__(self, path: Path, version: int, known: int) -> None:
         self._path = path
-        self._version = version
         self._reader: sqlite3.Connection | None = None
         self._writer = Writer(path, version)
         self._said = False
@@ -61,14 +60,17 @@ class Journal:
         """
         path = path_of(name)
         version, known = in_journal(path, lambda connection: _version(connection, name, identity))
-        return cls(path, version, known)
+        made = cls(path, version, known)
+        if known:
+            made._look_into(version)
+        return made
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Found]:
         """Return the results of these keys, of those that are there; 500 keys at most."""
         marks = ",".join("?" * len(keys))
         query = f"""
-            SELECT key, rowid, sum, CASE WHEN LENGTH(value) < {SMALL} THEN value END
-            FROM results WHERE version = ? AND key IN ({marks})
+            SELECT places.key, place, sum, CASE WHEN LENGTH(value) < {SMALL} THEN value END
+            FROM places JOIN results ON results.rowid = place WHERE places.key IN ({marks})
         """  # noqa: S608 (numbers and marks)
         return {row[0]: Found(*row) for row in self._read(query, *keys)}
 
@@ -80,7 +82,7 @@ class Journal:
         """
         value = found.value
         if value is None:
-            rows = self._read("SELECT value FROM results WHERE version = ? AND rowid = ?", found.place)
+            rows = self._read("SELECT value FROM results WHERE rowid = ?", found.place)
             value = rows[0][0] if rows else b""
         if sum_of(found.key, value) != found.sum:
             raise LookupError("the result is damaged")
@@ -106,13 +108,24 @@ class Journal:
             self._reader.close()
             self._reader = None
 
+    def __del__(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    def _look_into(self, version: int) -> None:
+        """Make an index of the results that are there, for this connection alone."""
+        self._reader = connect(self._path)
+        self._read("CREATE TEMP TABLE places (key BLOB PRIMARY KEY, place INTEGER) WITHOUT ROWID")
+        theirs = "SELECT key, rowid FROM results WHERE version = ? ORDER BY key, rowid"
+        self._read(f"INSERT OR REPLACE INTO places {theirs}", version)
+
     def _read(self, query: str, *values: Any) -> list[Any]:
         """Read rows; a journal that can no longer be read has none, which is logged once."""
+        if self._reader is None:
+            return []
         try:
-            if self._reader is None:
-                self._reader = connect(self._path)
-            return self._reader.execute(query, (self._version, *values)).fetchall()
-        except Exception as error:  # noqa: BLE001 (its items are computed instead)
+            return self._reader.execute(query, values).fetchall()
+        except sqlite3.Error as error:  # its items are computed instead
             self._say_once(f"it cannot be read: {error}")
             return []
 
@@ -127,11 +140,12 @@ class Journal:
 def _version(connection: sqlite3.Connection, name: str, identity: Identity) -> tuple[int, int]:
     """Return the number of a function's version, made if need be, and how many results it has."""
     now = time.time()
-    query = "SELECT id FROM versions WHERE digest = ?"
+    query = "SELECT id, items, used FROM versions WHERE digest = ?"
     row = connection.execute(query, (identity.digest,)).fetchone()
     if row is not None:
-        connection.execute("UPDATE versions SET used = ? WHERE id = ?", (now, row[0]))
-        return int(row[0]), _count(connection, row[0])
+        if now - row[2] > 60:  # what is only read needs no waiting for the disk
+            connection.execute("UPDATE versions SET used = ? WHERE id = ?", (now, row[0]))
+        return int(row[0]), int(row[1])
     _say_what_changed(connection, name, identity)
     cursor = connection.execute(
         "INSERT INTO versions (digest, function, parts, begun, used) VALUES (?, ?, ?, ?, ?)",
@@ -142,10 +156,10 @@ def _version(connection: sqlite3.Connection, name: str, identity: Identity) -> t
 
 
 def _say_what_changed(connection: sqlite3.Connection, name: str, identity: Identity) -> None:
-    before = connection.execute("SELECT id, parts FROM versions ORDER BY used DESC, id DESC").fetchone()
+    before = connection.execute("SELECT items, parts FROM versions ORDER BY used DESC, id DESC").fetchone()
     if before is None:
         return
-    kept = _count(connection, before[0])
+    kept = before[0]
     why = changes(json.loads(before[1]), identity.parts)
     warn(f"journal {name!r} starts anew: {why} ({kept} results of before are kept, in case that is undone)")
 
@@ -154,11 +168,6 @@ def _drop_oldest(connection: sqlite3.Connection) -> None:
     keep = f"SELECT id FROM versions ORDER BY used DESC, id DESC LIMIT {VERSIONS}"  # noqa: S608
     connection.execute(f"DELETE FROM results WHERE version NOT IN ({keep})")  # noqa: S608 (a constant)
     connection.execute(f"DELETE FROM versions WHERE id NOT IN ({keep})")  # noqa: S608 (a constant)
-
-
-def _count(connection: sqlite3.Connection, version: int) -> int:
-    query = "SELECT COUNT(*) FROM results WHERE version = ?"
-    return int(connection.execute(query, (version,)).fetchone()[0])
 
 
 def _pickled(value: Any) -> bytes:

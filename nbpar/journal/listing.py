@@ -88,7 +88,7 @@ def _info(path: Path) -> JournalInfo:
     size, changed = path.stat().st_size, path.stat().st_mtime
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-            items = connection.execute("SELECT COUNT(*) FROM results").fetchone()[0]
+            items = connection.execute("SELECT COALESCE(SUM(items), 0) FROM versions").fetchone()[0]
             newest = "SELECT function, used FROM versions ORDER BY used DESC, id DESC"
             function, used = connection.execute(newest).fetchone() or ("", changed)
     except sqlite3.Error:

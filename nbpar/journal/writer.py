@@ -15,14 +15,17 @@ from nbpar.journal.database import connect, transaction
 EVERY = 0.2
 """Seconds that a result waits at most before it is written; so much is lost when the process is killed."""
 
-ROWS = 2000
+ROWS = 20_000
 """Results that are written at once without waiting any longer."""
 
-BYTES = 16 << 20
+BYTES = 4 << 20
 """Bytes likewise."""
 
-BEHIND = 64 << 20
+BEHIND = 16 << 20
 """Bytes that wait to be written before a run is held back."""
+
+OVERHEAD = 100
+"""Bytes that a result counts for besides its own."""
 
 HOLD = 1.0
 """Seconds that a run is held back at most for every answer, by a disk that does not keep up."""
@@ -50,7 +53,7 @@ class Writer:
             if self._broken or not rows:
                 return
             self._rows += rows
-            self._bytes += sum(len(value) for _, value in rows)
+            self._bytes += sum(len(value) for _, value in rows) + OVERHEAD * len(rows)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._main, name="nbpar journal", daemon=True)
                 self._thread.start()
@@ -99,10 +102,11 @@ class Writer:
         version = self._version
         with transaction(connection):
             connection.executemany(
-                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)",
+                "INSERT INTO results VALUES (?, ?, ?, ?)",
                 ((version, key, value, sum_of(key, value)) for key, value in rows),
             )
-            connection.execute("UPDATE versions SET used = ? WHERE id = ?", (time.time(), version))
+            used = "UPDATE versions SET used = ?, items = items + ? WHERE id = ?"
+            connection.execute(used, (time.time(), len(rows), version))
 
 
 def sum_of(key: bytes, value: bytes) -> bytes:

@@ -131,9 +131,9 @@ def test_the_threshold_is_a_number_a_share_or_chosen():
 def test_the_limit_of_a_container_counts(monkeypatch, tmp_path):
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("700000\n")
-    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 100000\n")
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 80000\nactive_file 20000\n")
     group = memory_guard._Limit(
-        tmp_path / "memory.max", tmp_path / "memory.current", tmp_path / "memory.stat", "inactive_file"
+        tmp_path / "memory.max", tmp_path / "memory.current", tmp_path / "memory.stat", ""
     )
     monkeypatch.setattr(memory_guard, "_found", [[group]])
 
