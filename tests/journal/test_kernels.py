@@ -32,7 +32,10 @@ tell(x)
 Result([word for word in "the cat of my uncle".split() if word not in stopwords] + [x])
 """
 
-CHECK = "assert [r.words for r in results] == [['cat', 'my', 'uncle', x] for x in range(8)]; assert type(results[0]) is Result"
+CHECK = """
+assert [result.words for result in results] == [["cat", "my", "uncle", x] for x in range(8)]
+assert type(results[0]) is Result
+"""
 
 
 @pytest.fixture
