@@ -10,7 +10,6 @@ import pytest
 import nbpar
 from nbpar.core.events import WorkerLeft
 from nbpar.testing import _until
-from nbpar.wire.frames import Done
 
 BIG = 10_000_000_000
 
@@ -41,9 +40,8 @@ def test_a_worker_that_holds_too_much_leaves_after_its_item(make_machine):
     machine = make_machine(most_bytes=BIG)
     run = machine.begin(range(4))
     machine.come("worker 0", "worker 1")
-    (call,) = machine.backend.calls("worker 0")
 
-    hold(machine, "worker 0", call, BIG + 1)
+    hold(machine, "worker 0", BIG + 1)
 
     assert machine.renewed == ["worker 0"]
     assert "worker 0" not in machine.backend.workers
@@ -58,9 +56,8 @@ def test_a_worker_below_the_limit_stays(make_machine):
     machine = make_machine(most_bytes=BIG)
     machine.begin(range(4))
     machine.come("worker 0")
-    (call,) = machine.backend.calls("worker 0")
 
-    hold(machine, "worker 0", call, BIG - 1)
+    hold(machine, "worker 0", BIG - 1)
 
     assert machine.renewed == []
     assert "worker 0" in machine.backend.workers
@@ -83,9 +80,7 @@ def test_the_death_of_a_worker_says_what_it_held(make_machine):
     run = machine.begin([1])
     for worker in ("worker 0", "worker 1"):
         machine.come(worker, host="far away")
-        (call,) = machine.backend.calls(worker)
-        machine.backend.say(worker, Done(call.id, 0, False, False, 0.0, (), 5_000_000, {}, 0, []))
-        machine.step()
+        hold(machine, worker, 5_000_000, 0, final=False)
         machine.backend.lose(worker)
         machine.step()
 
@@ -177,11 +172,9 @@ def test_engines_of_others_are_not_renewed():
         pool.map(abs, [1])
 
 
-def hold(machine, worker, call, memory):
-    """Let a worker answer a call and say how much it holds."""
-    machine.backend.answer(worker, 0, final=False)  # nothing yet
-    hand = machine.backend._here[worker]
-    hand.calls.popleft()
-    values = list(call.items)
-    machine.backend.say(worker, Done(call.id, call.first, True, False, 0.0, (), memory, {}, 0, values))
+def hold(machine, worker, memory, items=None, *, final=True):
+    """Let a worker answer its call, as far as so many items, and say how much it holds."""
+    machine.backend.answer(worker, items, final=final)
+    _, done = machine.backend._arrived.pop()
+    machine.backend.say(worker, done._replace(memory=memory))
     machine.step(3)
