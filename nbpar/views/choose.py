@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbpar.views.base import Controls, View
-from nbpar.views.kernel import this_kernel
+from nbpar.views.kernel import on_an_engine, this_kernel
 from nbpar.views.notebook_view import NotebookView
 from nbpar.views.silent import Silent
 from nbpar.views.text import Text
@@ -17,7 +17,8 @@ def choose(
 ) -> View:
     """Return the view of a run that begins now; call it from the thread that runs the cell.
 
-    `auto` is the notebook's view in a kernel and a bar on standard error anywhere else.  A
+    `auto` is the notebook's view in a kernel and a bar on standard error anywhere else; on engines nothing
+    is shown.  A
     `background` run outlives its cell: its report takes the place of its card, so that it does
     not appear under another cell.
 
@@ -28,6 +29,8 @@ def choose(
         return Silent()
     if progress not in WORDS:
         raise ValueError(f"progress must be one of {', '.join(map(repr, WORDS))}, was {progress!r}")
+    if on_an_engine():
+        return Silent()
     inside = this_kernel() is not None
     if progress == "widget" and not inside:
         raise ValueError(

@@ -7,7 +7,16 @@ from typing import Any
 
 
 def this_kernel() -> Any:
-    """Return the Jupyter kernel that runs this process; None in scripts and terminals."""
+    """Return the Jupyter kernel that runs this process; None in scripts, in terminals and on engines."""
+    return None if on_an_engine() else _kernel()
+
+
+def on_an_engine() -> bool:
+    """Whether this process is an engine of ipyparallel: what it shows would have nobody who looks at it."""
+    return type(_kernel()).__module__.partition(".")[0] == "ipyparallel"
+
+
+def _kernel() -> Any:
     ipython = sys.modules.get("IPython")
     get_ipython = getattr(ipython, "get_ipython", None)
     return getattr(get_ipython(), "kernel", None) if get_ipython is not None else None

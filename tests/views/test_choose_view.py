@@ -1,5 +1,7 @@
 """Which view a run gets."""
 
+from types import SimpleNamespace
+
 import pytest
 from fake_runs import Pressed
 
@@ -16,8 +18,6 @@ def _choose(word):
 @pytest.fixture
 def kernel(monkeypatch):
     """A shell as kernels have it."""
-    from types import SimpleNamespace
-
     shell = SimpleNamespace(kernel=SimpleNamespace())
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
     return shell.kernel
@@ -35,6 +35,14 @@ def test_in_a_kernel_it_is_the_notebook_s_view_unless_text_is_asked_for(kernel):
 
 def test_none_is_silent_everywhere(kernel):
     assert isinstance(_choose("none"), Silent)
+
+
+def test_on_an_engine_nothing_is_shown(kernel, monkeypatch):
+    engine = type("Engine", (), {"__module__": "ipyparallel.engine.kernel"})
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=engine()))
+
+    assert isinstance(_choose("auto"), Silent)
+    assert isinstance(_choose("widget"), Silent)
 
 
 def test_another_word_is_an_error_that_says_which_there_are():
