@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -102,6 +103,8 @@ class _Stream:
         return DESCRIPTORS[self._name] if below else int(self.outer.fileno())
 
     def __getattr__(self, name: str) -> Any:
+        if name == "outer":  # not made yet, as in a copy
+            raise AttributeError(name)
         return getattr(self.outer, name)
 
 
@@ -139,6 +142,8 @@ class _Publisher:
             recorder.put("clear", {})
 
     def __getattr__(self, name: str) -> Any:
+        if name == "outer":  # not made yet, as in a copy
+            raise AttributeError(name)
         return getattr(self.outer, name)
 
 
@@ -188,6 +193,7 @@ class _Outer:
 
 
 _outer = _Outer()
+_streams: deque[_Stream] = deque(maxlen=16)
 
 
 def renew() -> None:
@@ -207,7 +213,7 @@ def _put_in_place() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and type(stream) is not _Stream:
-            setattr(sys, name, _Stream(name, stream))
+            setattr(sys, name, _stream_for(name, stream))
     if warnings.showwarning is not _show_warning:
         _outer.show_warning, warnings.showwarning = warnings.showwarning, _show_warning
     if logging.Logger.handle is not _handle:
@@ -216,6 +222,19 @@ def _put_in_place() -> None:
     shell = _shell()
     if shell is not None and type(shell.display_pub) is not _Publisher:
         shell.display_pub = _Publisher(shell.display_pub)
+
+
+def _stream_for(name: str, stream: Any) -> _Stream:
+    """Return the stand-in for a stream, the same one as before if there was one.
+
+    Stand-ins stay alive after they were replaced: `print` in another thread may be using one
+    without holding it (it borrows its reference to `sys.stdout` up to Python 3.13).
+    """
+    for known in _streams:
+        if known.outer is stream:
+            return known
+    _streams.append(_Stream(name, stream))
+    return _streams[-1]
 
 
 def _leave() -> None:
