@@ -156,12 +156,12 @@ class Advice:
         return "\n".join([self._title(), *lines])
 
     def _repr_html_(self) -> str:
-        cell = 'style="text-align:left"'
+        cell, wide = 'style="text-align:left"', 'style="text-align:left;white-space:nowrap"'
         rows = "".join(
             f'<tr><th scope="row" {cell}>{escape(name)}</th><td {cell}>{escape(value)}</td></tr>'
             for name, value in self._rows()
         )
-        return f"<table><caption {cell}>{escape(self._title())}</caption><tbody>{rows}</tbody></table>"
+        return f"<table><caption {wide}>{escape(self._title())}</caption><tbody>{rows}</tbody></table>"
 
     def _title(self) -> str:
         return f"{self.function}: {self.backend}, because {self.reason()}"

@@ -54,7 +54,7 @@ def bars(seconds: Mapping[str, float], title: str = "") -> Picture:
     shapes, lines = list(_title(title)), [title] if title else []
     for place, (name, time) in enumerate(seconds.items()):
         top = place * LINE + (LINE if title else 0)
-        said = _time(time) + (f", {first / time:.1f} times as fast" if place else "")
+        said = _time(time) + (_compared(time, first) if place else "")
         width = max(room * time / longest, 1)
         colour, tall = (GREY, BLUE, ORANGE)[min(place, 2)], LINE - 8
         shapes += [
@@ -71,7 +71,7 @@ def lanes(snapshot: Snapshot, title: str = "") -> Picture:
     title = title or f"{snapshot.label}: {_time(snapshot.elapsed)}, {snapshot.done:,} items"
     scale = (WIDTH - LABEL) / max(snapshot.elapsed, 1e-9)
     shapes, lines = list(_title(title)), [title]
-    for place, lane in enumerate(snapshot.lanes):
+    for place, lane in enumerate(sorted(snapshot.lanes, key=lambda lane: lane.worker)):
         top = LINE * (place + 1)
         shapes.append(_text(LABEL - 10, top + 17, lane.worker, anchor="end"))
         shapes += _blocks(lane, top, scale)
@@ -109,3 +109,8 @@ def _picture(shapes: Sequence[str], lines: Sequence[str], height: int) -> Pictur
 
 def _time(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"
+
+
+def _compared(seconds: float, first: float) -> str:
+    faster = first / seconds
+    return f", {faster:.1f} times as fast" if faster > 0.95 else f", {1 / faster:.1f} times as slow"
