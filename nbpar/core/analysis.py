@@ -21,6 +21,9 @@ CHUNK = 0.05
 LARGE = 0.25
 """A share of the workers' time from which something is mentioned."""
 
+LONG_START = 0.5
+"""Seconds before a worker was there that are worth being mentioned."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -223,7 +226,7 @@ def _chunks(figures: Figures) -> Iterator[Finding]:
 
 def _starting(figures: Figures) -> Iterator[Finding]:
     share = figures.starting / figures.total
-    if share > LARGE:
+    if share > LARGE and figures.starting > LONG_START * figures.workers:
         yield Finding(
             "starting",
             f"workers were not there yet for {percent(share)} of the time ({seconds(figures.elapsed)})",
