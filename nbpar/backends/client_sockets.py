@@ -54,6 +54,9 @@ class ClientSockets:
         self._far_handle = int(self._far.getsockopt(zmq.FD))
         self._poller.register(self._far_handle, POLLIN)
         self._closed = False
+        self._receiver = 0
+        """The thread that receives; it must not wait when it sends."""
+
         self.dropped = 0
         self.only_messages = False
         """Whether nothing but messages made `receive` return the last time."""
@@ -62,7 +65,7 @@ class ClientSockets:
         """Send messages to one worker; safe from any thread."""
         frames = encode(messages)
         if local and self._local is not None:
-            if self._local.send(identity, frames):
+            if self._local.send(identity, frames, patient=threading.get_ident() != self._receiver):
                 self._bell.ring()
             return
         signed = [identity, DELIMITER, self._signer.sign(self.identity, frames), *frames]
@@ -77,6 +80,7 @@ class ClientSockets:
 
     def receive(self, timeout: float | None, handles: Sequence[int]) -> Arrived:
         """Return what has arrived, by identity; also when a handle is readable or `wake` was called."""
+        self._receiver = threading.get_ident()
         self._watch(handles)
         if self._local is not None:
             self._await_room(self._local)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket as network
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,9 @@ from typing import Any
 
 from nbpar.wire.frames import FrameError
 from nbpar.wire.stream import Incoming, Outgoing, enlarge
+
+MOMENT = 0.002
+"""Seconds that a patient sender waits for room, each time there is none."""
 
 
 class Connection:
@@ -31,13 +35,20 @@ class Connection:
         """Whether something has not gone yet."""
         return self._outgoing.waiting
 
-    def send(self, frames: Sequence[Any]) -> bool:
-        """Send as far as it fits; whether something is left for `flush`."""
+    def send(self, frames: Sequence[Any], *, patient: bool = False) -> bool:
+        """Send as far as it fits, or as goes in a moment; whether something is left for `flush`."""
         with self._lock:
             if self._closed:
                 return False
             self._outgoing.send(frames)
+            while patient and self._outgoing.waiting and self._room_comes():
+                self._outgoing.flush()
             return self._outgoing.waiting
+
+    def _room_comes(self) -> bool:
+        poller = select.poll()
+        poller.register(self.handle, select.POLLOUT)
+        return bool(poller.poll(MOMENT * 1000))
 
     def flush(self) -> None:
         """Go on with what was left."""
@@ -81,10 +92,10 @@ class LocalServer:
         self.connections[connection.handle] = connection
         return connection
 
-    def send(self, identity: bytes, frames: Sequence[Any]) -> bool:
+    def send(self, identity: bytes, frames: Sequence[Any], *, patient: bool = False) -> bool:
         """Send to one engine; whether something is left.  What goes to nobody is dropped."""
         connection = self._known.get(identity)
-        return connection is not None and connection.send(frames)
+        return connection is not None and connection.send(frames, patient=patient)
 
     def read(self, connection: Connection) -> Iterator[tuple[bytes, list[Any]]]:
         """Yield what has come, with the sender's identity."""

@@ -27,7 +27,8 @@ class ClientEnd(End):
 
     def next(self, timeout: float | None) -> Packed:
         packed = super().next(timeout)
-        self.show()
+        if self._printed:
+            self.show()
         return packed
 
     def take(self, message: Message) -> None:

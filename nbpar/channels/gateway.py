@@ -107,6 +107,11 @@ class Gateway:
         """Make a folder there like the one here; `options` are those of `nbpar.push_files`."""
         return push_files(source, destination, [self], **options)
 
+    @property
+    def occupied(self) -> bool:
+        """Whether code has the worker's main thread, or waits for it."""
+        return self._port.occupied
+
     def remote_status(self) -> GatewayStatus:
         """What is known of the worker now, without asking it."""
         lines = self._hub.dispatcher.lines
@@ -114,7 +119,7 @@ class Gateway:
         facts = known[0] if known else {}
         return GatewayStatus(
             self.id, self.worker, facts.get("host"), facts.get("pid"), bool(known),
-            lines.open_to(self.worker), lines.occupied(self.worker),
+            lines.open_to(self.worker), self._port.executing,
         )  # fmt: skip
 
     def _as_it_is(self, code: Code) -> Code:

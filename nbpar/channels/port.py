@@ -28,6 +28,7 @@ class ClientPort:
         self.gateway: Any = None
         self._hub = hub
         self._lines = hub.dispatcher.lines
+        self._box = self._lines.box(worker)
         self._class = channel_class
         self._ends: weakref.WeakValueDictionary[int, ClientEnd] = weakref.WeakValueDictionary()
         """Ends that are open, which the dispatcher holds, and closed ones that somebody holds."""
@@ -38,7 +39,7 @@ class ClientPort:
         self, how: str, code: Any, *, busy: str = "wait", items: int = ITEMS, nbytes: int = NBYTES
     ) -> Channel:
         """Begin a channel; its code runs as soon as the worker is free for it."""
-        if busy == "raise" and how == "main" and self._lines.occupied(self.worker):
+        if busy == "raise" and how == "main" and self.occupied:
             raise GatewayBusy(
                 f"{self.worker} runs code of another channel in its main thread; close that channel first, "
                 "or use `thread=True`"
@@ -49,9 +50,8 @@ class ClientPort:
         channel = self._class(end)
         if how == "main":
             self._lines.occupy(self.worker, end.number)
-        box = self._lines.box(self.worker)
-        box.cork()
-        box.post(Open(end.number, how, items, nbytes, code))
+        self._box.cork()
+        self._box.post(Open(end.number, how, items, nbytes, code))
         self._hub.dispatcher.admit(lambda: self._lines.open(self.worker, end, occupies=how == "main"))
         return channel
 
@@ -61,13 +61,23 @@ class ClientPort:
         self._ends[end.number] = end
         return end
 
+    @property
+    def executing(self) -> int:
+        """How many channels have code that has not ended yet."""
+        return sum(end.how != "bare" and not end.over for end in list(self._ends.values()))
+
+    @property
+    def occupied(self) -> bool:
+        """Whether the worker's main thread is taken."""
+        return bool(self._lines.occupied(self.worker))
+
     # ---- for ends
 
-    def post(self, message: Message, nbytes: int = 0) -> None:
-        self._lines.box(self.worker).post(message, nbytes)
+    def post(self, message: Message, nbytes: int = 0, *, in_flow: bool = False) -> None:
+        self._box.post(message, nbytes, in_flow=in_flow)
 
     def wait(self, end: End, ready: Callable[[], bool], timeout: float | None) -> bool:
-        self._lines.box(self.worker).flush()
+        self._box.flush()
         try:
             with end.changed:
                 return end.changed.wait_for(ready, timeout)

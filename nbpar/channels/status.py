@@ -31,7 +31,7 @@ class GatewayStatus:
     """Channels that are open."""
 
     numexecuting: int
-    """Channels whose code has its main thread, or waits for it."""
+    """Channels whose code runs, or waits for its turn."""
 
     @property
     def state(self) -> str:

@@ -86,6 +86,7 @@ class Driver:
             self.jobs.emit(self._memory.event(now))
         self._assign(now)
         self._workforce.stop_again(now)
+        self.lines.flush(now)
         self.jobs.end_overdue()
         self.jobs.kill_overdue()
         self.leaving.release()
@@ -107,6 +108,8 @@ class Driver:
             times.append(self.jobs.idle_since + IDLE - now)
         if self._workforce.stopping:
             times.append(0.05)
+        if (due := self.lines.flush_at) is not None:
+            times.append(due - now)
         times += [job.ending.until - now for job in self.jobs if job.ending is not None]
         return max(0.0, min(times)) if times else None
 

@@ -16,6 +16,9 @@ from nbpar.dispatch.workforce import Workforce
 from nbpar.wire.frames import Close, Credit, Item, Message, Open, Printed
 from nbpar.worker.outbox import Outbox
 
+GATHER = 0.0005
+"""Seconds that frequent messages wait for company."""
+
 CHANNEL_MESSAGES = (Item, Credit, Close, Open, Printed)
 
 
@@ -44,6 +47,8 @@ class Lines:
 
         self._boxes: dict[WorkerId, Outbox] = {}
         self._connected: set[WorkerId] = set()
+        self._flush_at: float | None = None
+        self._flush_wanted = False
         self._lock = threading.Lock()  # for making boxes
         if hasattr(backend, "take_item"):
             backend.take_item = self.take
@@ -69,7 +74,7 @@ class Lines:
             if (box := self._boxes.get(worker)) is None:
                 box = self._boxes[worker] = Outbox(
                     lambda messages: self._backend.send(worker, messages),
-                    lambda: self.request(self._boxes[worker].flush),
+                    lambda: self.request(self._flush_soon),
                 )
                 box.cork()
             return box
@@ -162,6 +167,26 @@ class Lines:
         for worker in list(self._ends):
             if worker not in self._connected and worker not in here:
                 self.lose(worker, "there is no such worker any more")
+
+    # ---- what has been kept back
+
+    @property
+    def flush_at(self) -> float | None:
+        """When `flush` has to be called; None when nothing waits."""
+        return self._flush_at
+
+    def flush(self, now: float) -> None:
+        """Send what has waited for company long enough."""
+        if self._flush_wanted:
+            self._flush_wanted = False
+            self._flush_at = now + GATHER if self._flush_at is None else self._flush_at
+        if self._flush_at is not None and now >= self._flush_at:
+            self._flush_at = None
+            for box in tuple(self._boxes.values()):
+                box.flush()
+
+    def _flush_soon(self) -> None:
+        self._flush_wanted = True
 
     # ---- inside
 

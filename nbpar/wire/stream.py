@@ -83,8 +83,8 @@ class Incoming:
                 break
             if not self._take_whole(count, messages):
                 self._take(count, messages)
-            if count < len(room):
-                break  # there is nothing more
+            if count < len(room) and self._large is None:
+                break  # there is nothing more; the rest of a large frame is on its way
         return messages
 
     def _take_whole(self, count: int, messages: list[list[bytes | bytearray]]) -> bool:

@@ -34,7 +34,7 @@ class Bell:
         """Wait until something can be read, somebody rings, or `timeout` seconds are over."""
         if self._poll is not None:
             ready = self._poll.poll(max(0.0, timeout) * 1000)
-            rung = any(handle == self.handle for handle, _ in ready)
+            rung = len(ready) > 1 or (bool(ready) and ready[0][0] == self.handle)
         else:
             everything: list[Any] = [*self._handles, self._heard]
             readable, _, _ = select.select(everything, [], [], max(0.0, timeout))

@@ -111,9 +111,9 @@ class Channels:
 
     # ---- for ends
 
-    def post(self, message: Message, nbytes: int = 0) -> None:
+    def post(self, message: Message, nbytes: int = 0, *, in_flow: bool = False) -> None:
         self._print()
-        self._outbox.post(message, nbytes)
+        self._outbox.post(message, nbytes, in_flow=in_flow)
 
     def wait(self, end: End, ready: Callable[[], bool], timeout: float | None) -> bool:  # noqa: ARG002
         arrived = self._desk.wait(ready, timeout)

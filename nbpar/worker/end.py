@@ -14,14 +14,15 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any
 
 from nbpar.errors import ChannelClosed, ChannelError
 from nbpar.wire.faults import Fault
 from nbpar.wire.frames import Close, Credit, Item, Message
 from nbpar.wire.pickling import Packed
 from nbpar.worker.payload import size_of
+from nbpar.worker.port import Port
 from nbpar.worker.reasons import Reasons
 
 ITEMS = 1024
@@ -33,47 +34,14 @@ NBYTES = 8 << 20
 Nothing = Callable[[], None]
 
 
-class Port(Protocol):
-    """What an end needs of its side."""
-
-    guard: AbstractContextManager[object]
-    """Around every operation of a user."""
-
-    dropped: deque[End]
-    """Ends that nobody holds any more; `wake` has them looked at.  Neither takes a lock."""
-
-    def wake(self) -> None:
-        """Have `dropped` looked at soon."""
-
-    def new_channel(self) -> Any:
-        """Make a channel without code."""
-
-    def channel(self, number: int) -> Any:
-        """Return what users hold for a channel that came inside a message."""
-
-    def post(self, message: Message, nbytes: int = 0) -> None:
-        """Send a message soon."""
-
-    def wait(self, end: End, ready: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait until `ready()`, or for `timeout` seconds; whether it is ready."""
-
-    def notify(self) -> None:
-        """Have those who wait look again."""
-
-    def forget(self, end: End) -> None:
-        """The channel is over on both sides."""
-
-    def call_back(self, end: End) -> None:
-        """There is something for this end's callback."""
-
-
 class End(Reasons):
     """One end of a channel."""
 
     def __init__(self, number: int, port: Port, *, items: int = ITEMS, nbytes: int = NBYTES) -> None:
         self.number = number
         self.port = port
-        self.changed = threading.Condition()
+        self._lock = threading.RLock()
+        self.changed = threading.Condition(self._lock)
         self.buffersize = items
         self.window = nbytes
         self._items: deque[Packed] = deque()
@@ -103,18 +71,23 @@ class End(Reasons):
 
         self.handle: weakref.ref[Any] | None = None
         self._said_close = False
+        self._in_flow = False
+        """The last item that was taken had come already: the owner works through a stream."""
 
     # ---- for this side
 
     def next(self, timeout: float | None) -> Packed:
         """Wait for the next item and take it."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        waited = False
         while True:
             packed, credit = self._take_next()
             if packed is not None:
                 if credit is not None:
                     self.port.post(credit)
+                self._in_flow = not waited
                 return packed
+            waited = True
             if not self.port.wait(self, self._something, _left(deadline)):
                 raise TimeoutError(f"nothing came through the channel within {timeout:g} s")
 
@@ -140,22 +113,23 @@ class End(Reasons):
         deadline = None if timeout is None else time.monotonic() + timeout
         size = size_of(packed)
         while not self._claim(size):
+            self._in_flow = False
             if not self.port.wait(self, self._may_send, _left(deadline)):
                 raise TimeoutError(f"the other side did not take what was sent before within {timeout:g} s")
-        self.port.post(Item(self.number, packed), size)
+        self.port.post(Item(self.number, packed), size, in_flow=self._in_flow)
 
     def await_over(self, timeout: float | None) -> None:
         """Wait until nothing more can come; raise what went wrong there."""
         if not self.port.wait(self, lambda: self.over or self.closed, timeout):
             raise TimeoutError(f"the channel was not closed within {timeout:g} s")
-        with self.changed:
+        with self._lock:
             error = self._take_fault() or self._breakage()
         if error is not None:
             raise error
 
     def close(self, fault: Fault | None = None) -> None:
         """Send and take no more."""
-        with self.changed:
+        with self._lock:
             if self.closed:
                 return
             self.closed = True
@@ -178,7 +152,7 @@ class End(Reasons):
 
     def end_code(self, fault: Fault | None) -> None:
         """The code at this end is over, and with it the channel."""
-        with self.changed:
+        with self._lock:
             self.runs_code = False
             self.closed = self._said_close = True
             self._items.clear()
@@ -188,7 +162,7 @@ class End(Reasons):
 
     def set_callback(self, callback: Callable[[Any], object], marker: Any, *, marked: bool) -> None:
         """Give every item to a function, from now on."""
-        with self.changed:
+        with self._lock:
             if self.callback is not None:
                 raise ChannelError("this channel has a callback already")
             if self.closed:
@@ -198,7 +172,7 @@ class End(Reasons):
 
     def next_for_callback(self) -> tuple[Packed | None, bool]:
         """Take the next item, if there is one, and say whether there will be no more."""
-        with self.changed:
+        with self._lock:
             packed = self._items.popleft() if self._items else None
             credit = self._credit(packed) if packed is not None else None
             ended = packed is None and (self.over or self.closed)
@@ -214,13 +188,13 @@ class End(Reasons):
     def take(self, message: Message) -> None:
         """Take in what the other side says."""
         if type(message) is Item:
-            with self.changed:
+            with self._lock:
                 if self.closed:
                     return
                 self._items.append(message.value)
                 self.changed.notify()
         elif type(message) is Credit:
-            with self.changed:
+            with self._lock:
                 self._room_items += message.items
                 self._room_bytes += message.nbytes
                 self.changed.notify_all()
@@ -234,7 +208,7 @@ class End(Reasons):
 
     def break_off(self, reason: str) -> None:
         """The other side is gone without a word."""
-        with self.changed:
+        with self._lock:
             if not self.over:
                 self.broken = reason
             self.over = self.gone = self._said_close = True
@@ -243,7 +217,7 @@ class End(Reasons):
         self.port.forget(self)
 
     def _take_close(self, message: Close) -> None:
-        with self.changed:
+        with self._lock:
             self.over = True
             self.gone = self.gone or not message.half
             self.fault = message.fault or self.fault
@@ -257,7 +231,7 @@ class End(Reasons):
     # ---- inside
 
     def _take_next(self) -> tuple[Packed | None, Credit | None]:
-        with self.changed:
+        with self._lock:
             if self._items and not self.closed and self.callback is None:
                 packed = self._items.popleft()
                 return packed, self._credit(packed)
@@ -277,7 +251,7 @@ class End(Reasons):
         return None if self.gone else credit
 
     def _claim(self, size: int) -> bool:
-        with self.changed:
+        with self._lock:
             error = self._why_no_send()
             if error is None and self._room_items > 0 and self._room_bytes > 0:
                 self._room_items -= 1

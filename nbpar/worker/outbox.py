@@ -1,7 +1,7 @@
 """Send rare messages at once and frequent ones together.
 
-A message that follows another within `RARE` seconds waits for company; whoever was asked
-by `remind` flushes soon, so that nothing waits long.
+A message that follows another within `RARE` seconds, or in a flow of items both ways, waits
+for company; whoever was asked by `remind` flushes soon, so that nothing waits long.
 """
 
 from __future__ import annotations
@@ -36,19 +36,22 @@ class Outbox:
         self._sent = 0.0
         self._corks = 0
 
-    def post(self, message: Message, nbytes: int = 0) -> None:
-        """Send a message, now or soon."""
+    def post(self, message: Message, nbytes: int = 0, *, in_flow: bool = False) -> None:
+        """Send a message, now or soon; `in_flow`: more will follow, or the sender will wait and flush."""
         with self._lock:
             self._messages.append(message)
             self._bytes += nbytes
             if self._corks:
                 return
             waiting = len(self._messages)
-            if waiting >= MANY or self._bytes >= LARGE or _clock() - self._sent > RARE:
+            if waiting >= MANY or self._bytes >= LARGE or self._is_rare(in_flow):
                 self._send_all()
                 return
         if waiting == 1:
             self._remind()
+
+    def _is_rare(self, in_flow: bool) -> bool:
+        return not in_flow and _clock() - self._sent > RARE
 
     def flush(self) -> None:
         """Send what is waiting now."""

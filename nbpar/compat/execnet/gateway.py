@@ -48,8 +48,9 @@ class Gateway:
             raise OSError(f"{self!r} has exited")
         code = code_of(source, kwargs)
         kind = ExecnetFunction if isinstance(code, FunctionCode) else ExecnetText
-        busy = self.remote_status().numexecuting > 0
-        channel: Any = self.inner.begin(kind(*code), thread=busy, items=UNBOUNDED, nbytes=UNBOUNDED)
+        channel: Any = self.inner.begin(
+            kind(*code), thread=self.inner.occupied, items=UNBOUNDED, nbytes=UNBOUNDED
+        )
         return channel  # type: ignore[no-any-return]  # the hub makes them so
 
     def newchannel(self) -> Channel:
