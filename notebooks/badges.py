@@ -54,7 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{path.name} {'differs' if check else 'has new badges'}")
         if not check:
             nbformat.write(notebook, path)
+    differing += _write_readme(HERE.parent / "README.md", home, check=check)
     return int(check and differing > 0)
+
+
+def _write_readme(path: Path, home: Mapping[str, str], *, check: bool) -> bool:
+    """Put the quickstart's badges where the README has badges; return whether they differed."""
+    text = path.read_text("utf-8")
+    fresh = BADGES.sub(lambda _: f"\n\n{badges('01-quickstart.ipynb', home)}\n\n", text, count=1)
+    if fresh == text:
+        return False
+    print(f"{path.name} {'differs' if check else 'has new badges'}")
+    if not check:
+        path.write_text(fresh, "utf-8")
+    return True
 
 
 def addresses() -> Mapping[str, str]:
