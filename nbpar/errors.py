@@ -112,6 +112,10 @@ class GatewayBusy(ChannelError):  # noqa: N818 (likewise)
     """Code already runs in the worker's main thread, and `busy="raise"` was asked for."""
 
 
+class StaleModuleWarning(UserWarning):
+    """An engine computes with another version of a module than this process."""
+
+
 class RemoteTraceback(Exception):  # noqa: N818 (a cause that carries text, never raised)
     """Text of what happened on a worker, where a front end would not show it otherwise."""
 

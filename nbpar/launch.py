@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -23,6 +24,7 @@ from nbpar.run import Run
 from nbpar.showing import shown
 from nbpar.wire.diagnosis import explain
 from nbpar.wire.frames import Begin, Load
+from nbpar.wire.freshness import Reach
 from nbpar.wire.levels import levels_here
 from nbpar.wire.pickling import digest, pack_one
 from nbpar.worker.interrupting import can_limit
@@ -126,14 +128,13 @@ class Launcher:
         label = options.label or getattr(fn, "__name__", None) or type(fn).__name__
         run = Run(
             self.dispatcher, label=label, errors=options.errors, streaming=streaming, sort=sort,
-            ordered=ordered or not streaming,
         )  # fmt: skip
         job = Job(
             state, run, self.load(fn), fn, label, total, spread, options.timeout, options.seed,
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
-        job.begin = self.begin_of(state.id)
+        job.begin = self.begin_of(state.id, job.load)
         if options.resume is not None:
             journal(job, options.resume, self._backend.wake)
         run.prepare(job)
@@ -147,9 +148,11 @@ class Launcher:
         """Have the dispatcher look around; from any thread."""
         self._backend.wake()
 
-    def begin_of(self, run: int) -> Begin | None:
+    def begin_of(self, run: int, load: Load) -> Begin | None:
         """Return what workers in other processes are told before a run's first call."""
-        return None if self._backend.in_process else Begin(run, (), levels_here())
+        if self._backend.in_process:
+            return None
+        return Begin(run, reach_of_this_process().of(load.function), levels_here())
 
     def _can_limit(self) -> bool:
         """Whether the time of items that run in this process can be limited."""
@@ -172,6 +175,14 @@ class Launcher:
         except Exception as error:
             raise PicklingError(explain(fn, error, what=f"the function `{name}` to the workers")) from error
         return Load(digest(packed), name, packed)
+
+
+@cache
+def reach_of_this_process() -> Reach:
+    """Return what knows the modules of this process."""
+    import psutil
+
+    return Reach(born=psutil.Process().create_time())
 
 
 def total_of(iterables: tuple[Iterable[Any], ...], options: Options) -> int | None:

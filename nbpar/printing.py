@@ -15,16 +15,21 @@ from typing import Any, TextIO
 
 from nbpar.core.transcript import Piece
 from nbpar.worker.catching import outer_recorder, uncaught
-from nbpar.worker.output import FollowingRecorder
+from nbpar.worker.output import FollowingRecorder, Pieces
 
 TOTAL = 200_000
 """Characters that one run shows; the rest is counted."""
 
 
 class Printer:
-    """Shows the pieces of one run."""
+    """Shows the pieces of one run.
 
-    def __init__(self) -> None:
+    Args:
+        ahead: items go on while it shows them, so how much will be left out is not known at the end.
+    """
+
+    def __init__(self, *, ahead: bool = False) -> None:
+        self._ahead = ahead
         self._text = LabelledText()
         self._written = 0
         self._cut = 0
@@ -58,9 +63,13 @@ class Printer:
     def close(self, left_out: int = 0) -> None:
         """End open lines; tell, once, what was not shown.  May be called twice."""
         self._text.end_lines()
-        if not self._told and (cut := self._cut + left_out):
+        if cut := self._cut + left_out:
+            self._tell(f"... {cut} more characters of output were left out")
+
+    def _tell(self, sentence: str) -> None:
+        if not self._told:
             self._told = True
-            sys.stderr.write(f"... {cut} more characters of output were left out\n")
+            sys.stderr.write(f"{sentence}\n")
 
     def _print(self, index: int, stream: str, text: str) -> None:
         if self._written < TOTAL:
@@ -68,6 +77,8 @@ class Printer:
             self._text.write(index, stream, text)
         else:
             self._cut += len(text)
+            if self._ahead:
+                self._tell(f"... more than {TOTAL} characters of output are left out here")
 
     def _display(self, piece: Piece) -> None:
         shell = _shell()
@@ -146,15 +157,27 @@ class DirectRecorder(FollowingRecorder):
     def __init__(self, worker: str) -> None:
         super().__init__(worker)
         self._outer = outer_recorder()
-        self._printer = Printer()
+        self._printer = Printer(ahead=True)
 
-    def note(self, kind: str, content: Any, index: int | None = None) -> None:
-        super().note(kind, content, index)
+    def note(self, kind: str, content: Any, index: int | None = None) -> Any:
+        kept = super().note(kind, content, index)
+        if kept is not None:
+            self._show(self.item, kind, kept)
+        return kept
+
+    def take(self, *, over: bool = False) -> Pieces:
+        pieces = super().take(over=over)
+        for index, kind, content in pieces:
+            if kind == "cut":
+                self._show(index, kind, content)
+        return pieces
+
+    def _show(self, index: int, kind: str, content: Any) -> None:
         with uncaught(self._outer):
-            self._printer.show_one(Piece(self.item, kind, content, self.worker))
+            self._printer.show_one(Piece(index, kind, content, self.worker))
 
     def end_lines(self) -> None:
-        """End the line that is open; say, once, that something is not shown."""
+        """End the line that is open."""
         with uncaught(self._outer):
             self._printer.close()
 

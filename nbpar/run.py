@@ -53,7 +53,6 @@ class Run:
         errors: str,
         streaming: bool,
         sort: bool = True,
-        ordered: bool = True,
     ) -> None:
         self.label = label
         self.failures: list[Failure] = []
@@ -63,7 +62,10 @@ class Run:
         self._parts: list[Part] = []
         self._queue: queue.SimpleQueue[list[Part] | None] | None = queue.SimpleQueue() if streaming else None
         self._progress = Progress()
-        self._transcript = Transcript(ordered=ordered)
+        self._transcript = Transcript()
+        self.show_output: Callable[[list[Piece]], None] | None = None
+        """Shows what an item of a stream has put out, just before its value is taken."""
+
         self._over = Finish(label)
         self._error: BaseException | None = None
         self._trace: TracebackType | None = None
@@ -242,7 +244,8 @@ class Run:
         try:
             while (parts := self._next_parts(watch)) is not None:
                 for part in parts:
-                    yield from values_of(part, errors=self._errors)
+                    before = self._show_output_of if self._transcript.waiting else None
+                    yield from values_of(part, errors=self._errors, before=before)
                 self._consume(sum(len(part.values) for part in parts))
                 if watch is not None:
                     watch()
@@ -251,14 +254,19 @@ class Run:
             self.cancel()
 
     def take_output(self) -> list[Piece]:
-        """Take what items have put out that are settled, in item order or as they were settled."""
-        return self._transcript.take(everything=self.done)
+        """Take what items have put out that are settled, with all before them, in item order.
+
+        What the items of a stream put out is shown as their values are taken.
+        """
+        if self._queue is not None:
+            return self._transcript.take(0, 0)
+        return self._transcript.take() if self.done else self._transcript.take_settled()
 
     def deliver(self, parts: list[Part]) -> None:
         """Take outcomes (from the dispatcher's thread)."""
-        for part in parts:
-            self._transcript.settle(part.first, part.stop)
         if self._queue is None:
+            for part in parts:
+                self._transcript.settle(part.first, part.stop)
             self._parts += parts
         else:
             self._queue.put(parts)
@@ -321,6 +329,10 @@ class Run:
     def _step(self) -> None:
         self._driver = threading.get_ident()
         self._dispatcher.step()
+
+    def _show_output_of(self, index: int) -> None:
+        if self._transcript.waiting and self.show_output is not None:
+            self.show_output(self._transcript.take(index, index + 1))
 
     def _consume(self, items: int) -> None:
         job, dispatcher = self._job, self._dispatcher

@@ -24,6 +24,7 @@ def shown(
     controls = Controls(stop=run.request_stop, pause=run.pause, resume=run.resume, resize=resize)
     view = choose("none" if inside_item() else progress, controls, label=run.label, total=total)
     printer = Printer()
+    run.show_output = printer.show
 
     due = 0.0
 

@@ -53,13 +53,18 @@ def assemble(parts: list[Part], *, errors: str, sort: bool = True) -> Results:
     return Results(values, failures)
 
 
-def values_of(part: Part, *, errors: str) -> Iterator[Any]:
-    """Yield the values of a part; with `errors="raise"` what failed raises in its place."""
+def values_of(part: Part, *, errors: str, before: Callable[[int], None] | None = None) -> Iterator[Any]:
+    """Yield the values of a part; with `errors="raise"` what failed raises in its place.
+
+    `before(index)` is called before the value of each item.
+    """
     __tracebackhide__ = True
-    if not part.failures:
+    if not part.failures and before is None:
         yield from part.values
         return
     for index, value in enumerate(part.values, part.first):
+        if before is not None:
+            before(index)
         failure = part.failures.get(index)
         if failure is None:
             yield value

@@ -6,6 +6,7 @@ waits for the run.  At most `KEPT` characters and bytes are kept; the rest is co
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,30 +63,27 @@ class Piece:
 
 
 class Transcript:
-    """The pieces of a run, by item.
+    """The pieces of a run, by item."""
 
-    Args:
-        ordered: they are handed out in the order of the items, otherwise as items are settled.
-    """
-
-    def __init__(self, *, ordered: bool = True) -> None:
+    def __init__(self) -> None:
         self.left_out = 0
         """Characters and bytes that were not kept."""
 
         self._size = 0
         self._kept: dict[int, list[Piece]] = {}
         self._waiting: dict[int, list[Piece]] = {}
-        self._ordered = ordered
         self._stops: dict[int, int] = {}
         """Where settled neighbours end, by where they begin, while one before them is not settled."""
 
         self._prefix = 0
         """All items before this index are settled."""
 
-        self._settled: list[tuple[int, int]] = []
-        """Without order: whose pieces may be handed out, from the first index to before the last."""
-
         self._lock = threading.Lock()  # for all of it
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything that was not taken."""
+        return bool(self._waiting)
 
     def add(self, piece: Piece) -> None:
         """Take in a piece that came after all others of its item."""
@@ -104,29 +102,19 @@ class Transcript:
     def settle(self, first: int, stop: int) -> None:
         """Take in that neighbouring items have their outcomes: nothing more comes of them."""
         with self._lock:
-            if not self._ordered:
-                if self._waiting:
-                    self._settled.append((first, stop))
-                return
             self._stops[first] = stop
             while (end := self._stops.pop(self._prefix, None)) is not None:
                 self._prefix = end
 
-    def take(self, *, everything: bool = False) -> list[Piece]:
-        """Take what was not taken before of the items that are settled, or of all.
+    def take_settled(self) -> list[Piece]:
+        """Take what was not taken before of items that are settled and so are all before them."""
+        return self.take(0, self._prefix)
 
-        What is about no item in particular always comes, and first.
-        """
+    def take(self, first: int = 0, stop: int = sys.maxsize) -> list[Piece]:
+        """Take what was not taken before of these items, in their order, and first what is about none."""
         with self._lock:
-            settled, self._settled = self._settled, []
-            if not self._waiting:
-                return []
-            waiting = sorted(self._waiting)
-            order = [index for index in waiting if index < self._prefix]
-            order += [index for first, stop in settled for index in waiting if first <= index < stop]
-            if everything:
-                order += waiting
-            return [piece for index in order for piece in self._waiting.pop(index, ())]
+            order = sorted(index for index in self._waiting if index < 0 or first <= index < stop)
+            return [piece for index in order for piece in self._waiting.pop(index)]
 
     def text(self, index: int) -> str:
         """Return how everything reads that an item has put out."""

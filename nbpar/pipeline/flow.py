@@ -55,10 +55,9 @@ class PipelineRun(Run):
         label: str,
         errors: str,
         streaming: bool,
-        ordered: bool,
         max_errors: int | None,
     ) -> None:
-        super().__init__(conductor, label=label, errors=errors, streaming=streaming, ordered=ordered)
+        super().__init__(conductor, label=label, errors=errors, streaming=streaming)
         self._conductor = conductor
         self._most_failures = 0 if errors == "raise" and not streaming else max_errors
         self._cause: BaseException | None = None

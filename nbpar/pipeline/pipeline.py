@@ -113,7 +113,7 @@ class _Steps:
         conductor = Conductor()
         run = PipelineRun(
             conductor, label=options.label or name_of(self.step), errors=options.errors, streaming=streaming,
-            ordered=ordered, max_errors=options.max_errors,
+            max_errors=options.max_errors,
         )  # fmt: skip
         total = _total(iterable, options)
         order = Order(options, self._batch_size, total, streaming=streaming, ordered=ordered)

@@ -145,7 +145,7 @@ class Wiring:
             options.timeout if stage.timeout is None else stage.timeout,
             None if options.seed is None else options.seed + place * STREAMS,
             fail_fast=options.errors == "raise" and not self._order.streaming,
-            loads=loads if len(loads) > 1 else (), begin=launcher.begin_of(state.id),
+            loads=loads if len(loads) > 1 else (), begin=launcher.begin_of(state.id, loads[0]),
             keeps_packed=engines and not then.last and not then.in_process,
         )  # fmt: skip
 

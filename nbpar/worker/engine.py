@@ -20,6 +20,7 @@ from nbpar.wire.signing import Signer
 from nbpar.worker.catching import caught
 from nbpar.worker.codec import Pickled
 from nbpar.worker.descriptors import Descriptors, can_be_caught
+from nbpar.worker.freshness import freshness_of_this_process
 from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupts
 from nbpar.worker.output import NOTHING, OutputRecorder
@@ -67,6 +68,7 @@ def _recorded(loop: Loop) -> Iterator[None]:
             descriptors = stack.enter_context(Descriptors(note))
             loop.look, recorder.before = descriptors, descriptors.look
         loop.prepared = stack.enter_context(Preparing(loop.look)).prepared
+        loop.note_imports = freshness_of_this_process().note_imports
         yield
 
 

@@ -87,8 +87,11 @@ class OutputRecorder:
             self.before()
         self.note(kind, content)
 
-    def note(self, kind: str, content: Any, index: int | None = None) -> None:
-        """Note what the running item, or another one, has put out."""
+    def note(self, kind: str, content: Any, index: int | None = None) -> Any:
+        """Note what the running item, or another one, has put out.
+
+        Returns what was kept of it; None when it was too much.
+        """
         index = self._index() if index is None else index
         if index < NOTHING:
             kind, content = as_text(kind, content)
@@ -96,12 +99,14 @@ class OutputRecorder:
         with self._lock:
             had = self._sizes[index, rich]
             self._sizes[index, rich] = had + size
-            room = (SHOWN_PER_ITEM if rich else PER_ITEM) - had
-            if size <= room:
-                self._pieces.append((index, kind, content))
-            elif room > 0 and isinstance(content, str):
-                self._pieces.append((index, kind, content[:room]))
+            room = max(0, (SHOWN_PER_ITEM if rich else PER_ITEM) - had)
+            kept = content if size <= room else None
+            if size > room > 0 and isinstance(content, str):
+                kept = content[:room]
+            if kept is not None:
+                self._pieces.append((index, kind, kept))
         self._send_now_and_then()
+        return kept
 
     def take(self, *, over: bool = False) -> Pieces:
         """Return what was noted since the last time; when the call is over, also what was cut."""

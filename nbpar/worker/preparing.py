@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from nbpar.wire.frames import Begin, Load
 from nbpar.wire.levels import BorrowedLevels
 from nbpar.worker.execution import Look
-from nbpar.worker.output import Piece
+from nbpar.worker.freshness import freshness_of_this_process
+from nbpar.worker.output import NOTHING, Piece
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -22,6 +23,7 @@ class Preparing:
     def __init__(self, look: Look | None) -> None:
         self._look = look
         self._levels = BorrowedLevels()
+        self._modules = freshness_of_this_process()
 
     def __enter__(self) -> Self:
         return self
@@ -30,14 +32,19 @@ class Preparing:
         self._levels.restore()
 
     @contextmanager
-    def prepared(self, begin: Begin | None, load: Load, note: Callable[[Piece], None]) -> Iterator[None]:  # noqa: ARG002
-        """Make the engine ready for a run, in whose function is made in the block."""
+    def prepared(self, begin: Begin | None, load: Load, note: Callable[[Piece], None]) -> Iterator[None]:
+        """Make the engine ready for a run, whose function is made in the block."""
         if self._look is not None:
             self._look.seen = False
+        wanted = begin.modules if begin is not None else ()
         if begin is not None:
             self._levels.apply(begin.levels)
         forget_warnings()
+        for told in self._modules.refresh(wanted, load.function.head):
+            note((NOTHING, "warning", told))
         yield
+        for told in self._modules.check(wanted):
+            note((NOTHING, "warning", told))
 
 
 def forget_warnings() -> None:

@@ -6,6 +6,7 @@ signals reach them) and serves one client over one transport.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -65,6 +66,10 @@ class Loop:
         self._cpu = (time.process_time(), time.thread_time())
         self._execution: Execution | None = None
         self.look: Look | None = None
+        self._imported = 0
+        self.note_imports: Callable[[], None] = lambda: None
+        """Called after a call that has imported modules."""
+
         self.prepared: Prepare = lambda *_: nullcontext()
 
     @property
@@ -127,6 +132,9 @@ class Loop:
             tell = self._post.put if over else self._post.send
             tell(*printed, self._done(execution))
         self._execution = None
+        if len(sys.modules) != self._imported:
+            self._imported = len(sys.modules)
+            self.note_imports()
 
     def _done(self, execution: Execution) -> Done:
         first, values, faults, seconds, each = execution.take()
