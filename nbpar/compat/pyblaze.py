@@ -74,9 +74,7 @@ class Vectorizer:
     def _name(self) -> str:
         return getattr(self.worker_func, "__name__", type(self.worker_func).__name__)
 
-    def _counted(
-        self, pipeline: Pipeline, items: Iterable[Any], callback: Callable[[], Any]
-    ) -> list[Any]:
+    def _counted(self, pipeline: Pipeline, items: Iterable[Any], callback: Callable[[], Any]) -> list[Any]:
         results: dict[int, Any] = {}
         total = length_of((items,))
         for index, value in pipeline.imap_unordered(enumerate(items), progress=self.progress, total=total):

@@ -39,7 +39,11 @@ class Dispatcher:
         self._backend = backend
         self._clock = clock
         self._driver = Driver(
-            backend, Workforce(backend, initializer), expecting=expecting, problem=problem, now=clock(),
+            backend,
+            Workforce(backend, initializer),
+            expecting=expecting,
+            problem=problem,
+            now=clock(),
             rules=rules,
         )
         self.lines = self._driver.lines

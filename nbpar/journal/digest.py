@@ -217,4 +217,3 @@ _TAKERS: dict[type, Callable[[Digester, Any], bytes]] = {
     GetSetDescriptorType: Digester._descriptor,  # noqa: SLF001
     MemberDescriptorType: Digester._descriptor,  # noqa: SLF001
 }
-
