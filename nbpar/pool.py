@@ -167,8 +167,13 @@ class Pool:
 
     @property
     def workers(self) -> list[dict[str, Any]]:
-        """What is known of each worker: `worker`, `host`, `pid`."""
-        return self._place.describe()
+        """What is known of each worker: `worker`, `host`, `pid`, and `runs` while it runs something."""
+        launcher = self._launcher_or_none
+        running = launcher.dispatcher.running if launcher is not None else {}
+        return [
+            {**facts, "runs": running[name]} if (name := str(facts["worker"])) in running else facts
+            for facts in self._place.describe()
+        ]
 
     @property
     def closed(self) -> bool:

@@ -66,6 +66,11 @@ class Dispatcher:
         """Whether the caller is the dispatcher's own thread."""
         return threading.current_thread() is self._thread
 
+    @property
+    def running(self) -> dict[str, str]:
+        """What each busy worker runs, in words."""
+        return self._driver.jobs.running()
+
     def new_id(self) -> int:
         """Return a number for a new run."""
         return next(self._ids)

@@ -54,6 +54,19 @@ class Jobs:
         """Return the job of a run that is under way."""
         return self._jobs[run]
 
+    def running(self) -> dict[WorkerId, str]:
+        """Say in words what each busy worker runs; may be called from any thread."""
+        words = {}
+        for worker in list(self._scheduler.workers):
+            try:
+                head = self._scheduler.head(worker)
+            except RuntimeError:  # it changed while we looked
+                continue
+            job = self.get(head.run.id) if head is not None else None
+            if head is not None and job is not None:
+                words[worker] = f"{job.label}, item {head.chunk.first + head.done}"
+        return words
+
     def begin(self, job: Job) -> None:
         """Let a job take part."""
         self._jobs[job.state.id] = job

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from nbpar.notebook.pools import MapPool
 
-_COLUMNS = ("worker", "host", "pid", "CPU", "memory")
+_COLUMNS = ("worker", "host", "pid", "CPU", "memory", "runs")
 _NOTHING = "no workers are running; a map starts them by itself, `%nbpar start 4` starts four now"
 
 
@@ -79,7 +79,8 @@ def _is_here(worker: Mapping[str, Any]) -> bool:
 def _row(worker: Mapping[str, Any], usage: Mapping[int, Usage]) -> tuple[str, ...]:
     found = usage.get(worker["pid"]) if _is_here(worker) else None
     cpu, memory = (f"{found.cpu:.0f} %", f"{found.memory / 1e6:.0f} MB") if found else ("", "")
-    return *(str(worker.get(fact, "")) for fact in ("worker", "host", "pid")), cpu, memory
+    place = (str(worker.get(fact, "")) for fact in ("worker", "host", "pid"))
+    return *place, cpu, memory, str(worker.get("runs", ""))
 
 
 def usage_of(pids: Sequence[int], seconds: float = 0.1) -> dict[int, Usage]:

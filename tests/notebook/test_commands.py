@@ -20,7 +20,7 @@ def test_without_workers_the_table_says_how_to_start_some(run):
 def test_start_shows_the_workers_and_stop_ends_them(run, pools):
     assert repr(run("%nbpar start 3")) == (
         "3 workers\n"
-        "worker    host       pid  CPU  memory\n"
+        "worker    host       pid  CPU  memory  runs\n"
         "engine 0  elsewhere  1\n"
         "engine 1  elsewhere  1\n"
         "engine 2  elsewhere  1"
@@ -78,12 +78,14 @@ def test_a_wrong_command_is_told_in_one_line_that_helps(fail, line, message):
 
 def test_cpu_and_memory_are_shown_for_this_machine():
     here = platform.node()
-    workers = [{"worker": "engine 0", "host": here, "pid": 42}, {"worker": "engine 1"}]
+    busy = {"worker": "engine 0", "host": here, "pid": 42, "runs": "naps, item 3"}
+    workers = [busy, {"worker": "engine 1"}]
     pool = type("TwoWorkers", (), {"workers": workers})()
 
     shown = status([pool], measure=lambda pids: {pid: Usage(cpu=37.4, memory=120_000_000) for pid in pids})
 
-    assert shown.rows == (("engine 0", here, "42", "37 %", "120 MB"), ("engine 1", "", "", "", ""))
+    first = ("engine 0", here, "42", "37 %", "120 MB", "naps, item 3")
+    assert shown.rows == (first, ("engine 1", "", "", "", "", ""))
 
 
 def test_processes_that_are_gone_are_left_out():
