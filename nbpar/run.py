@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
@@ -25,7 +25,6 @@ from nbpar.printing import RunOutput
 from nbpar.reporting import report_of
 
 if TYPE_CHECKING:
-    from nbpar.background import BackgroundViews
     from nbpar.views.run_report import Report
 
 Watch = Callable[[], None]
@@ -35,6 +34,16 @@ STOP_WITHIN = 2.0
 
 REFRESH = 0.1
 """Seconds between two pictures of a view."""
+
+
+class Views(Protocol):
+    """Live views of a run that nobody waits for."""
+
+    wanted: bool
+    """Whether displaying the run shows one."""
+
+    def show(self) -> None:
+        """Add one here."""
 
 
 class Run:
@@ -73,7 +82,7 @@ class Run:
         self._driver = threading.get_ident()
         """The thread that calls `step`, where somebody has to."""
 
-        self._views: BackgroundViews | None = None
+        self._views: Views | None = None
         self._job: Job | None = None
 
     # ---- for users
@@ -217,7 +226,7 @@ class Run:
         """Take the job that this run is for the dispatcher."""
         self._job = job
 
-    def prepare_views(self, views: BackgroundViews, *, at_once: bool) -> None:
+    def prepare_views(self, views: Views, *, at_once: bool) -> None:
         """Take what shows it when nobody waits for it."""
         self._views = views
         if at_once:

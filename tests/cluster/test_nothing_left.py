@@ -12,7 +12,7 @@ from owners import alive, until
 
 pytestmark = pytest.mark.engines
 
-LIMIT = 5.0
+LIMIT = 20.0
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])

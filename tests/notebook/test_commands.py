@@ -44,12 +44,11 @@ def test_the_number_may_be_a_variable(run, pools):
 
 
 def test_restart_and_resize_reach_pools_that_offer_them(run, pools, monkeypatch):
-    from conftest import InlinePool
-
     calls = []
-    monkeypatch.setattr(InlinePool, "restart", lambda self: calls.append("restart"), raising=False)
-    monkeypatch.setattr(InlinePool, "resize", lambda self, n: calls.append(n), raising=False)
     run("%nbpar start 2")
+    kind = type(pools.pools[-1])
+    monkeypatch.setattr(kind, "restart", lambda self: calls.append("restart"), raising=False)
+    monkeypatch.setattr(kind, "resize", lambda self, n: calls.append(n), raising=False)
     run("%nbpar restart")
     run("%nbpar resize 12")
 
