@@ -30,7 +30,6 @@ ENOUGH = 5.0
 """Seconds of warm calls after which one side is known well enough."""
 
 
-
 @dataclass(frozen=True)
 class Contest:
     """One program, and what nbpar promises against the original."""

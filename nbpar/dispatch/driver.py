@@ -20,10 +20,10 @@ from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.leaving import Leaving
 from nbpar.dispatch.lines import CHANNEL_MESSAGES, Lines
 from nbpar.dispatch.memory import NO_RULES, Memory, MemoryRules
-from nbpar.dispatch.workforce import INITIALIZER_CALL, Workforce
+from nbpar.dispatch.workforce import Workforce
 from nbpar.errors import NoWorkersError
 from nbpar.wire.faults import restore
-from nbpar.wire.frames import Bye, Call, Done, Lost, Message, Missing, Output, Ready
+from nbpar.wire.frames import INITIALIZER, Bye, Call, Done, Lost, Message, Missing, Output, Ready
 from nbpar.wire.packed_items import PackedItems
 
 IDLE = 1.0
@@ -218,7 +218,7 @@ class Driver:
         self.jobs.emit(self._workforce.joined(worker, now))
 
     def _take_done(self, worker: WorkerId, done: Done, now: float) -> None:
-        if done.id == INITIALIZER_CALL:
+        if done.id == INITIALIZER:
             self._take_initialized(worker, done, now)
             return
         values = done.values if isinstance(done.values, PackedItems) else list(done.values)

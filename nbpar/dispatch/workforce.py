@@ -9,10 +9,7 @@ from typing import Any
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core.events import WorkerJoined
 from nbpar.core.spread import Spread
-from nbpar.wire.frames import Begin, Call, Cancel, Done, Load, Message
-
-INITIALIZER_CALL = -1
-"""Id of the call that runs the pool's initializer on a worker."""
+from nbpar.wire.frames import INITIALIZER, Begin, Call, Cancel, Done, Load, Message
 
 INTERRUPT_AGAIN = 0.2
 """Seconds after which an interrupt that had no effect is repeated."""
@@ -82,8 +79,8 @@ class Workforce:
             return True
         load, arguments = self._initializer
         call = Call(
-            INITIALIZER_CALL,
-            INITIALIZER_CALL,
+            INITIALIZER,
+            INITIALIZER,
             load.digest,
             0,
             Spread.CALL.value,

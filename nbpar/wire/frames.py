@@ -26,6 +26,10 @@ _SHORT = 1
 _NUMBER = struct.Struct("<q")
 
 
+INITIALIZER = -1
+"""Number of the run, and of the call, that run a pool's initializer on a worker."""
+
+
 class FrameError(ValueError):
     """Bytes that are no message of ours."""
 

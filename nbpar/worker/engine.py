@@ -45,7 +45,7 @@ def serve_engine(settings: dict[str, Any]) -> None:
             "address": settings["address"] if local else "",
         }
         with Interrupts() as interrupts, inside(whole_process=True):
-            loop = Loop(transport, Pickled(), interrupts=interrupts, facts=facts)
+            loop = Loop(transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"])
             with _recorded(loop):
                 loop.serve()
 

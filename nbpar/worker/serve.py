@@ -17,11 +17,24 @@ from nbpar.core.spread import caller
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.frames import NO_COSTS, Begin, Bye, Call, Done, Load, Missing, Open, Output, Ready
+from nbpar.wire.frames import (
+    INITIALIZER,
+    NO_COSTS,
+    Begin,
+    Bye,
+    Call,
+    Done,
+    Load,
+    Missing,
+    Open,
+    Output,
+    Ready,
+)
 from nbpar.worker.channels import Channels
 from nbpar.worker.codec import Codec, Pickled
 from nbpar.worker.desk import Desk, Transport
 from nbpar.worker.execution import Execution, Look
+from nbpar.worker.initial import provide, remember
 from nbpar.worker.interrupting import Interrupts
 from nbpar.worker.memory import resident_bytes
 from nbpar.worker.output import Piece, Pieces
@@ -49,6 +62,7 @@ class Loop:
         interrupts: Interrupts,
         facts: dict[str, Any],
         silence: float = SILENCE,
+        pool: bytes = b"",
     ) -> None:
         shield = Shield(interrupts)
         self._desk = Desk(transport, shield, silence=silence)
@@ -58,6 +72,7 @@ class Loop:
         self._interrupts = interrupts
         self._facts = facts
         self._silence = silence
+        self._pool = pool
         self._made: OrderedDict[tuple[bytes, int], Callable[[Any], Any] | Fault] = OrderedDict()
         self._just_made = False
         self._unpacking = 0.0
@@ -177,6 +192,10 @@ class Loop:
         try:
             with self.prepared(self._post.begin(call.run), load, notes.append):
                 function = self._codec.function(load.function)
+            if call.run == INITIALIZER:
+                remember(self._pool, function)
+            else:
+                provide(self._pool, function)
             return caller(function, call.spread)
         except Exception as error:  # noqa: BLE001 (any user code may run here)
             new = PicklingError(explain_unpickling(error, what=f"the function {load.name}"))

@@ -203,6 +203,26 @@ def test_an_initializer_runs_before_anything_else_on_every_worker(make_pool, tmp
     assert len(list(tmp_path.iterdir())) == kind.workers
 
 
+NOTEBOOK = """
+model = None
+
+def load(size):
+    global model, added
+    model, added = {"size": size}, 1
+
+def use(item):
+    return model["size"] + item + added
+"""
+
+
+def test_what_an_initializer_sets_is_seen_by_the_functions_of_the_same_notebook(make_pool):
+    names = {"__name__": "__main__"}
+    exec(NOTEBOOK, names)
+    pool = make_pool(initializer=names["load"], initargs=(100,))
+
+    assert pool.map(names["use"], range(4)) == [101, 102, 103, 104]
+
+
 def test_an_initializer_that_fails_ends_every_map_with_its_error(make_pool):
     def broken():
         raise LookupError("no model there")
