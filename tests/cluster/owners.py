@@ -36,7 +36,8 @@ def family(pid):
 
 
 OWNER = """
-import json, os, sys
+import json, os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests were started in the background
 from nbpar.cluster.cluster import Cluster
 cluster = Cluster(2).start()
 {extra}
