@@ -136,6 +136,9 @@ class EmptyFirst:
     def __init__(self):
         self.values = {}
 
+    def __getstate__(self):
+        return self.__dict__
+
     def __getattr__(self, name):
         return self.values[name]
 
