@@ -114,6 +114,7 @@ class Launcher:
         everywhere: Any = None,
         remember: bool = False,
     ) -> Run:
+        __tracebackhide__ = True
         if options.timeout is not None and self._backend.in_process and not self._can_limit():
             raise ValueError(
                 "timeout= needs engines: Python cannot stop what a thread runs; "
@@ -165,6 +166,7 @@ class Launcher:
             TypeError: it is no function.
             PicklingError: it cannot travel.
         """
+        __tracebackhide__ = True
         if not callable(fn):
             raise TypeError(f"the first argument must be a function, was {fn!r}")
         name = getattr(fn, "__qualname__", None) or type(fn).__name__
@@ -172,8 +174,8 @@ class Launcher:
             return Load(b"%d" % next(self._numbers), name, fn)
         try:
             packed = pack_one(fn)
-        except Exception as error:
-            raise PicklingError(explain(fn, error, what=f"the function `{name}` to the workers")) from error
+        except Exception as error:  # noqa: BLE001 (any user code may run here; the message has its cause)
+            raise PicklingError(explain(fn, error, what=f"the function `{name}` to the workers")) from None
         return Load(digest(packed), name, packed)
 
 

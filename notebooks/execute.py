@@ -23,7 +23,7 @@ import nbformat
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 CELL_LIMIT = 120
 WIDGET = "application/vnd.jupyter.widget-view+json"
 METADATA = {
@@ -81,7 +81,7 @@ def _clean_output(output: Any) -> None:
 
 def _without_places(text: str) -> str:
     """Shorten paths of installed files to what follows their folder."""
-    return re.sub(r"[^\s;]*/(site-packages|lib/python3\.\d+)/", "", text)
+    return re.sub(r"[^\s;]*/(site-packages|lib/python3\.\d+)/", "", text.replace(f"{HERE.parent}/", ""))
 
 
 def _unused(wanted: str, taken: set[str]) -> str:
