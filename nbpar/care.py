@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from nbpar.dispatch.memory import MemoryRules
 from nbpar.errors import ClusterError
 from nbpar.memory_guard import MemoryGuard
+from nbpar.options import at_least_one
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,10 @@ class WorkerCare:
     """Bytes that have to be free on this host, or the share of its memory."""
 
     def __post_init__(self) -> None:
-        _at_least_one("max_items_per_worker", self.max_items)
-        _at_least_one("max_worker_memory", self.max_memory)
+        if self.max_items is not None:
+            at_least_one("max_items_per_worker", self.max_items, "None or ")
+        if self.max_memory is not None:
+            at_least_one("max_worker_memory", self.max_memory, "None or ")
         if self.min_free is not None and self.min_free != "auto":
             _amount("min_free_memory", self.min_free)
 
@@ -61,17 +63,6 @@ class WorkerCare:
             )
         guard = None if self.min_free is None else MemoryGuard(self.min_free)
         return MemoryRules(guard, self.max_items, self.max_memory, renew)
-
-
-def _at_least_one(name: str, value: Any) -> None:
-    if value is None:
-        return
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be None or a whole number, was {value!r}") from None
-    if number < 1:
-        raise ValueError(f"{name} must be at least 1, was {number}")
 
 
 def _amount(name: str, value: Any) -> None:

@@ -58,11 +58,11 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.chunksize != "auto":
-            object.__setattr__(self, "chunksize", _at_least_one("chunksize", self.chunksize, '"auto" or '))
+            object.__setattr__(self, "chunksize", at_least_one("chunksize", self.chunksize, '"auto" or '))
         for name in ("max_errors", "total"):
             _count_or_none(name, getattr(self, name))
         if self.buffersize is not None:
-            _at_least_one("buffersize", self.buffersize)
+            at_least_one("buffersize", self.buffersize)
         if self.timeout is not None:
             _seconds("timeout", self.timeout)
         if self.errors not in ERRORS:
@@ -94,10 +94,15 @@ class Options:
         return None if isinstance(self.chunksize, str) else self.chunksize
 
 
-def _at_least_one(name: str, value: Any, otherwise: str = "") -> int:
+def at_least_one(name: str, value: Any, otherwise: str = "", hint: str = "") -> int:
+    """Return a whole number from 1 on.
+
+    Raises:
+        TypeError, ValueError: it is none; `otherwise` says what else would do, `hint` what to do instead.
+    """
     number = _whole(name, value, otherwise)
     if number < 1:
-        raise ValueError(f"{name} must be at least 1, was {number}")
+        raise ValueError(f"{name} must be at least 1, was {number}{hint}")
     return number
 
 

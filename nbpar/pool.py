@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import operator
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +20,7 @@ from nbpar.core.spread import Spread
 from nbpar.errors import PoolClosedError
 from nbpar.futures import RunFuture
 from nbpar.launch import Launcher, shown_stream, total_of
-from nbpar.options import Options
+from nbpar.options import Options, at_least_one
 from nbpar.placement import Pending, Place, place_in_process, place_on_engines
 from nbpar.run import Run
 from nbpar.showing import shown
@@ -340,13 +339,7 @@ def _stopped_on_error(begun: list[Run]) -> Iterator[None]:
 
 
 def _number(workers: Any) -> int:
-    try:
-        number = operator.index(workers)
-    except TypeError:
-        raise TypeError(f"workers must be a whole number, was {workers!r}") from None
-    if number < 1:
-        raise ValueError(f'workers must be at least 1, was {number}; backend="serial" runs in this thread')
-    return number
+    return at_least_one("workers", workers, hint='; backend="serial" runs in this thread')
 
 
 _live: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -44,7 +44,6 @@ STACK = (
     "zmq.asyncio",
     "zmq.devices",
     "cloudpickle",
-    "tblib",
     "nbpar.cluster.controller",
     "nbpar.cluster.engine",
     "nbpar.cluster.queues",
