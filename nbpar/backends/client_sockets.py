@@ -12,10 +12,10 @@ from typing import Any
 import zmq
 
 from nbpar.backends.local_server import Connection, LocalServer, has_unix_sockets
-from nbpar.wire.frames import FrameError, Message, decode, encode
+from nbpar.wire.frames import Decoder, Message, encode
 from nbpar.wire.signing import Signer
 from nbpar.worker.bell import Bell
-from nbpar.worker.sockets import DELIMITER, send_frames
+from nbpar.worker.sockets import send_frames
 
 POLLIN = getattr(select, "POLLIN", 1)
 POLLOUT = getattr(select, "POLLOUT", 4)
@@ -57,7 +57,7 @@ class ClientSockets:
         self._receiver = 0
         """The thread that receives; it must not wait when it sends."""
 
-        self.dropped = 0
+        self._decoder = Decoder()
         self.only_messages = False
         """Whether nothing but messages made `receive` return the last time."""
 
@@ -68,7 +68,7 @@ class ClientSockets:
             if self._local.send(identity, frames, patient=threading.get_ident() != self._receiver):
                 self._bell.ring()
             return
-        signed = [identity, DELIMITER, self._signer.sign(self.identity, frames), *frames]
+        signed = self._signer.enclosed(identity, self.identity, frames)
         with self._far_lock:
             if self._closed:
                 return
@@ -125,7 +125,7 @@ class ClientSockets:
                 self._poller.register(new.handle, POLLIN)
             return False
         for identity, frames in local.read(connection):
-            if messages := self._understood(frames):
+            if messages := self._decoder.decode(frames):
                 arrived.append((identity, messages))
         if connection.incoming.ended:
             self._poller.unregister(handle)
@@ -183,19 +183,6 @@ class ClientSockets:
                     read.append(self._far.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 self._far_there = False
-        for frames in read:
-            if messages := self._understood(self._checked(frames[0], frames[1:])):
-                arrived.append((frames[0], messages))
-
-    def _understood(self, frames: Sequence[Any]) -> list[Message]:
-        try:
-            return decode(frames)
-        except FrameError:
-            self.dropped += 1
-            return []
-
-    def _checked(self, identity: bytes, frames: list[bytes]) -> list[bytes]:
-        """Return what follows the signature; nothing, which is no message, when that is not genuine."""
-        delimiter, signature, *rest = frames if len(frames) > 2 else (b"", b"")
-        genuine = delimiter == DELIMITER and self._signer.genuine(signature, identity, rest)
-        return rest if genuine else []
+        for identity, *frames in read:
+            if messages := self._decoder.decode(self._signer.opened(identity, frames)):
+                arrived.append((identity, messages))

@@ -303,6 +303,21 @@ def decode(frames: Sequence[Any]) -> list[Message]:
         raise FrameError(f"not a message: {error}") from error
 
 
+class Decoder:
+    """Makes messages of frames; what is none of ours is dropped and counted."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+
+    def decode(self, frames: Sequence[Any]) -> list[Message]:
+        """Return the messages; none for frames that hold none."""
+        try:
+            return decode(frames)
+        except FrameError:
+            self.dropped += 1
+            return []
+
+
 def _short_item(item: Item) -> bytes | None:
     """Return the one frame of a small item by itself, which is what channels send most."""
     channel, packed = item

@@ -10,6 +10,9 @@ import hmac
 from collections.abc import Sequence
 from typing import Any
 
+DELIMITER = b"<IDS|MSG>"
+"""By it the hub knows that what follows is a message, and none of its business."""
+
 
 class Signer:
     """Signs and checks with a shared key; without a key (encrypted transport) does neither."""
@@ -31,3 +34,13 @@ class Signer:
     def genuine(self, signature: Any, sender: bytes, frames: Sequence[Any]) -> bool:
         """Whether the signature belongs to these frames from this sender."""
         return hmac.compare_digest(bytes(signature), self.sign(sender, frames))
+
+    def enclosed(self, receiver: bytes, sender: bytes, frames: Sequence[Any]) -> list[Any]:
+        """Return frames as they pass a controller: for whom, delimiter, signature, and the frames."""
+        return [receiver, DELIMITER, self.sign(sender, frames), *frames]
+
+    def opened(self, sender: bytes, frames: Sequence[Any]) -> Sequence[Any]:
+        """Return what was enclosed; nothing, which is no message, when it is not genuine."""
+        if len(frames) < 2 or frames[0] != DELIMITER or not self.genuine(frames[1], sender, frames[2:]):
+            return []
+        return frames[2:]

@@ -1,8 +1,6 @@
 """The worker's way to the client: a stream on the same host, or a socket through the controller.
 
-Any thread may send; one at a time polls and receives.  Frames through the controller carry
-the client's identity, then the delimiter by which the hub knows that they are none of its
-business, then a signature.
+Any thread may send; one at a time polls and receives.  What goes through the controller is signed.
 """
 
 from __future__ import annotations
@@ -11,23 +9,64 @@ import select
 import socket as network
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import zmq
 
-from nbpar.wire.frames import FrameError, Message, decode, encode
+from nbpar.wire.frames import Decoder, FrameError, Message, encode
 from nbpar.wire.signing import Signer
 from nbpar.wire.stream import Incoming, Outgoing, enlarge
 from nbpar.worker.bell import Bell
-
-DELIMITER = b"<IDS|MSG>"
 
 COPY_BELOW = 1 << 16
 """Frames smaller than this are cheaper to copy than to share with the socket's thread."""
 
 
-class StreamTransport:
+class _Way(ABC):
+    """What both ways have in common: somebody waits for messages, and can be woken."""
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
+        self.decoder = Decoder()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the client has gone."""
+        return False
+
+    def receive(self, timeout: float) -> list[Message]:
+        """Return what has arrived; waits for the first message, or for `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        messages = self._read()
+        while not messages and not self.ended and (left := deadline - time.monotonic()) > 0:
+            self.poll(left)
+            messages = self._read()
+        return messages
+
+    def wake(self) -> None:
+        """Make `poll` return now; safe from any thread."""
+        self._bell.ring()
+
+    def close(self) -> None:
+        """Free the descriptors."""
+        self._bell.close()
+
+    @abstractmethod
+    def poll(self, timeout: float) -> None:
+        """Wait until there may be something to read, or until woken, or for `timeout` seconds."""
+
+    @abstractmethod
+    def send(self, messages: Sequence[Message]) -> None:
+        """Send messages; safe from any thread."""
+
+    @abstractmethod
+    def _read(self) -> list[Message]:
+        """Return what is there, without waiting."""
+
+
+class StreamTransport(_Way):
     """A Unix socket to a client on this host."""
 
     def __init__(self, address: str, identity: bytes) -> None:
@@ -36,56 +75,36 @@ class StreamTransport:
         enlarge(self._socket)
         self._incoming = Incoming(self._socket)
         self._outgoing = Outgoing(self._socket)
-        self._bell = Bell(self._socket.fileno())
         self._sending = threading.Lock()
-        self.dropped = 0
+        super().__init__(Bell(self._socket.fileno()))
         self._write([identity])
 
     @property
     def ended(self) -> bool:
-        """Whether the client has gone."""
         return self._incoming.ended
 
     def poll(self, timeout: float) -> None:
         if not self._incoming.ended:
             self._bell.wait(timeout)
 
-    def receive(self, timeout: float) -> list[Message]:
-        deadline = time.monotonic() + timeout
-        messages = self._read()
-        while not messages and not self.ended and (left := deadline - time.monotonic()) > 0:
-            self.poll(left)
-            messages = self._read()
-        return messages
-
     def send(self, messages: Sequence[Message]) -> None:
         self._write(encode(messages))
 
-    def wake(self) -> None:
-        self._bell.ring()
-
     def close(self) -> None:
         self._socket.close()
-        self._bell.close()
+        super().close()
 
     def _read(self) -> list[Message]:
         messages: list[Message] = []
         try:
             arrived = self._incoming.read()
         except FrameError:
-            self.dropped += 1
+            self.decoder.dropped += 1
             self._incoming.ended = True
             return messages
         for frames in arrived:
-            messages += self._understood(frames)
+            messages += self.decoder.decode(frames)
         return messages
-
-    def _understood(self, frames: Sequence[Any]) -> list[Message]:
-        try:
-            return decode(frames)
-        except FrameError:
-            self.dropped += 1
-            return []
 
     def _write(self, frames: Sequence[Any]) -> None:
         with self._sending:
@@ -95,45 +114,30 @@ class StreamTransport:
                 self._outgoing.flush()
 
 
-class SocketTransport:
+class SocketTransport(_Way):
     """One DEALER socket; what is malformed or not genuine is dropped and counted.
 
     The socket itself is guarded by a lock, and its descriptor is what is waited for: it becomes
     readable once for each change, so whoever uses the socket has to look at its state afterwards.
     """
 
-    ended = False
-
-    def __init__(
-        self, socket: zmq.Socket[bytes], identity: bytes, *, client: bytes = b"", signer: Signer | None = None
-    ) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], identity: bytes, *, client: bytes, signer: Signer) -> None:
         self._socket = socket
         self._client = client
         self._signer = signer
         self._identity = identity
-        self._bell = Bell(int(socket.getsockopt(zmq.FD)))
         self._lock = threading.Lock()
         self._there = True
         """Something may be there that the descriptor does not tell of any more."""
 
-        self.dropped = 0
+        super().__init__(Bell(int(socket.getsockopt(zmq.FD))))
 
     def poll(self, timeout: float) -> None:
         if not self._there:
             self._bell.wait(timeout)
 
-    def receive(self, timeout: float) -> list[Message]:
-        deadline = time.monotonic() + timeout
-        messages = self._read()
-        while not messages and (left := deadline - time.monotonic()) > 0:
-            self.poll(left)
-            messages = self._read()
-        return messages
-
     def send(self, messages: Sequence[Message]) -> None:
-        frames = encode(messages)
-        if self._signer is not None:
-            frames = [self._client, DELIMITER, self._signer.sign(self._identity, frames), *frames]
+        frames = self._signer.enclosed(self._client, self._identity, encode(messages))
         with self._lock:
             send_frames(self._socket, frames)
             there = bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
@@ -141,25 +145,15 @@ class SocketTransport:
         if there:
             self._bell.ring()
 
-    def wake(self) -> None:
-        self._bell.ring()
-
     def close(self) -> None:
         self._socket.close()
-        self._bell.close()
+        super().close()
 
     def _read(self) -> list[Message]:
         messages: list[Message] = []
-        for frames in self._arrived():
-            messages += self._understood(frames)
+        for client, *frames in self._arrived():
+            messages += self.decoder.decode(self._signer.opened(client, frames))
         return messages
-
-    def _understood(self, frames: list[bytes]) -> list[Message]:
-        try:
-            return decode(self._checked(frames))
-        except FrameError:
-            self.dropped += 1
-            return []
 
     def _arrived(self) -> list[list[bytes]]:
         arrived: list[list[bytes]] = []
@@ -170,14 +164,6 @@ class SocketTransport:
                     arrived.append(self._socket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 return arrived
-
-    def _checked(self, frames: list[bytes]) -> list[bytes]:
-        if self._signer is None:
-            return frames
-        client, delimiter, signature, *rest = frames if len(frames) > 3 else (b"", b"", b"")
-        if delimiter != DELIMITER or not self._signer.genuine(signature, client, rest):
-            raise FrameError("not signed by our client")
-        return rest
 
 
 def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any]) -> None:
