@@ -14,9 +14,11 @@ from nbpar.errors import RemoteTraceback
 
 
 def note_of(failure: Failure) -> str:
-    """Return the sentence that names the item."""
+    """Return the sentence that names the item, and before it the stage of a pipeline."""
+    where = f"{failure.where}: " if failure.where else ""
     attempts = f", attempt {failure.attempts}" if failure.attempts > 1 else ""
-    return f"item {failure.index}, {short(failure.item)}, failed on {failure.worker or 'a worker'}{attempts}"
+    worker = failure.worker or "a worker"
+    return f"{where}item {failure.index}, {short(failure.item)}, failed on {worker}{attempts}"
 
 
 def annotate(failure: Failure) -> None:

@@ -48,6 +48,11 @@ class Failure:
     spread: Spread = field(default=Spread.ONE, repr=False, compare=False)
     """How the item became the function's arguments."""
 
+    @property
+    def where(self) -> str:
+        """Where in a pipeline it happened, in words; "" in a map."""
+        return ""
+
     def __repr__(self) -> str:
         item, error = short(self.item), self.exception
         return f"<Failure of item {self.index} ({item}): {type(error).__name__}: {error}>"

@@ -7,12 +7,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbpar.core import events
 from nbpar.core.events import ItemsDone
 from nbpar.core.lanes import Lane, LaneCount
 from nbpar.core.outcome import Failure
+
+if TYPE_CHECKING:
+    from nbpar.core.stages import StageFigures
 
 FIRST_FAILURES = 20
 """Failures that a snapshot shows: those with the lowest indices, whichever came first."""
@@ -86,6 +89,9 @@ class Snapshot:
 
     workers: int = 0
     """The most workers that took part at the same time."""
+
+    stages: tuple[StageFigures, ...] = ()
+    """Those of a pipeline, in the order in which items pass them; none in a map."""
 
     @property
     def over(self) -> bool:

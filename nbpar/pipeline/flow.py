@@ -5,30 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
 
 from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.progress import Progress
+from nbpar.core.progress import Progress, Snapshot
+from nbpar.core.stages import Bottleneck, StageFailure, StageFigures, bottleneck
+from nbpar.core.whole import whole
 from nbpar.dispatch.job import Job
-from nbpar.notes import annotate
 from nbpar.pipeline.conductor import Conductor
-from nbpar.pipeline.figures import Bottleneck, StageFigures, bottleneck
 from nbpar.run import Run
-
-
-@dataclass(frozen=True)
-class StageFailure(Failure):
-    """A failure that knows where in the pipeline it happened."""
-
-    stage: str = ""
-    """Name of the stage."""
-
-    place: int = 0
-    """Place of the stage in the pipeline, from 0."""
-
-    batch: int | None = None
-    """Number of the batch, from 0; None when batches have no fixed size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +60,11 @@ class PipelineRun(Run):
     def bottleneck(self) -> Bottleneck | None:
         """The stage that limits the pipeline; None before any outcome."""
         return bottleneck(self.stages)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """How the whole pipeline went, or goes, in figures; `snapshot.stages` has those of each stage."""
+        return whole(super().snapshot, self.label, self.stages, len(self.failures))
 
     # ---- for the wiring
 
@@ -188,27 +178,17 @@ class StageEar:
 
     def figures(self, now: float) -> StageFigures:
         """Return how the stage does now."""
-        facts, seen = self._facts, self._progress.snapshot(now)
-        working = sum(1 for lane in seen.lanes if lane.state == "busy")
+        facts = self._facts
         return StageFigures(
-            facts.name, facts.place, facts.backend, facts.workers, facts.shared, working, facts.waiting(),
-            facts.room, seen.done, seen.failed, seen.retried, seen.rate, seen.busy, seen.elapsed, seen.state,
+            facts.name, facts.place, facts.backend, facts.workers, facts.shared, facts.waiting(), facts.room,
+            self._progress.snapshot(now),
         )  # fmt: skip
 
     def _placed(self, failure: Failure) -> StageFailure:
         facts = self._facts
         batch = None if facts.batch is None else failure.index // facts.batch
         known = {field.name: getattr(failure, field.name) for field in fields(Failure)}
-        annotate(failure)
-        _add_note(failure.exception, self._where(batch))
-        return StageFailure(**known, stage=facts.name, place=facts.place, batch=batch)
-
-    def _where(self, batch: int | None) -> str:
-        facts = self._facts
-        where = f"in stage {facts.place + 1}, {facts.name!r}"
-        if batch is None or facts.batch is None:
-            return where
-        return f"{where}, batch {batch} (items {batch * facts.batch} to {(batch + 1) * facts.batch - 1})"
+        return StageFailure(**known, stage=facts.name, place=facts.place, batch=batch, batch_size=facts.batch)
 
 
 def _setter(job: Job, *, paused: bool) -> Callable[[], None]:
@@ -222,12 +202,3 @@ def _lost_on_the_way(part: Part, failed: int) -> events.ItemsDone:
     return events.ItemsDone(
         time.monotonic(), "", -1, part.first, failed, failed, 0, 0.0, (), 0, 0, final=True, chunk_size=1
     )
-
-
-def _add_note(error: BaseException, note: str) -> None:
-    notes: Any = getattr(error, "__notes__", None) or []
-    if note not in notes:
-        try:
-            error.__notes__ = [*notes, note]  # type: ignore[attr-defined]
-        except AttributeError:
-            pass  # an exception that takes no attributes

@@ -49,7 +49,8 @@ def test_a_failure_knows_its_stage_batch_and_item(pool, pipeline):
     assert (first.stage, first.place, first.batch, first.item) == ("no_threes", 0, 2, 17)
     assert (second.stage, second.place, second.batch, second.item) == ("no_twenty", 1, 2, [20])
     assert isinstance(first.exception, ValueError)
-    assert "in stage 1, 'no_threes', batch 2 (items 16 to 23)" in first.exception.__notes__
+    [note] = first.exception.__notes__
+    assert note.startswith("in stage 1, 'no_threes', batch 2 (items 16 to 23): item 17, 17, failed on ")
 
 
 def test_the_first_failure_ends_the_pipeline_with_its_own_type(pool, pipeline):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nbpar.core.outcome import Failure
+from nbpar.core.stages import StageFailure
 from nbpar.errors import NbparError
-from nbpar.pipeline.flow import StageFailure
 
 
 class MinibatchError(NbparError):

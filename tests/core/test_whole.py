@@ -1,0 +1,105 @@
+"""The snapshot of a pipeline is made of those of its stages."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from nbpar.core import events
+from nbpar.core.progress import Progress
+from nbpar.core.stages import StageFigures
+from nbpar.core.whole import whole
+
+
+class Stage:
+    """A stage whose events the test makes."""
+
+    def __init__(self, name, place, *, backend="engines"):
+        self.name, self.place, self.backend = name, place, backend
+        self.progress = Progress()
+        self.progress(events.RunStarted(100.0, name, 10))
+
+    def join(self, *workers):
+        for worker in workers:
+            self.progress(events.WorkerJoined(100.0, worker, "this", 1))
+
+    def work(self, worker, at, seconds, first=0, count=1, failed=0):
+        self.progress(events.ChunkSent(at - seconds, worker, first, first, count, 1))
+        each, chunk = (
+            (seconds / count,) * count,
+            SimpleNamespace(first=first, items=range(first, first + count)),
+        )
+        self.progress(events.ItemsDone(
+            at, worker, first, first, count, failed, 0, seconds, each, 100, 5, final=True, chunk_size=count,
+            chunk=chunk,
+        ))  # fmt: skip
+
+    def figures(self, now=102.0):
+        return StageFigures(
+            self.name, self.place, self.backend, 2, True, 0, None, self.progress.snapshot(now)
+        )
+
+
+@pytest.fixture
+def stages():
+    return [Stage("cut", 0), Stage("count", 1)]
+
+
+def at_its_end(stages, failed=0):
+    return whole(
+        stages[-1].progress.snapshot(102.0), "cut | count", [stage.figures() for stage in stages], failed
+    )
+
+
+def test_a_worker_of_two_stages_is_one_with_what_it_did_for_both(stages):
+    for stage in stages:
+        stage.join("engine 0", "engine 1")
+    stages[0].work("engine 0", 100.5, 0.5, count=5)
+    stages[1].work("engine 0", 101.5, 1.0, count=3)
+
+    seen = at_its_end(stages)
+
+    lane, idle = seen.lanes
+    assert (lane.worker, lane.done, lane.busy, len(lane.spans), lane.chunks) == ("engine 0", 8, 1.5, 2, 2)
+    assert lane.occupied == pytest.approx(1.5)
+    assert (idle.done, idle.state) == (0, "idle")
+    assert (seen.workers, seen.busy, seen.moved) == (2, 1.5, 200)
+
+
+def test_workers_of_different_kinds_are_added_up():
+    stages = [Stage("cut", 0), Stage("count", 1, backend="threads")]
+    stages[0].join("0", "1")
+    stages[1].join("0")
+
+    assert (at_its_end(stages).workers, len(at_its_end(stages).lanes)) == (3, 3)
+
+
+def test_what_has_failed_on_the_way_counts_before_its_turn_comes(stages):
+    stages[0].join("engine 0")
+    stages[0].work("engine 0", 101.0, 1.0, count=4, failed=2)
+    stages[1].join("engine 0")
+    stages[1].work("engine 0", 102.0, 1.0)
+
+    seen = at_its_end(stages, failed=2)
+
+    assert (seen.done, seen.failed) == (3, 2)
+
+
+def test_it_waits_for_workers_as_long_as_every_stage_does(stages):
+    assert at_its_end(stages).state == "waiting"
+
+    stages[0].join("engine 0")
+
+    assert at_its_end(stages).state == "running"
+    assert at_its_end(stages).label == "cut | count"
+
+
+def test_the_slowest_items_are_those_of_any_stage(stages):
+    for stage in stages:
+        stage.join("engine 0")
+    stages[0].work("engine 0", 100.5, 0.5, first=3)
+    stages[1].work("engine 0", 101.5, 1.0, first=2)
+
+    seen = at_its_end(stages)
+
+    assert seen.slowest == ((1.0, 2), (0.5, 3))
+    assert [list(item) for item in seen.slow_items] == [[2], [3]]
