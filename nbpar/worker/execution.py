@@ -19,7 +19,7 @@ from nbpar.core.seeding import seeded
 from nbpar.core.spread import Spread
 from nbpar.errors import WrongNumberError
 from nbpar.wire.faults import Fault
-from nbpar.wire.frames import Call
+from nbpar.wire.messages import Call
 from nbpar.worker.interrupting import Interrupted, Interrupts
 
 FLUSH = 0.1
@@ -187,12 +187,13 @@ class Execution:
         try:
             with self._care(self.first):
                 values = _as_many(whole(self._items), total)
+            self._interrupts.check_time()
         except self._stopped_by:
             raise
         except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
             if self._call.stop_early or isinstance(error, WrongNumberError):
                 self._interrupts.armed = False
-                self._fail_all(self._describe(error))
+                self._fail_all(self._fault_of(error))
         else:
             self.values, self.finished = values, True
             self.each = [(_clock() - begun) / total] * total
@@ -223,6 +224,7 @@ class Execution:
                 break
             with self._care(self.index):
                 value = self._function(item)
+            self._interrupts.check_time()
             self._look_for_output(self.index)
             self.values.append(value)
             self.each.append(_clock() - begun)
@@ -246,8 +248,11 @@ class Execution:
             self.finished = True
 
     def _fail(self, error: BaseException) -> None:
-        self._note_fault(self._describe(error))
+        self._note_fault(self._fault_of(error))
         self._check_end()
+
+    def _fault_of(self, error: BaseException) -> Fault:
+        return self._describe(self._interrupts.told(error))
 
     def _note_fault(self, fault: Fault) -> None:
         self.faults[len(self.values)] = fault

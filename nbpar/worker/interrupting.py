@@ -1,13 +1,14 @@
 """Own SIGINT and the item timer: they stop a user's code and nothing else.
 
 A signal raises only while `armed`, which it is around user code alone; each arming raises
-once at most.  So an interrupt can never break an answer that is being written.
+once at most for SIGINT.  So an interrupt can never break an answer that is being written.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+ALARM_AGAIN = 0.2
+"""Seconds after which an item that has swallowed the end of its time is told again."""
+
+
 def can_limit() -> bool:
     """Whether a time limit can be set here: it takes the main thread and a system with timers."""
     return threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
@@ -26,6 +31,10 @@ def can_limit() -> bool:
 
 class Interrupted(KeyboardInterrupt):
     """The client stopped the item that was running."""
+
+
+class Overdue(BaseException):
+    """What is thrown into an item whose time is over: no `except Exception` catches it."""
 
 
 class Interrupts:
@@ -40,6 +49,9 @@ class Interrupts:
         self._missed = False
         self._was_armed = False
         self._before: dict[int, Any] = {}
+        self._seconds: float | None = None
+        self._limited = False
+        self._overdue = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -87,18 +99,39 @@ class Interrupts:
 
     @contextmanager
     def limit(self, seconds: float | None) -> Iterator[None]:
-        """Raise `ItemTimeoutError` in user code that takes longer than this."""
+        """Throw `Overdue` into user code that takes longer than this, again and again until it ends."""
+        self._seconds, self._overdue = seconds, False
         if seconds is None or not can_limit():
             yield
             return
-        self._seconds = seconds
-        before = signal.signal(signal.SIGALRM, self._on_alarm)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        handler = signal.signal(signal.SIGALRM, self._on_alarm)
+        begun = time.monotonic()
+        left, every = signal.setitimer(signal.ITIMER_REAL, seconds, ALARM_AGAIN)
         try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
+            try:
+                self._limited = True
+                yield
+            finally:
+                self._limited = False
+        finally:  # an alarm may have struck between the last step of the item and the line above
+            self._limited = False
+            left = max(left - (time.monotonic() - begun), 1e-6) if left else 0.0
+            signal.setitimer(signal.ITIMER_REAL, left, every)
+            signal.signal(signal.SIGALRM, handler)
+
+    def check_time(self) -> None:
+        """Raise `Overdue` for an item that has come to its end after it was told to stop."""
+        if self._overdue:
+            raise Overdue
+
+    def told(self, error: BaseException) -> BaseException:
+        """Return what has failed an item: whatever it made of the end of its time, it was too slow."""
+        if not self._overdue:
+            return error
+        self._overdue = False
+        new = ItemTimeoutError(f"it took longer than timeout={self._seconds:g} s")
+        new.__context__ = None if isinstance(error, Overdue) else error
+        return new.with_traceback(error.__traceback__)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.armed:
@@ -108,5 +141,11 @@ class Interrupts:
             self._missed = True
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.armed:
-            raise ItemTimeoutError(f"it took longer than timeout={self._seconds:g} s")
+        if self._limited and self.armed and not _tidies_up(frame):
+            self._overdue = True
+            raise Overdue
+
+
+def _tidies_up(frame: FrameType | None) -> bool:
+    """Whether a signal came while a block is left; the next alarm comes soon enough."""
+    return frame is not None and frame.f_globals.get("__name__") in (__name__, "contextlib")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nbpar.errors import ItemTimeoutError
 from nbpar.wire.faults import describe, restore
-from nbpar.wire.frames import Call
+from nbpar.wire.messages import Call
 from nbpar.worker.execution import Execution
 from nbpar.worker.interrupting import Interrupts
 
@@ -30,7 +30,7 @@ def call(**fields):
     return Call(**{**known, **fields})
 
 
-def run(function, items, broken=None, **fields):
+def run(function, items, broken=None, interrupts=interrupts, **fields):
     """Run a call to its end; return its values and exceptions by offset."""
     values, errors = [], {}
     execution = Execution(
@@ -125,13 +125,100 @@ def test_a_seed_gives_each_item_its_stream_and_leaves_none_behind():
     assert random.getstate() == before
 
 
+def alarm():
+    """What is to happen to this process by itself: the test runner's own limit may be set."""
+    return signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+
+
+def assert_alarm_is(before):
+    handler, (left, every) = alarm()
+    assert (handler, every) == (before[0], before[1][1])
+    assert bool(left) == bool(before[1][0])
+    assert left <= before[1][0]
+
+
 def test_an_item_over_its_time_is_stopped_alone():
+    before = alarm()
+
     with interrupts:
         values, errors = run(lambda item: time.sleep(60) if item == 1 else item, [0, 1, 2], timeout=0.1)
 
     assert values == [0, None, 2]
     assert isinstance(errors[1], ItemTimeoutError)
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert_alarm_is(before)
+
+
+def catches_exceptions():
+    while True:
+        try:
+            time.sleep(60)
+        except Exception:
+            pass
+
+
+def catches_everything_once():
+    try:
+        time.sleep(60)
+    except BaseException:
+        time.sleep(60)
+
+
+def turns_it_into_another():
+    try:
+        time.sleep(60)
+    except BaseException as error:
+        raise KeyError("wrapped") from error
+
+
+def returns_all_the_same():
+    try:
+        time.sleep(60)
+    except BaseException:
+        return "late"
+
+
+def times_out_in_a_callback():
+    class Part:
+        def __del__(self):
+            time.sleep(60)  # what is raised here is only reported
+
+    part = Part()
+    del part
+    time.sleep(60)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    "item",
+    [
+        catches_exceptions,
+        catches_everything_once,
+        turns_it_into_another,
+        returns_all_the_same,
+        times_out_in_a_callback,
+    ],
+)
+def test_an_item_over_its_time_is_stopped_whatever_it_catches(item):
+    before = alarm()
+
+    with interrupts:
+        values, errors = run(lambda one: one(), [int, item, int], timeout=0.1)
+
+    assert values == [0, None, 0]
+    assert isinstance(errors[1], ItemTimeoutError)
+    assert str(errors[1]) == "it took longer than timeout=0.1 s"
+    assert_alarm_is(before)
+
+
+def test_a_limit_within_a_limit_leaves_the_outer_one_running():
+    def outer(_):
+        run(lambda item: item, [1], timeout=60.0, interrupts=Interrupts())
+        time.sleep(60)
+
+    with interrupts:
+        _, errors = run(outer, [0], timeout=0.2)
+
+    assert isinstance(errors[0], ItemTimeoutError)
 
 
 @pytest.mark.parametrize("timed", [True, False])
