@@ -23,9 +23,9 @@ from nbpar.placement import Place
 from nbpar.run import Run
 from nbpar.showing import shown
 from nbpar.wire.diagnosis import explain
-from nbpar.wire.frames import Begin, Load
 from nbpar.wire.freshness import Reach
 from nbpar.wire.levels import levels_here
+from nbpar.wire.messages import Begin, Load
 from nbpar.wire.pickling import digest, pack_one
 from nbpar.worker.interrupting import can_limit
 

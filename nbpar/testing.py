@@ -22,7 +22,7 @@ from typing import Any
 from nbpar.backends.base import WorkerId
 from nbpar.core.spread import caller
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.frames import NO_COSTS, Bye, Call, Cancel, Done, Load, Lost, Message, Missing, Output, Ready
+from nbpar.wire.messages import NO_COSTS, Bye, Call, Cancel, Done, Load, Lost, Message, Missing, Output, Ready
 
 PATIENCE = 30.0
 """Seconds after which a gate gives up, so that a test that fails does not hang."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from nbpar.wire.frames import Message
+from nbpar.wire.messages import Message
 
 WorkerId = str
 

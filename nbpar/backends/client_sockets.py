@@ -12,7 +12,8 @@ from typing import Any
 import zmq
 
 from nbpar.backends.local_server import Connection, LocalServer, has_unix_sockets
-from nbpar.wire.frames import Decoder, Message, encode
+from nbpar.wire.frames import Decoder, encode
+from nbpar.wire.messages import Message
 from nbpar.wire.signing import Signer
 from nbpar.worker.bell import Bell
 from nbpar.worker.sockets import send_frames

@@ -24,7 +24,7 @@ from nbpar.errors import PicklingError
 from nbpar.version import __version__
 from nbpar.wire.diagnosis import explain, explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.frames import Bye, Call, Done, Item, Lost, Message, Ping, Ready, Release
+from nbpar.wire.messages import Bye, Call, Done, Item, Lost, Message, Ping, Ready, Release
 from nbpar.wire.packed_items import PackedItems
 from nbpar.wire.pickling import pack, unpack
 from nbpar.wire.shipping import bootstrap, shipment

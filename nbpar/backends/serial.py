@@ -10,7 +10,7 @@ from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.core.spread import caller
-from nbpar.wire.frames import NO_COSTS, Bye, Call, Cancel, Done, Load, Message, Missing, Output, Ready
+from nbpar.wire.messages import NO_COSTS, Bye, Call, Cancel, Done, Load, Message, Missing, Output, Ready
 from nbpar.worker.catching import caught
 from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution

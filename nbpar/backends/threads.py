@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from itertools import count, islice
 
 from nbpar.backends.base import WorkerId
-from nbpar.wire.frames import Bye, Lost, Message, Release
+from nbpar.wire.messages import Bye, Lost, Message, Release
 from nbpar.worker.catching import caught, renew
 from nbpar.worker.codec import ByReference
 from nbpar.worker.inside import inside

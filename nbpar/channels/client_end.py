@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from nbpar.channels.origin import Origin
-from nbpar.wire.frames import Message, Printed
+from nbpar.wire.messages import Message, Printed
 from nbpar.wire.pickling import Packed
 from nbpar.worker.end import End
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nbpar.channels.client_end import ClientEnd
-    from nbpar.wire.frames import Open
+    from nbpar.wire.messages import Open
     from nbpar.worker.end import End
 
 IDLE = 2.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nbpar.channels.channel import Channel
 from nbpar.channels.client_end import ClientEnd
 from nbpar.errors import GatewayBusy
-from nbpar.wire.frames import Message, Open
+from nbpar.wire.messages import Message, Open
 from nbpar.worker.end import ITEMS, NBYTES, End, drop_all
 
 if TYPE_CHECKING:

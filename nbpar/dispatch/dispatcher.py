@@ -20,7 +20,7 @@ from nbpar.dispatch.job import Job
 from nbpar.dispatch.memory import NO_RULES, MemoryRules
 from nbpar.dispatch.workforce import Workforce
 from nbpar.errors import PoolClosedError
-from nbpar.wire.frames import Load
+from nbpar.wire.messages import Load
 
 
 class Dispatcher:

@@ -23,7 +23,7 @@ from nbpar.dispatch.memory import NO_RULES, Memory, MemoryRules
 from nbpar.dispatch.workforce import Workforce
 from nbpar.errors import NoWorkersError
 from nbpar.wire.faults import restore
-from nbpar.wire.frames import INITIALIZER, Bye, Call, Done, Lost, Message, Missing, Output, Ready
+from nbpar.wire.messages import INITIALIZER, Bye, Call, Done, Lost, Message, Missing, Output, Ready
 from nbpar.wire.packed_items import PackedItems
 
 IDLE = 1.0

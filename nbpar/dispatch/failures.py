@@ -9,7 +9,7 @@ from nbpar.core.scheduler import Assignment
 from nbpar.dispatch.job import Job
 from nbpar.errors import ItemTimeoutError, WorkerDied
 from nbpar.wire.faults import restore
-from nbpar.wire.frames import Done
+from nbpar.wire.messages import Done
 
 OVERDUE = "killed because its item did not stop at its time limit"
 

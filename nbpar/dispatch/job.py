@@ -10,7 +10,7 @@ from nbpar.core.events import Event
 from nbpar.core.outcome import Part
 from nbpar.core.runstate import RunState
 from nbpar.core.spread import Spread
-from nbpar.wire.frames import Begin, Call, Load
+from nbpar.wire.messages import Begin, Call, Load
 
 
 class Sink(Protocol):

@@ -13,7 +13,7 @@ from typing import Protocol
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core.scheduler import Scheduler
 from nbpar.dispatch.workforce import Workforce
-from nbpar.wire.frames import Close, Credit, Item, Message, Open, Printed
+from nbpar.wire.messages import Close, Credit, Item, Message, Open, Printed
 from nbpar.worker.outbox import Outbox
 
 GATHER = 0.0005

@@ -9,7 +9,7 @@ from typing import Any
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core.events import WorkerJoined
 from nbpar.core.spread import Spread
-from nbpar.wire.frames import INITIALIZER, Begin, Call, Cancel, Done, Load, Message
+from nbpar.wire.messages import INITIALIZER, Begin, Call, Cancel, Done, Load, Message
 
 INTERRUPT_AGAIN = 0.2
 """Seconds after which an interrupt that had no effect is repeated."""

@@ -1,4 +1,4 @@
-"""Messages between client and worker, and their bytes.
+"""The bytes of messages.
 
 Several messages travel as one list of frames: first a pickle of plain values (all heads),
 then what is large.  Heads are read by an unpickler that knows no class and no function, so
@@ -11,251 +11,21 @@ import io
 import pickle
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from nbpar.wire.faults import Fault
+from nbpar.wire.messages import KINDS, Call, Close, Done, Item, Load, Message, Open
 from nbpar.wire.pickling import Packed
 
 INLINE = 1 << 14
 """A body smaller than this travels in the head."""
-
 
 _SHORT = 1
 """First byte of a frame that is one small item; every pickle begins with 128."""
 
 _NUMBER = struct.Struct("<q")
 
-
-INITIALIZER = -1
-"""Number of the run, and of the call, that run a pool's initializer on a worker."""
-
-
-class FrameError(ValueError):
-    """Bytes that are no message of ours."""
-
-
-# ---- client to worker
-
-
-class Load(NamedTuple):
-    """Here is a function; calls name it by its digest."""
-
-    digest: bytes
-    name: str
-    function: Any
-
-
-class Call(NamedTuple):
-    """Apply a function to neighbouring items."""
-
-    id: int
-    run: int
-    """Each run has its own instance of the function, with the captured values as they were sent."""
-
-    digest: bytes
-    first: int
-    spread: str
-    timed: bool
-    """Measure every item, not only all of them."""
-
-    stop_early: bool
-    """Leave the rest undone after the first failure."""
-
-    timeout: float | None
-    seed: int | None
-    broken: dict[int, Fault]
-    """Items that could not be sent, by offset: they have failed already."""
-
-    items: Any
-
-
-class Begin(NamedTuple):
-    """A run's calls will follow; here is what the run finds at the client's side."""
-
-    run: int
-    modules: tuple[tuple[str, bytes], ...]
-    """Modules of the user that the function reaches, by name, and which version the client has."""
-
-    levels: tuple[tuple[str, int], ...]
-    """Levels that were set for loggers, by name; and under an empty name what `logging.disable` set."""
-
-
-class Cancel(NamedTuple):
-    """Do not begin these calls."""
-
-    ids: tuple[int, ...]
-
-
-class Ping(NamedTuple):
-    """The client is still there."""
-
-    token: int
-
-
-class Release(NamedTuple):
-    """Leave the loop; the engine is free for others."""
-
-
-# ---- worker to client
-
-
-class Ready(NamedTuple):
-    """The loop has begun."""
-
-    facts: dict[str, Any]
-    """`pid`, `host`, `python`, `memory` and what else is known of the place."""
-
-
-class Done(NamedTuple):
-    """Outcomes of a call's next items."""
-
-    id: int
-    first: int
-    """Index of the first of them."""
-
-    final: bool
-    """The call is over; what it left undone was not begun."""
-
-    interrupted: bool
-    """The item after the last outcome was stopped by a signal."""
-
-    seconds: float
-    """Time spent in the function."""
-
-    each: tuple[float, ...]
-    """The same per item; empty unless the call was `timed`."""
-
-    memory: int
-    """Resident bytes of the worker."""
-
-    faults: dict[int, Fault]
-    """By offset from `first`."""
-
-    costs: tuple[float, float, float, float]
-    """Seconds: of CPU in the worker's process, of these in the thread that runs the function, in which the
-    worker pickled and unpickled, in which the receiving side did (filled in there); 0 when not known."""
-
-    moved: int
-    """Bytes of items and values together (filled in by the receiving side)."""
-
-    values: Any
-
-
-NO_COSTS = (0.0, 0.0, 0.0, 0.0)
-
-
-class Missing(NamedTuple):
-    """The worker does not have this function (any more); the calls were not begun."""
-
-    digest: bytes
-    calls: tuple[int, ...]
-
-
-class Output(NamedTuple):
-    """What items printed, displayed, logged and warned of."""
-
-    call: int
-    pieces: tuple[tuple[int, str, Any], ...]
-    """Index of the item, kind, content: as the recorder noted it."""
-
-
-class Pong(NamedTuple):
-    """Answer to a ping."""
-
-    token: int
-
-
-class Bye(NamedTuple):
-    """The loop has ended; nothing more will come."""
-
-    reason: str
-
-
-class Lost(NamedTuple):
-    """The worker is gone.  Made by backends, never sent."""
-
-    reason: str
-
-
-# ---- channels (both ways)
-
-
-class Open(NamedTuple):
-    """Begin a channel, and run code at its other end."""
-
-    channel: int
-    how: str
-    """`main`: code in the main thread; `thread`: in one of its own; `bare`: no code."""
-
-    items: int
-    """Items that each side may be ahead of the other."""
-
-    nbytes: int
-    """Bytes likewise."""
-
-    code: Any
-
-
-class Item(NamedTuple):
-    """One item through a channel."""
-
-    channel: int
-    value: Any
-
-
-class Credit(NamedTuple):
-    """The other side may send so many items and bytes more."""
-
-    channel: int
-    items: int
-    nbytes: int
-
-
-class Close(NamedTuple):
-    """No more items come from this side."""
-
-    channel: int
-    half: bool
-    """This side still takes items."""
-
-    fault: Fault | None
-
-
-class Printed(NamedTuple):
-    """What the code of a channel printed."""
-
-    channel: int
-    lines: tuple[tuple[str, str], ...]
-    """Stream (`stdout` or `stderr`) and text."""
-
-
-Message = (
-    Load
-    | Begin
-    | Call
-    | Cancel
-    | Ping
-    | Release
-    | Ready
-    | Done
-    | Missing
-    | Output
-    | Pong
-    | Bye
-    | Lost
-    | Open
-    | Item
-    | Credit
-    | Close
-    | Printed
-)
-
-KINDS: tuple[type[Any], ...] = (
-    Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
-    Printed, Begin,
-)  # fmt: skip
 _CODE = {kind: code for code, kind in enumerate(KINDS)}
-
 
 _BODIED = frozenset({Load, Call, Done, Open, Item})
 """Kinds whose last field is a body."""
@@ -266,6 +36,25 @@ _FAULTED = {
     Close: Close._fields.index("fault"),
 }
 """Kinds with faults, and in which field."""
+
+
+class FrameError(ValueError):
+    """Bytes that are no message of ours."""
+
+
+class Decoder:
+    """Makes messages of frames; what is none of ours is dropped and counted."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+
+    def decode(self, frames: Sequence[Any]) -> list[Message]:
+        """Return the messages; none for frames that hold none."""
+        try:
+            return decode(frames)
+        except FrameError:
+            self.dropped += 1
+            return []
 
 
 def encode(messages: Sequence[Message]) -> list[Any]:
@@ -301,21 +90,6 @@ def decode(frames: Sequence[Any]) -> list[Message]:
         return [_message(code, fields, rest) for code, fields in heads]
     except Exception as error:
         raise FrameError(f"not a message: {error}") from error
-
-
-class Decoder:
-    """Makes messages of frames; what is none of ours is dropped and counted."""
-
-    def __init__(self) -> None:
-        self.dropped = 0
-
-    def decode(self, frames: Sequence[Any]) -> list[Message]:
-        """Return the messages; none for frames that hold none."""
-        try:
-            return decode(frames)
-        except FrameError:
-            self.dropped += 1
-            return []
 
 
 def _short_item(item: Item) -> bytes | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from nbpar.errors import ItemExitedError
 from nbpar.wire.faults import Fault
-from nbpar.wire.frames import Close, Credit, Item, Message, Open, Printed
+from nbpar.wire.messages import Close, Credit, Item, Message, Open, Printed
 from nbpar.wire.pickling import Packed
 from nbpar.worker.callbacks import Callbacks
 from nbpar.worker.channel import Channel

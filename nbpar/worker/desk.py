@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from nbpar.wire.frames import Message
+from nbpar.wire.messages import Message
 from nbpar.worker.shielding import Shield
 
 SLICE = 0.05

@@ -19,7 +19,7 @@ from typing import Any
 
 from nbpar.errors import ChannelClosed, ChannelError
 from nbpar.wire.faults import Fault
-from nbpar.wire.frames import Close, Credit, Item, Message
+from nbpar.wire.messages import Close, Credit, Item, Message
 from nbpar.wire.pickling import Packed
 from nbpar.worker.payload import size_of
 from nbpar.worker.port import Port

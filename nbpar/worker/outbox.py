@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from nbpar.wire.frames import Message
+from nbpar.wire.messages import Message
 
 RARE = 30e-6
 """Seconds between two messages from which each is sent by itself."""

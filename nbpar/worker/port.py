@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nbpar.wire.frames import Message
+from nbpar.wire.messages import Message
 
 if TYPE_CHECKING:
     from nbpar.worker.end import End

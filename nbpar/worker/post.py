@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from nbpar.wire.frames import Begin, Call, Cancel, Load, Message, Open, Ping, Pong, Release
+from nbpar.wire.messages import Begin, Call, Cancel, Load, Message, Open, Ping, Pong, Release
 
 if TYPE_CHECKING:
     from typing_extensions import Self

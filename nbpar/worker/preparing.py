@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nbpar.wire.frames import Begin, Load
 from nbpar.wire.levels import BorrowedLevels
+from nbpar.wire.messages import Begin, Load
 from nbpar.worker.execution import Look
 from nbpar.worker.freshness import freshness_of_this_process
 from nbpar.worker.output import NOTHING, Piece

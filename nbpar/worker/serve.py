@@ -17,7 +17,7 @@ from nbpar.core.spread import caller
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.frames import (
+from nbpar.wire.messages import (
     INITIALIZER,
     NO_COSTS,
     Begin,

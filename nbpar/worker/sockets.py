@@ -15,7 +15,8 @@ from typing import Any
 
 import zmq
 
-from nbpar.wire.frames import Decoder, FrameError, Message, encode
+from nbpar.wire.frames import Decoder, FrameError, encode
+from nbpar.wire.messages import Message
 from nbpar.wire.signing import Signer
 from nbpar.wire.stream import Incoming, Outgoing, enlarge
 from nbpar.worker.bell import Bell

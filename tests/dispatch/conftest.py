@@ -19,7 +19,7 @@ from nbpar.core.spread import Spread
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job
 from nbpar.testing import FakeClock, ManualBackend
-from nbpar.wire.frames import Load
+from nbpar.wire.messages import Load
 
 STEPS = 100
 

@@ -7,7 +7,7 @@ import pytest
 from nbpar.core import events
 from nbpar.core.retry import Retry
 from nbpar.errors import StoppedError
-from nbpar.wire.frames import Call, Cancel
+from nbpar.wire.messages import Call, Cancel
 
 
 def double(x):

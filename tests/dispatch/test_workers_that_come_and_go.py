@@ -6,7 +6,7 @@ import pytest
 
 from nbpar.core import events
 from nbpar.errors import NoWorkersError, WorkerDied
-from nbpar.wire.frames import Call
+from nbpar.wire.messages import Call
 
 
 def double(x):

@@ -19,7 +19,7 @@ from nbpar.dispatch.job import Job
 from nbpar.dispatch.memory import MemoryRules
 from nbpar.memory_guard import EVERY, MemoryGuard
 from nbpar.testing import FakeClock, ManualBackend
-from nbpar.wire.frames import Load
+from nbpar.wire.messages import Load
 
 LEAST = 100
 

@@ -6,7 +6,7 @@ import pytest
 
 from nbpar import memory_guard
 from nbpar.memory_guard import MemoryGuard, free_memory, threshold, whole_memory
-from nbpar.wire.frames import Cancel
+from nbpar.wire.messages import Cancel
 
 
 def test_nothing_new_begins_while_memory_is_short(machine):

@@ -9,21 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbpar.wire.faults import Fault
-from nbpar.wire.frames import (
-    INLINE,
-    Bye,
-    Call,
-    Cancel,
-    Done,
-    FrameError,
-    Load,
-    Missing,
-    Ping,
-    Ready,
-    Release,
-    decode,
-    encode,
-)
+from nbpar.wire.frames import INLINE, FrameError, decode, encode
+from nbpar.wire.messages import Bye, Call, Cancel, Done, Load, Missing, Ping, Ready, Release
 from nbpar.wire.pickling import Packed, pack, unpack
 
 FAULT = Fault(b"payload", "ValueError", "no", (("file.py", "f", 3, 1, (3, 0, 4)),), "Traceback ...", "")
