@@ -11,11 +11,11 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
 from typing import Any, Protocol
 
-from nbpar.core.seeding import seeded
+from nbpar.core.seeding import randomness_kept, seeded
 from nbpar.core.spread import Spread
 from nbpar.errors import WrongNumberError
 from nbpar.wire.faults import Fault
@@ -100,6 +100,10 @@ class Execution:
 
     def advance(self) -> None:
         """Run items until all are done or `FLUSH` seconds are over."""
+        with nullcontext() if self._call.seed is None else randomness_kept():
+            self._advance()
+
+    def _advance(self) -> None:
         started = _clock()
         self._deadline = started + FLUSH
         while not self.finished and _clock() < self._deadline:
