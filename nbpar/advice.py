@@ -1,118 +1,32 @@
 """Try a few items here and say which backend suits the work: `nbpar.advise(fn, items)`.
 
-What is measured is turned into expected speed-ups by plain arithmetic (`Figures`), so that the
+What is measured becomes expected speed-ups by plain arithmetic (`core/suitability.py`), so that the
 advice can be followed by hand.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nbpar.cluster.limits import usable_cpus
+from nbpar.core import units
+from nbpar.core.suitability import GAIN, WORTH, Figures
+from nbpar.gil import ThreadClock, gil_share, has_gil
 from nbpar.inputs import length_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 TRIED = 32
 """Items that are tried, at most."""
 
 SPENT = 0.25
 """Seconds for each of the measurements; a single slow item may take longer."""
-
-PAUSE = 0.001
-"""Seconds between two looks at the GIL."""
-
-PER_ITEM = 4e-6
-"""Seconds that an item costs on its way to an engine and back, in chunks, besides its pickling."""
-
-SLACK = 1e-4
-"""Seconds by which sleep is late by itself."""
-
-WORTH = 0.05
-"""Seconds of work below which nothing is worth sending away."""
-
-GAIN = 1.2
-"""A speed-up below this is not worth the trouble."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What was measured, and what follows from it."""
-
-    seconds: float
-    """Time of an item, here and alone."""
-
-    busy: float
-    """Share of that time in which it needs a CPU; the rest is waiting."""
-
-    gil: float
-    """Share of that time in which it holds the GIL; 0 where there is none."""
-
-    item_bytes: float
-    result_bytes: float
-    """Pickled sizes of an item and its result, on average."""
-
-    packing: float
-    """Seconds to pickle and unpickle them."""
-
-    tried: float
-    """Speed-up that threads had here; 0 when there was one worker to try."""
-
-    items: int | None
-    """How many there are, where that is known."""
-
-    workers: int
-    cpus: int
-    problem: str = ""
-    """Why engines cannot run it."""
-
-    free_threaded: bool = False
-
-    @property
-    def reach(self) -> float:
-        """How many items can go on at once: waiting needs no CPU."""
-        return min(self.workers, self.cpus / max(self.busy, 1e-3))
-
-    @property
-    def threads(self) -> float:
-        """Expected speed-up of threads: what holds the GIL happens one after the other (Amdahl's law)."""
-        here = self.seconds / (self.seconds + PER_ITEM / 4)
-        return min(self.reach, 1 / max(self.gil, 1e-3)) * here
-
-    @property
-    def engines(self) -> float:
-        """Expected speed-up of engines that run already: items are pickled here, one after the other."""
-        if self.problem:
-            return 0.0
-        here = self.packing + PER_ITEM
-        return self.seconds / max((self.seconds + here) / self.reach, here)
-
-    @property
-    def backend(self) -> str:
-        """What is recommended; of two that are alike the simpler one."""
-        if self.items is not None and self.items * self.seconds < WORTH:
-            return "serial"
-        best = max(self.threads, self.engines)
-        if best < GAIN:
-            return "serial"
-        return "threads" if self.threads >= best / 1.1 else "engines"
-
-    @property
-    def chunksize(self) -> int:
-        """Items for 50 ms of work."""
-        return max(1, round(0.05 / max(self.seconds, 1e-9)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +50,9 @@ class Advice:
         """Why, in one sentence."""
         known = self.figures
         if known.items is not None and known.items * known.seconds < WORTH:
-            return f"all of it takes {_time(known.items * known.seconds)}: a plain loop is quick enough"
+            return (
+                f"all of it takes {units.seconds(known.items * known.seconds)}: a plain loop is quick enough"
+            )
         if self.backend == "serial" and known.reach < GAIN:
             return "there is one CPU, and the function keeps it busy"
         if self.backend == "serial":
@@ -171,9 +87,9 @@ class Advice:
         gil = "there is none" if known.free_threaded else f"{known.gil:.0%} of the time"
         tried = f" ({known.tried:.1f} when tried here)" if known.tried else ""
         return [
-            ("time per item", _time(known.seconds)),
+            ("time per item", units.seconds(known.seconds)),
             ("holds the GIL", gil),
-            ("pickled", f"item {_size(known.item_bytes)}, result {_size(known.result_bytes)}"),
+            ("pickled", f"item {units.size(known.item_bytes)}, result {units.size(known.result_bytes)}"),
             ("workers", f"{known.workers}, on {known.cpus} CPU{'s' * (known.cpus != 1)}"),
             ("threads", f"{known.threads:.1f} times as fast{tried}"),
             ("engines", known.problem or f"{known.engines:.1f} times as fast"),
@@ -206,7 +122,7 @@ def advise(fn: Callable[[Any], Any], items: Iterable[Any], *, workers: int | Non
         raise ValueError(f"workers must be at least 1, was {number}")
     results = [fn(sample[0])]  # what is made at first use is not the work
     seconds, busy = _timed(fn, sample, results)
-    free = not _has_gil()
+    free = not has_gil()
     name = getattr(fn, "__name__", type(fn).__name__)
     sizes, packing, problem = _packed(fn, sample, results)
     return Advice(
@@ -228,90 +144,9 @@ def advise(fn: Callable[[Any], Any], items: Iterable[Any], *, workers: int | Non
     )
 
 
-def gil_share(work: Callable[[], Any]) -> float:
-    """Measure the share of its time in which `work()` keeps other threads from running Python.
-
-    Another thread sleeps for a moment, over and over.  When it wakes up it needs the GIL: either it is
-    there at once, or the thread has to ask for it, which takes a switch interval.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(PAUSE)
-    watcher = _Watcher()
-    try:
-        watcher.start()
-        watcher.awake.wait()
-        try:
-            work()
-        finally:
-            watcher.end()
-    finally:
-        sys.setswitchinterval(before)
-    return watcher.share
-
-
-class _Watcher(threading.Thread):
-    """Wakes up often and notes how long it had to wait for the GIL."""
-
-    def __init__(self) -> None:
-        super().__init__(name="nbpar advise", daemon=True)
-        self.awake = threading.Event()
-        self._over = False
-        self._waits: list[float] = []
-
-    def run(self) -> None:
-        with _Clock() as clock:
-            self.awake.set()
-            before = clock.running()
-            while not self._over:
-                time.sleep(PAUSE)
-                now = clock.running()
-                self._waits.append(max(0.0, now - before - PAUSE - SLACK))
-                before = now
-
-    def end(self) -> None:
-        """Stop looking."""
-        self._over = True
-        self.join()
-
-    @property
-    def share(self) -> float:
-        """Looks that found the GIL taken, weighted with the time that each stands for."""
-        whole = sum(PAUSE + wait for wait in self._waits)
-        taken = sum((PAUSE + wait) * min(1.0, wait / PAUSE) for wait in self._waits)
-        return taken / whole if whole else 0.0
-
-
-class _Clock:
-    """This thread's time without that in which it could have run but other processes had the CPUs.
-
-    Linux tells how long a thread waited for a CPU; elsewhere it is the ordinary time.
-    """
-
-    def __enter__(self) -> Self:
-        self._file: int | None = None
-        with suppress(OSError):
-            self._file = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._file is not None:
-            os.close(self._file)
-
-    def running(self) -> float:
-        """Seconds since some moment."""
-        now = time.perf_counter()
-        if self._file is None:
-            return now
-        return now - int(os.pread(self._file, 100, 0).split()[1]) / 1e9
-
-
-def _has_gil() -> bool:
-    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
-
-
 def _timed(fn: Callable[[Any], Any], sample: Sequence[Any], results: list[Any]) -> tuple[float, float]:
     """Run items for a while; return the seconds of one and the share in which it was busy."""
-    with _Clock() as clock:
+    with ThreadClock() as clock:
         began, busy, until = clock.running(), time.thread_time(), time.perf_counter() + SPENT
         for item in sample:
             results.append(fn(item))
@@ -376,17 +211,3 @@ def _calls_per_second(fn: Callable[[Any], Any], sample: Sequence[Any], number: i
     for thread in threads:
         thread.join()
     return sum(rates)
-
-
-def _time(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return "less than 1 µs"
-
-
-def _size(number: float) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.0f} bytes"

@@ -6,7 +6,9 @@ import time
 import pytest
 
 import nbpar
-from nbpar.advice import Advice, Figures, advise, gil_share
+from nbpar.advice import Advice, advise
+from nbpar.core.suitability import Figures
+from nbpar.gil import gil_share
 
 BLOCK = bytes(1 << 20)
 
