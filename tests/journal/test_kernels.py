@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import nbpar
-from nbpar.testing import Gate, _until
+from nbpar.testing import Gate, until
 
 jupyter_client = pytest.importorskip("jupyter_client")
 
@@ -71,7 +71,7 @@ def test_a_cell_goes_on_where_the_killed_kernel_was(start, notes, tmp_path: Path
     manager, client = start()
     run(client, setup)
     client.execute(cell)
-    _until(lambda: sum(info.items for info in nbpar.journals()) == 7, 60.0, "nothing was kept")
+    until(lambda: sum(info.items for info in nbpar.journals()) == 7, 60.0, "nothing was kept")
 
     manager.signal_kernel(9)
     client.stop_channels()

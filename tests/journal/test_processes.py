@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import nbpar
-from nbpar.testing import _until
+from nbpar.testing import until
 
 PROGRAM = Path(__file__).with_name("program.py")
 ITEMS = 12
@@ -50,7 +50,7 @@ def items_kept() -> int:
 def test_what_was_done_survives_kill_9(kind, start, tmp_path, notes):
     program = start(kind)
     before_the_gate = 9 if kind == "serial" else ITEMS - 1
-    _until(lambda: items_kept() == before_the_gate, 60.0, "nothing was kept")
+    until(lambda: items_kept() == before_the_gate, 60.0, "nothing was kept")
     os.kill(program.pid, signal.SIGKILL)
     program.communicate()
     (tmp_path / "open").touch()
@@ -63,7 +63,7 @@ def test_what_was_done_survives_kill_9(kind, start, tmp_path, notes):
 
 def test_two_processes_may_use_one_journal_at_once(start, tmp_path, notes):
     both = [start("threads", 200), start("threads", 200)]
-    _until(lambda: notes.counts["9"] == 2, 60.0, "they did not run at the same time")
+    until(lambda: notes.counts["9"] == 2, 60.0, "they did not run at the same time")
     (tmp_path / "open").touch()
 
     ends = [program.communicate(timeout=60) for program in both]

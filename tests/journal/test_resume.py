@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import nbpar
-from nbpar.testing import Gate, _until
+from nbpar.testing import Gate, until
 
 
 def test_a_second_run_computes_only_what_is_missing(pool, notes, squaring):
@@ -236,10 +236,6 @@ class Point:
 
     def __init__(self, pair):
         self.x, self.y = pair
-
-
-def until(condition):
-    _until(condition, 30.0, "it did not come true")
 
 
 def figures():

@@ -9,7 +9,7 @@ import pytest
 
 import nbpar
 from nbpar.core.events import WorkerLeft
-from nbpar.testing import _until
+from nbpar.testing import until
 
 BIG = 10_000_000_000
 
@@ -160,7 +160,7 @@ def test_a_fat_engine_is_renewed():
         results = pool.map(fatten, range(3), chunksize=1)
 
         assert results[0] == 300_000_000
-        _until(lambda: pool.map(fatten, [5]) == [0], 30.0, "the engine was not renewed")
+        until(lambda: pool.map(fatten, [5]) == [0], 30.0, "the engine was not renewed")
 
 
 def test_engines_of_others_are_not_renewed():

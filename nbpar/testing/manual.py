@@ -1,105 +1,17 @@
-"""What tests of parallel code need: workers moved by hand, a clock set by hand, and gates.
-
-gate = Gate()
-run = pool.map_async(lambda i: gate.wait() if i == 0 else i, range(4), chunksize=1)
-gate.until_waiting()                  # item 0 is being computed now, on any backend
-gate.open()                           # and goes on
-"""
+"""Workers that a test moves by hand."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
-import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.core.spread import caller
 from nbpar.wire.faults import Fault, describe
 from nbpar.wire.messages import NO_COSTS, Bye, Call, Cancel, Done, Load, Lost, Message, Missing, Output, Ready
-
-PATIENCE = 30.0
-"""Seconds after which a gate gives up, so that a test that fails does not hang."""
-
-LOOK = 0.002
-"""Seconds between two looks at a gate."""
-
-
-class FakeClock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self, now: float = 0.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Move on."""
-        self.now += seconds
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Holds whoever comes to it until it is opened, in this process and in any other on this host.
-
-    It is a folder of files, so it may be captured by functions that are sent to engines.
-    """
-
-    folder: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="nbpar-gate-"))
-
-    def wait(self, timeout: float = PATIENCE) -> None:
-        """Wait until the gate is open.
-
-        Raises:
-            TimeoutError: nobody opened it.
-        """
-        mark = self._path(f"waiting-{uuid.uuid4().hex}")
-        mark.touch()
-        try:
-            _until(lambda: self.is_open, timeout, "the gate was not opened")
-        finally:
-            mark.unlink(missing_ok=True)
-
-    def open(self) -> None:
-        """Let everyone through, from now on."""
-        self._path("open").touch()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it was opened."""
-        return self._path("open").exists()
-
-    @property
-    def waiting(self) -> int:
-        """How many wait at it now."""
-        return sum(name.startswith("waiting-") for name in os.listdir(self.folder))  # noqa: PTH208 (fast)
-
-    def until_waiting(self, number: int = 1, timeout: float = PATIENCE) -> None:
-        """Wait until so many wait at the gate.
-
-        Raises:
-            TimeoutError: they did not come.
-        """
-        _until(lambda: self.waiting >= number, timeout, f"{number} did not come to the gate")
-
-    def _path(self, name: str) -> Path:
-        return Path(self.folder, name)
-
-
-def _until(condition: Callable[[], bool], timeout: float, otherwise: str) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{otherwise} within {timeout:g} s")
-        time.sleep(LOOK)
 
 
 class ManualBackend:

@@ -1,0 +1,14 @@
+"""What tests of parallel code need: workers moved by hand, a clock set by hand, and gates.
+
+gate = Gate()
+run = pool.map_async(lambda i: gate.wait() if i == 0 else i, range(4), chunksize=1)
+gate.until_waiting()                  # item 0 is being computed now, on any backend
+gate.open()                           # and goes on
+"""
+
+from __future__ import annotations
+
+from nbpar.testing.gates import PATIENCE, FakeClock, Gate, until
+from nbpar.testing.manual import ManualBackend
+
+__all__ = ["PATIENCE", "FakeClock", "Gate", "ManualBackend", "until"]

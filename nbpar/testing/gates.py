@@ -1,0 +1,95 @@
+"""A clock set by hand, and gates that hold whoever computes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PATIENCE = 30.0
+"""Seconds after which those who wait give up, so that a test that fails does not hang."""
+
+LOOK = 0.002
+"""Seconds between two looks at a gate, or at a condition."""
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Move on."""
+        self.now += seconds
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Holds whoever comes to it until it is opened, in this process and in any other on this host.
+
+    It is a folder of files, so it may be captured by functions that are sent to engines.
+    """
+
+    folder: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="nbpar-gate-"))
+
+    def wait(self, timeout: float = PATIENCE) -> None:
+        """Wait until the gate is open.
+
+        Raises:
+            TimeoutError: nobody opened it.
+        """
+        mark = self._path(f"waiting-{uuid.uuid4().hex}")
+        mark.touch()
+        try:
+            until(lambda: self.is_open, timeout, "the gate was not opened")
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def open(self) -> None:
+        """Let everyone through, from now on."""
+        self._path("open").touch()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened."""
+        return self._path("open").exists()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait at it now."""
+        return sum(name.startswith("waiting-") for name in os.listdir(self.folder))  # noqa: PTH208 (fast)
+
+    def until_waiting(self, number: int = 1, timeout: float = PATIENCE) -> None:
+        """Wait until so many wait at the gate.
+
+        Raises:
+            TimeoutError: they did not come.
+        """
+        until(lambda: self.waiting >= number, timeout, f"{number} did not come to the gate")
+
+    def _path(self, name: str) -> Path:
+        return Path(self.folder, name)
+
+
+def until(
+    condition: Callable[[], bool], timeout: float = PATIENCE, otherwise: str = "it did not come true"
+) -> None:
+    """Wait until a condition is true; `otherwise` says what is wrong when it is not.
+
+    Raises:
+        TimeoutError: it was not true in time.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{otherwise} within {timeout:g} s")
+        time.sleep(LOOK)
