@@ -2,13 +2,15 @@
 
 import threading
 import time
+from contextlib import ExitStack, contextmanager
 
+import ipyparallel
 import pytest
 
 import nbpar
 from nbpar.cluster.cluster import Cluster
 
-WAYS = ("threads", "engines", "controller")
+WAYS = ("threads", "engines", "controller", "encrypted")
 
 
 @pytest.fixture(scope="session")
@@ -17,17 +19,44 @@ def cluster():
         yield made
 
 
+@contextmanager
+def encrypted_client(engines, folder):
+    """A client of engines behind a controller that encrypts (CURVE)."""
+    cluster = ipyparallel.Cluster(
+        n=engines, engines="nbpar", controller="nbpar", profile_dir=str(folder), log_level=40,
+        controller_args=["--IPController.enable_curve=True"],
+    )  # fmt: skip
+    client = cluster.start_and_connect_sync()
+    try:
+        assert client.curve_serverkey
+        yield client
+    finally:
+        client.close()
+        cluster.stop_cluster_sync()
+
+
 @pytest.fixture(scope="session")
-def pools(cluster):
+def encrypted(tmp_path_factory):
+    with encrypted_client(2, tmp_path_factory.mktemp("encrypted")) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def pools(request):
     """A pool for each way, made when it is first asked for."""
     made = {}
 
+    def options(way):
+        if way == "threads":
+            return {"backend": "threads"}
+        if way == "encrypted":
+            return {"cluster": request.getfixturevalue("encrypted"), "path": "controller"}
+        path = "auto" if way == "engines" else way
+        return {"cluster": request.getfixturevalue("cluster"), "path": path}
+
     def pool(way):
         if way not in made:
-            options = {"backend": "threads"} if way == "threads" else {"cluster": cluster}
-            if way == "controller":
-                options["path"] = "controller"
-            made[way] = nbpar.Pool(2, progress="none", **options)
+            made[way] = nbpar.Pool(2, progress="none", **options(way))
         return made[way]
 
     yield pool
@@ -80,16 +109,15 @@ def until_fixture():
 
 
 @pytest.fixture
-def own_pool(engine_way):
+def own_pool(engine_way, tmp_path):
     """A pool with engines of its own, for tests that break them."""
-    made = []
+    with ExitStack() as ends:
 
-    def make(number=1):
-        made.append(
-            nbpar.Pool(number, progress="none", path="auto" if engine_way == "engines" else engine_way)
-        )
-        return made[-1]
+        def make(number=1):
+            path = "auto" if engine_way == "engines" else "controller"
+            options = {"path": path, "progress": "none"}
+            if engine_way == "encrypted":
+                options["cluster"] = ends.enter_context(encrypted_client(number, tmp_path / "profile"))
+            return ends.enter_context(nbpar.Pool(number, **options))
 
-    yield make
-    for pool in made:
-        pool.close()
+        yield make

@@ -76,6 +76,7 @@ def test_an_engine_killed_while_we_send_breaks_the_channel(own_pool):
         channel.make_file("w").writelines("x" * 100_000 for _ in range(10_000))
 
 
+@pytest.mark.parametrize("engine_way", ["engines", "controller"], indirect=True)  # clusters that heal
 def test_a_new_engine_takes_the_place_of_a_dead_one(own_pool, until):
     pool = own_pool()
     gateway = pool.gateways[0]
