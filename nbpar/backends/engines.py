@@ -19,14 +19,10 @@ from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.backends.client_sockets import ClientSockets
+from nbpar.backends.packing import Packing
 from nbpar.backends.watching import ProcessWatch
-from nbpar.errors import PicklingError
 from nbpar.version import __version__
-from nbpar.wire.diagnosis import explain, explain_unpickling
-from nbpar.wire.faults import Fault, describe
 from nbpar.wire.messages import Bye, Call, Done, Item, Lost, Message, Ping, Ready, Release
-from nbpar.wire.packed_items import PackedItems
-from nbpar.wire.pickling import pack, unpack
 from nbpar.wire.shipping import bootstrap, shipment
 
 PING_EVERY = 15.0
@@ -44,11 +40,10 @@ class _Engine:
     engine_id: int
     uuid: str
     identity: bytes
+    packing: Packing
     facts: dict[str, Any] = field(default_factory=dict)
     local: bool = True
     ready: bool = False
-    sent: dict[int, tuple[int, float]] = field(default_factory=dict)
-    """Bytes sent and the seconds it took to pickle them, by call."""
 
 
 class EnginesBackend:
@@ -75,7 +70,7 @@ class EnginesBackend:
         self._dying: dict[WorkerId, tuple[float, str]] = {}
         self._pinged = time.monotonic()
         self._entered = 0
-        self._packed_calls: set[int] = set()
+        self._kept_packed: set[int] = set()
         self.take_item: Callable[[WorkerId, Item], None] = lambda *_: None
         """Takes items of channels, which do not go through `receive`: there may be very many."""
 
@@ -100,13 +95,11 @@ class EnginesBackend:
         engine = self._engines.get(worker)
         if engine is None or self._sockets is None:
             return
-        ready = [
-            self._packed(engine, message) if isinstance(message, Call) else message for message in messages
-        ]
+        ready = [engine.packing.packed(one) if isinstance(one, Call) else one for one in messages]
         self._sockets.send(engine.identity, ready, local=engine.local)
 
     def keep_packed(self, call: int) -> None:
-        self._packed_calls.add(call)
+        self._kept_packed.add(call)
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         if self._sockets is None:
@@ -218,7 +211,7 @@ class EnginesBackend:
             "client": self._sockets.identity,
             "identity": identity,
         }
-        engine = _Engine(worker, engine_id, uuid, identity)
+        engine = _Engine(worker, engine_id, uuid, identity, Packing(self._kept_packed))
         self._engines[worker] = self._by_identity[identity] = engine
         view = self._client[engine_id]
         result = view.apply_async(exec, bootstrap(), {"settings": settings})
@@ -270,27 +263,9 @@ class EnginesBackend:
 
     # ---- messages
 
-    def _packed(self, engine: _Engine, call: Call) -> Call:
-        if isinstance(call.items, PackedItems):
-            engine.sent[call.id] = (call.items.packed.nbytes, 0.0)
-            return call._replace(items=call.items.packed)
-        began = time.perf_counter()
-        body, errors = pack(call.items)
-        engine.sent[call.id] = (body.nbytes, time.perf_counter() - began)
-        if not errors:
-            return Call(*call[:-1], body)
-        broken = {
-            place: _fault(explain(call.items[place], error, what=f"item {call.first + place}"))
-            for place, error in errors.items()
-        }
-        return call._replace(items=body, broken={**call.broken, **broken})
-
     def _unpacked(self, engine: _Engine, message: Message) -> Message:
         if isinstance(message, Done):
-            packed = message.id in self._packed_calls
-            if packed and message.final:
-                self._packed_calls.discard(message.id)
-            return _with_values(message, engine, keep_packed=packed)
+            return engine.packing.unpacked(message)
         if isinstance(message, Ready):
             engine.facts = {"worker": engine.worker, **message.facts}
             engine.ready, engine.local = True, message.facts["local"]
@@ -307,26 +282,3 @@ class EnginesBackend:
             self._pinged = now
             for worker in list(self._engines):
                 self.send(worker, [Ping(0)])
-
-
-def _with_values(done: Done, engine: _Engine, *, keep_packed: bool) -> Done:
-    moved, seconds = engine.sent.pop(done.id, (0, 0.0)) if done.final else (0, 0.0)
-    moved += done.values.nbytes
-    if keep_packed and done.values.layout is not None:  # plain values are as quick to unpickle as to cut
-        return Done(*done[:-3], (*done.costs[:3], seconds), moved, PackedItems(done.values))
-    began = time.perf_counter()
-    values, errors = unpack(done.values)
-    costs = (*done.costs[:3], seconds + time.perf_counter() - began)
-    if not errors:
-        return Done(*done[:-3], costs, moved, values)
-    faults = {
-        place: _fault(
-            explain_unpickling(error, what=f"the result of item {done.first + place}", where="here")
-        )
-        for place, error in errors.items()
-    }
-    return done._replace(values=values, faults={**done.faults, **faults}, costs=costs, moved=moved)
-
-
-def _fault(message: str) -> Fault:
-    return describe(PicklingError(message))
