@@ -33,6 +33,7 @@ def pipe(
     Raises:
         Exception: what a component raised first, in the place of its item.
     """
+    __tracebackhide__ = True
     if not components:
         raise ValueError("pipe needs at least one component after the stream")
     pool = default_pool(None if workers == 0 else workers, "serial" if workers == 0 else backend)

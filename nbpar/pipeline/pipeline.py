@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbpar import last
+from nbpar.background import BackgroundViews
 from nbpar.core.results import Results
 from nbpar.inputs import length_of, source_of
 from nbpar.options import Options
@@ -49,6 +50,7 @@ class _Steps:
         Raises:
             Exception: what a stage raised first, with a note that names stage, batch and item.
         """
+        __tracebackhide__ = True
         run, asked = self._begin(iterable, options)
         try:
             with shown(run, asked.progress, total=_total(iterable, asked)) as watch:
@@ -71,10 +73,15 @@ class _Steps:
         return self._stream(iterable, options, ordered=False)
 
     def map_async(self, iterable: Iterable[Any], **options: Any) -> PipelineRun:
-        """Begin and return a run at once; with stages in this thread, do all of it first."""
-        run, _ = self._begin(iterable, options)
+        """Begin and return a run at once; with stages in this thread, do all of it first.
+
+        As the last expression of a notebook's cell, or by `run.show()`, it shows itself live.
+        """
+        run, asked = self._begin(iterable, options)
         if any(self._places.pool_of(stage).launcher.dispatcher.blocking for stage in self.stages):
             run.wait()
+        views = BackgroundViews(run, progress=asked.progress, total=_total(iterable, asked), resize=None)
+        run.prepare_views(views, at_once=asked.progress in ("widget", "text"))
         return run
 
     def close(self) -> None:
@@ -165,6 +172,7 @@ class Union(_Steps):
 
 
 def _shown(run: PipelineRun, progress: str, total: int | None) -> Iterator[Any]:
+    __tracebackhide__ = True
     with shown(run, progress, total=total) as watch:
         yield from run.stream(watch)
 

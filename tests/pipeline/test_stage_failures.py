@@ -2,6 +2,7 @@
 
 import os
 import time
+import traceback
 
 import pytest
 
@@ -62,6 +63,19 @@ def test_the_first_failure_ends_the_pipeline_with_its_own_type(pool, pipeline):
     with pytest.raises(ValueError, match="no 3"):
         got.extend(steps.imap(range(10), progress="none"))
     assert got == [0, 2, 4]
+
+
+@pytest.mark.parametrize("way", ["map", "imap"])
+def test_a_notebook_shows_no_frames_of_pipelines(threads, pipeline, way):
+    steps = pipeline([int, no_threes], pool=threads)
+
+    with pytest.raises(ValueError, match="no 3") as caught:
+        list(getattr(steps, way)(range(10), progress="none"))
+
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    ours = [frame for frame in frames if frame.f_globals["__name__"].startswith("nbpar.pipeline")]
+    assert ours
+    assert all(frame.f_locals.get("__tracebackhide__") for frame in ours)
 
 
 def test_too_many_failures_end_the_pipeline(threads, pipeline):
