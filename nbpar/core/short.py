@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from reprlib import Repr
 
-_short = Repr()
-_short.maxstring = _short.maxother = 120
-_short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 4
 
-
-def short(item: object) -> str:
-    """Return an item's representation, shortened."""
-    if isinstance(item, (bytes, bytearray)) and len(item) > _short.maxother:
+def short(item: object, longest: int = 120) -> str:
+    """Return an item's representation, shortened to about so many characters; never raises."""
+    if isinstance(item, (bytes, bytearray)) and len(item) > longest:
         return f"{bytes(item[:40])!r}... ({len(item)} bytes)"
+    shortener = Repr()
+    shortener.maxstring = shortener.maxother = longest
+    shortener.maxlist = shortener.maxtuple = shortener.maxdict = shortener.maxset = 4
+    shortener.maxlevel = 3
     try:
-        return _short.repr(item)
+        return shortener.repr(item)
     except Exception:  # noqa: BLE001 (a broken __repr__ must not hide the error)
         return f"a {type(item).__name__}"

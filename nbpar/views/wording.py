@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from reprlib import Repr
 
+from nbpar.core.short import short
 from nbpar.core.units import percent, seconds, size
 
 __all__ = ["count", "error", "one_line", "percent", "plural", "seconds", "shown", "size", "tail"]
@@ -24,11 +24,7 @@ def plural(number: int, word: str) -> str:
 
 def shown(item: object, longest: int = 60) -> str:
     """Return an item's representation on one line, shortened and without memory addresses."""
-    shortener = Repr()
-    shortener.maxstring = shortener.maxother = longest
-    shortener.maxdict = shortener.maxlist = shortener.maxtuple = shortener.maxset = 4
-    shortener.maxlevel = 3
-    return one_line(shortener.repr(item), longest)
+    return one_line(short(item, longest), longest)
 
 
 def one_line(text: str, longest: int = 200) -> str:
