@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nbpar.core.chunk import Chunk
 from nbpar.core.chunking import Chunker
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.retry import Retry
@@ -22,29 +23,6 @@ from nbpar.core.source import SequenceSource, Source
 
 ENOUGH = 2048
 """Short items that a worker may have before it, in several chunks; a single chunk may be larger."""
-
-PIECES = 64
-"""A chunk that killed its worker comes back in at most so many pieces."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Neighbouring items that are sent together."""
-
-    first: int
-    """Index of the first item."""
-
-    items: Sequence[Any]
-
-    attempt: int = 1
-    """How often these items are being tried, this time included."""
-
-    deaths: int = 0
-    """How many workers died while they ran one of these items."""
-
-    def rest(self, done: int) -> Chunk:
-        """Return the chunk without its first `done` items."""
-        return Chunk(self.first + done, self.items[done:], self.attempt, self.deaths)
 
 
 def nothing_known() -> Part | None:
@@ -192,10 +170,7 @@ class RunState:
             return False
         if self.cancelled:
             return True
-        size = -(-len(chunk.items) // PIECES)
-        for start in reversed(range(0, len(chunk.items), size)):
-            piece = chunk.items[start : start + size]
-            self._again.appendleft(Chunk(chunk.first + start, piece, chunk.attempt, chunk.deaths + 1))
+        self._again.extendleft(reversed(chunk.pieces()))
         return True
 
     def consume(self, items: int) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
+from nbpar.core.chunk import Chunk
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.runstate import Chunk, RunState
+from nbpar.core.runstate import RunState
 
 WorkerId = str
 
