@@ -14,6 +14,7 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from nbpar.cluster.cluster import Cluster
@@ -21,6 +22,7 @@ from nbpar.cluster.directory import create_directory, remove_directory
 from nbpar.cluster.limits import THREAD_VARIABLES, free_descriptors, usable_cpus
 from nbpar.cluster.opening import NEEDED_DESCRIPTORS
 from nbpar.cluster.warm import can_fork
+from nbpar.version import __version__
 
 State = Literal["fine", "note", "problem"]
 
@@ -90,6 +92,7 @@ def examine(run_map: Callable[[], str] | None = None, *, workers: int = 2) -> Di
     """
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("Python", _python),
+        ("nbpar", _installation),
         *((f"package {name}", _package_check(name, floor)) for name, floor in _requirements()),
         ("front end", _front_end),
         ("CPUs", _cpus),
@@ -140,9 +143,18 @@ def _python() -> Finding:
     return Finding("Python", f'{text}, free-threaded: backend="threads" runs Python code in parallel')
 
 
+def _installation() -> Finding:
+    if _version("nbpar"):
+        return Finding("nbpar", __version__)
+    folder = Path(__file__).parents[1]
+    advice = f"pip install -e '{folder}' says which packages it needs, and lets them be looked at here"
+    return Finding("nbpar", f"{__version__}, not installed, from {folder}", "note", advice)
+
+
 def _requirements() -> Iterator[tuple[str, str]]:
-    """Name and floor of every package that nbpar uses, from its own metadata."""
-    for line in importlib.metadata.requires("nbpar") or []:
+    """Name and floor of every package that nbpar uses, from its own metadata, if it is installed."""
+    lines = importlib.metadata.requires("nbpar") if _version("nbpar") else None
+    for line in lines or ():
         match = re.match(r"([A-Za-z0-9_.-]+)\s*>=\s*([0-9.]+)", line)
         if match and ("extra ==" not in line or re.search(r"extra == ['\"]notebook['\"]", line)):
             yield match[1], match[2]

@@ -73,6 +73,22 @@ def test_a_missing_widget_library_is_only_noted(quick, monkeypatch):
     assert diagnosis.healthy
 
 
+def test_a_folder_that_is_not_installed_is_noted(quick, monkeypatch):
+    real = importlib.metadata.distribution
+
+    def distribution(name):
+        if name == "nbpar":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    diagnosis = examine()
+
+    assert found(diagnosis, "nbpar").state == "note"
+    assert "not installed" in found(diagnosis, "nbpar").found
+    assert diagnosis.healthy
+
+
 def test_few_open_files_are_a_problem(quick, monkeypatch):
     monkeypatch.setattr(doctor, "free_descriptors", lambda: 5)
 
