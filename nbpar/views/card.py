@@ -27,7 +27,10 @@ LONGEST = 1.0
 """Seconds between two updates, at most."""
 
 EXTRAS: dict[str, tuple[Callable[[Snapshot], Any], Callable[[Snapshot], Any]]] = {
-    "workers": (lambda snapshot: (len(snapshot.lanes), snapshot.lost_workers), tick.names),
+    "workers": (
+        lambda snapshot: (len(snapshot.stages), len(snapshot.lanes), snapshot.lost_workers),
+        tick.names,
+    ),
     "failures": (lambda snapshot: [failure.index for failure in snapshot.failures], tick.failures),
     "output": (lambda snapshot: snapshot.output, tick.output),
 }

@@ -12,6 +12,7 @@ from html import escape
 
 from nbpar.core.outcome import Failure
 from nbpar.core.progress import Snapshot
+from nbpar.core.stages import StageFailure, bottleneck
 from nbpar.views import wording
 
 IN_LINE = 3
@@ -61,13 +62,19 @@ def summary_html(snapshot: Snapshot) -> str:
     if len(snapshot.failures) < 2 or _ended_by_item(snapshot):
         return f'<div class="nbpar-report">{line}</div>'
     rows = "".join(_row(failure) for failure in by_index(snapshot.failures))
-    heads = "".join(f'<th scope="col" style="{_CELL}">{head}</th>' for head in ("item", "value", "error"))
+    names = ("item", "stage", "value", "error") if snapshot.stages else ("item", "value", "error")
+    heads = "".join(f'<th scope="col" style="{_CELL}">{name}</th>' for name in names)
     table = f'<table style="{_TABLE}"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     return f'<details class="nbpar-report"><summary>{line}</summary>{table}</details>'
 
 
 def timings(snapshot: Snapshot) -> dict[str, object]:
     """Return what differs between runs, as plain data."""
+    limit = bottleneck(snapshot.stages)
+    stages = [
+        {"name": stage.name, "done": stage.done, "busy_seconds": round(stage.busy, 3)}
+        for stage in snapshot.stages
+    ]
     return {
         "state": snapshot.state,
         "done": snapshot.done,
@@ -77,6 +84,7 @@ def timings(snapshot: Snapshot) -> dict[str, object]:
         "workers": len(snapshot.lanes),
         "busy_seconds": round(snapshot.busy, 3),
         "bytes_moved": snapshot.moved,
+        **({"stages": stages, "bottleneck": limit and limit.stage.name} if stages else {}),
     }
 
 
@@ -94,6 +102,8 @@ def _counts(snapshot: Snapshot) -> str:
     text = f"{wording.count(done)} done"
     if snapshot.total is not None:
         text = f"{wording.count(done)} of {wording.count(snapshot.total)} done"
+    if len(snapshot.stages) > 1:
+        text += f" in {len(snapshot.stages)} stages"
     return text if snapshot.state == "done" else f"{snapshot.state}: {text}"
 
 
@@ -110,9 +120,16 @@ def _named(snapshot: Snapshot) -> str:
 
 
 def _name(failure: Failure) -> str:
-    return f"item {failure.index} ({wording.shown(failure.item)}): {wording.error(failure.exception)}"
+    stage = f" in {_stage(failure)}" if isinstance(failure, StageFailure) else ""
+    return f"item {failure.index} ({wording.shown(failure.item)}){stage}: {wording.error(failure.exception)}"
+
+
+def _stage(failure: StageFailure) -> str:
+    return wording.one_line(failure.stage, 40)
 
 
 def _row(failure: Failure) -> str:
-    cells = str(failure.index), wording.shown(failure.item), wording.error(failure.exception)
+    cells = [str(failure.index), wording.shown(failure.item), wording.error(failure.exception)]
+    if isinstance(failure, StageFailure):
+        cells.insert(1, _stage(failure))
     return "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in cells) + "</tr>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TextIO
 
 from nbpar.core.progress import Snapshot
+from nbpar.views import wording
 
 DELAY = 0.5
 """Seconds that a run may take without anything being printed."""
@@ -62,7 +63,10 @@ class Text:
 
 
 def postfix(snapshot: Snapshot) -> str:
-    """Return what a bar cannot show: `2 failed, 1 retried, 1 worker lost, paused`."""
+    """Return what a bar cannot show: `2 failed, 1 retried, 1 worker lost, paused`.
+
+    Of a pipeline that is under way also how many items wait for which stage: `queues: tag 24, write 0`.
+    """
     parts = []
     if snapshot.failed:
         parts.append(f"{snapshot.failed} failed")
@@ -76,6 +80,9 @@ def postfix(snapshot: Snapshot) -> str:
         parts.append(f"{snapshot.known} from the journal")
     if snapshot.note:
         parts.append(snapshot.note)
+    if len(snapshot.stages) > 1 and not snapshot.over:
+        queues = (f"{stage.name} {wording.count(stage.waiting)}" for stage in snapshot.stages[1:])
+        parts.append(f"queues: {', '.join(queues)}")
     return ", ".join(parts)
 
 

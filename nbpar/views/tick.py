@@ -14,9 +14,10 @@ from typing import Any
 from nbpar.core.lanes import Lane
 from nbpar.core.outcome import Failure
 from nbpar.core.progress import Snapshot
+from nbpar.core.stages import StageFigures, bottleneck
 from nbpar.views import wording
 from nbpar.views.report import by_index
-from nbpar.views.timeline import Timeline
+from nbpar.views.timeline import Row, Timeline
 
 LANES = 256
 """Workers that a card shows; those that are gone make room first."""
@@ -45,7 +46,9 @@ def lanes_shown(lanes: Sequence[Lane]) -> list[Lane]:
 def tick(snapshot: Snapshot, timeline: Timeline) -> dict[str, Any]:
     """Return the numbers and strips of this moment."""
     lanes = lanes_shown(snapshot.lanes)
-    places = {lane.worker: place for place, lane in enumerate(lanes)}
+    rows: list[Row] = [stage.place for stage in snapshot.stages]
+    rows = rows or [lane.worker for lane in lanes]
+    places = {row: place for place, row in enumerate(rows)}
     return {
         "state": snapshot.state,
         "total": snapshot.total,
@@ -63,17 +66,24 @@ def tick(snapshot: Snapshot, timeline: Timeline) -> dict[str, Any]:
         "memory": sum(lane.memory for lane in snapshot.lanes if lane.state in ("idle", "busy")),
         "length": timeline.length,
         "width": timeline.width,
-        "lanes": _lanes(lanes, timeline),
+        "lanes": _stage_lanes(snapshot.stages, timeline) if snapshot.stages else _lanes(lanes, timeline),
+        "stages": _stages(snapshot.stages),
         "marks": [
-            [places[mark.worker], mark.kind[:2], round(mark.at, 2)]
+            [places[mark.row], mark.kind[:2], round(mark.at, 2)]
             for mark in timeline.marks
-            if mark.worker in places
+            if mark.row in places
         ],
     }
 
 
 def names(snapshot: Snapshot) -> list[list[Any]]:
-    """Return who the lanes are: name, host, process, why it was lost."""
+    """Return who the lanes are.
+
+    Of workers: name, host, process, why it was lost; of stages: name, backend, workers, whether they
+    are shared.
+    """
+    if snapshot.stages:
+        return [[stage.name[:40], stage.backend, stage.workers, stage.shared] for stage in snapshot.stages]
     lanes = lanes_shown(snapshot.lanes)
     if len(lanes) <= DETAILED:
         return [[lane.worker[:24], lane.host[:40], lane.pid, lane.note[:60]] for lane in lanes]
@@ -139,12 +149,46 @@ def _lanes(lanes: Sequence[Lane], timeline: Timeline) -> dict[str, Any]:
     return told
 
 
+def _stage_lanes(stages: Sequence[StageFigures], timeline: Timeline) -> dict[str, Any]:
+    since = [
+        min((lane.since for lane in stage.snapshot.lanes if lane.first >= 0), default=0.0) for stage in stages
+    ]
+    return {
+        "state": "".join("b" if stage.working else "i" for stage in stages),
+        "first": [-1] * len(stages),
+        "done": [stage.done for stage in stages],
+        "strip": [timeline.letters(stage.place) for stage in stages],
+        "since": [
+            round(max(at, timeline.upto(stage.place)), 1) for at, stage in zip(since, stages, strict=True)
+        ],
+    }
+
+
+def _stages(stages: Sequence[StageFigures]) -> dict[str, Any] | None:
+    """Return what there is to say of a pipeline's stages; None for a map."""
+    if not stages:
+        return None
+    limit = bottleneck(stages)
+    return {
+        "working": [stage.working for stage in stages],
+        "waiting": [stage.waiting for stage in stages],
+        "room": [stage.room for stage in stages],
+        "failed": [stage.failed for stage in stages],
+        "rate": [float(f"{stage.rate:.3g}") for stage in stages],
+        "each": [float(f"{stage.seconds_per_item:.3g}") for stage in stages],
+        "limit": None if limit is None else limit.stage.place,
+        "gain": 1.0 if limit is None else round(limit.gain, 2),
+        "load": 0.0 if limit is None else round(limit.load, 2),
+    }
+
+
 def _failure(failure: Failure, longest: int) -> dict[str, Any]:
     return {
         "index": failure.index,
         "item": wording.shown(failure.item),
         "error": wording.error(failure.exception),
         "worker": failure.worker[:24],
+        "where": failure.where,
         "attempts": failure.attempts,
         "seconds": round(failure.seconds, 3),
         "traceback": wording.tail(failure.traceback, longest) if longest else "",

@@ -1,14 +1,15 @@
-"""What each worker did over time, in little space: a strip of levels per worker, and marks.
+"""What each worker, or each stage of a pipeline, did over time, in little space: strips of levels, and marks.
 
 A strip is cut into slots of equal width; each says whether the worker computed during none, some,
-most or all of it.  When a run outgrows its strips, slots are joined in pairs, so that a strip has
-the same size after a second and after a day.
+most or all of it, or what part of its workers a stage kept busy.  When a run outgrows its strips,
+slots are joined in pairs, so that a strip has the same size after a second and after a day.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -29,10 +30,14 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 """A letter stands for three slots of two bits, the first slot highest."""
 
 
-class Mark(NamedTuple):
-    """Something that happened to a worker."""
+Row = str | int
+"""What has a strip: a worker by its name, a stage by its place."""
 
-    worker: str
+
+class Mark(NamedTuple):
+    """Something that happened in a row."""
+
+    row: Row
     kind: str
     """`failed` (an item), `lost`, `left` or `joined` (later than the first)."""
 
@@ -40,16 +45,21 @@ class Mark(NamedTuple):
     """Seconds since the run began."""
 
 
+@dataclass(slots=True)
+class Drawn:
+    """How much of a worker's work is drawn in a row."""
+
+    upto: float = 0.0
+    """Seconds since the run began up to which it is."""
+
+    counted: float = 0.0
+    """Busy seconds that are."""
+
+
 class Strip:
-    """One worker's time."""
+    """The time of one row."""
 
     def __init__(self) -> None:
-        self.upto = 0.0
-        """Seconds since the run began up to which the strip is drawn."""
-
-        self.counted = 0.0
-        """Busy seconds that are drawn."""
-
         self._busy: list[float] = []
         self._letters: list[str] = []
         self._changed = 0
@@ -81,14 +91,15 @@ class Strip:
 
 
 class Timeline:
-    """All workers' strips, drawn further with each snapshot."""
+    """All strips, drawn further with each snapshot."""
 
     def __init__(self) -> None:
         self.width = FIRST_WIDTH
         self.marks: deque[Mark] = deque(maxlen=MARKS)
         self._slots = SLOTS
-        self._strips: dict[str, Strip] = {}
-        self._states: dict[str, str] = {}
+        self._strips: dict[Row, Strip] = {}
+        self._drawn: dict[Row, dict[str, Drawn]] = {}
+        self._states: dict[Row, str] = {}
 
     @property
     def length(self) -> float:
@@ -97,26 +108,29 @@ class Timeline:
 
     def take(self, snapshot: Snapshot) -> None:
         """Draw what is new."""
-        if len(snapshot.lanes) > 64:
+        if len(snapshot.lanes) > 64 and not snapshot.stages:
             self._slots = SLOTS // 2
         while snapshot.elapsed >= self.length:
             self.width *= 2
             for strip in self._strips.values():
                 strip.fold()
         began = not self._states
-        for lane in snapshot.lanes:
-            self._note_state(lane, snapshot.elapsed, began=began)
-            strip = self._strips.setdefault(lane.worker, Strip())
-            if lane.spans and lane.spans[-1].end > strip.upto:
-                self._draw(strip, lane)
+        for row, lane, share in _rows(snapshot):
+            if not snapshot.stages:
+                self._note_state(lane, snapshot.elapsed, began=began)
+            strip = self._strips.setdefault(row, Strip())
+            drawn = self._drawn.setdefault(row, {}).setdefault(lane.worker, Drawn())
+            if lane.spans and lane.spans[-1].end > drawn.upto:
+                self._draw(row, strip, drawn, lane, share)
 
-    def letters(self, worker: str) -> str:
-        """Return a worker's strip as text."""
-        return self._strips[worker].letters(self.width)
+    def letters(self, row: Row) -> str:
+        """Return a row's strip as text."""
+        strip = self._strips.get(row)
+        return strip.letters(self.width) if strip is not None else ""
 
-    def upto(self, worker: str) -> float:
-        """Return the time up to which a worker's strip is drawn."""
-        return self._strips[worker].upto
+    def upto(self, row: Row) -> float:
+        """Return the time up to which a row is drawn."""
+        return max((drawn.upto for drawn in self._drawn.get(row, {}).values()), default=0.0)
 
     def _note_state(self, lane: Lane, now: float, *, began: bool) -> None:
         before = self._states.get(lane.worker)
@@ -126,17 +140,25 @@ class Timeline:
         if lane.state in ("lost", "left") and before != lane.state:
             self.marks.append(Mark(lane.worker, lane.state, now))
 
-    def _draw(self, strip: Strip, lane: Lane) -> None:
-        new = _newer(lane.spans, strip.upto)
-        busy, end = lane.busy - strip.counted, new[-1].end
+    def _draw(self, row: Row, strip: Strip, drawn: Drawn, lane: Lane, share: float) -> None:
+        new = _newer(lane.spans, drawn.upto)
+        busy, end = lane.busy - drawn.counted, new[-1].end
         if _tells_all(new, busy):
             for span in new:
-                strip.add(span.start, span.end, self.width)
+                strip.add(span.start, span.end, self.width, share)
         else:  # too many to be kept, or answered together: only their sum is known
-            start = max(min(strip.upto, end), min(new[0].start, end - busy), 0.0)
-            strip.add(start, end, self.width, min(busy / max(end - start, 1e-9), 1.0))
-        self.marks.extend(Mark(lane.worker, "failed", span.end) for span in new[-MARKS:] if span.failed)
-        strip.upto, strip.counted = end, lane.busy
+            start = max(min(drawn.upto, end), min(new[0].start, end - busy), 0.0)
+            strip.add(start, end, self.width, min(busy / max(end - start, 1e-9), 1.0) * share)
+        self.marks.extend(Mark(row, "failed", span.end) for span in new[-MARKS:] if span.failed)
+        drawn.upto, drawn.counted = end, lane.busy
+
+
+def _rows(snapshot: Snapshot) -> Iterator[tuple[Row, Lane, float]]:
+    """Yield whose work is drawn in which row, and for how much of it its whole time counts."""
+    if not snapshot.stages:
+        yield from ((lane.worker, lane, 1.0) for lane in snapshot.lanes)
+    for stage in snapshot.stages:
+        yield from ((stage.place, lane, 1 / max(stage.workers, 1)) for lane in stage.snapshot.lanes)
 
 
 def _newer(spans: Sequence[Span], than: float) -> list[Span]:

@@ -101,7 +101,7 @@ def test_failures_deaths_and_newcomers_are_marked_once():
     timeline.take(run.snapshot())
     timeline.take(run.snapshot())
 
-    assert [(mark.worker, mark.kind) for mark in timeline.marks] == [
+    assert [(mark.row, mark.kind) for mark in timeline.marks] == [
         ("0", "failed"),
         ("1", "lost"),
         ("2", "joined"),

@@ -87,6 +87,31 @@ export function activity(tick, place, note) {
   return since >= 1 && !OVER.includes(tick.state) ? `${now} · ${duration(since)}` : now;
 }
 
+/** How full the queue before a stage is, from 0 to 1; where it has no bound, beside the fullest of all. */
+export function fullness(stages, place) {
+  const full = stages.room[place] ?? Math.max(10, ...stages.waiting);
+  return Math.min(1, stages.waiting[place] / full);
+}
+
+/** What a stage does, in words. */
+export function labour(tick, place, [, , workers]) {
+  const working = tick.stages.working[place];
+  return OVER.includes(tick.state) ? plural(workers, "worker") : `${working} of ${plural(workers, "worker")}`;
+}
+
+/** Which stage limits a pipeline, in words; nothing before that can be told. */
+export function limit(tick, names) {
+  const { limit, gain, load, each } = tick.stages ?? {};
+  if (tick.elapsed < 1 || limit == null || load < 0.5) return "";
+  const more = gain >= 1.05 ? `; one more worker could make it ${gain.toFixed(1)} times as fast` : "";
+  return `${names[limit]?.[0]} limits: ${span(each[limit])} an item${more}`;
+}
+
+export function span(seconds) {
+  if (seconds < 0.00095) return `${Math.round(seconds * 1e6)} µs`;
+  return seconds < 0.95 ? `${Math.round(seconds * 1e3)} ms` : duration(seconds);
+}
+
 export function numbers(tick) {
   const share = percent(tick);
   const of = tick.total === null ? `${count(tick.done)} done` : `${count(tick.done)} of ${count(tick.total)}`;
@@ -150,6 +175,7 @@ function build(label, press) {
     bad: element("div", "bad"),
     numbers: element("div", "numbers"),
     names: element("div", "names"),
+    queues: element("div", "queues"),
     canvas: element("canvas", "canvas", { role: "img", tabindex: "0" }),
     dones: element("div", "dones"),
     hint: element("div", "hint"),
@@ -167,7 +193,7 @@ function build(label, press) {
   title.textContent = label;
   parts.resize = element("span", "resize", { role: "group", "aria-label": "Workers" }, [parts.fewer, parts.alive, parts.more]);
   parts.track = element("div", "track", { role: "progressbar", "aria-label": label, "aria-valuemin": "0" }, [parts.fill, parts.bad]);
-  parts.lanes = element("div", "lanes", {}, [parts.names, parts.canvas, parts.dones]);
+  parts.lanes = element("div", "lanes", {}, [parts.names, parts.queues, parts.canvas, parts.dones]);
   parts.root = element("section", "card", { "aria-label": label, "data-lm-suppress-shortcuts": "true" }, [
     element("div", "top", {}, [title, parts.state, parts.resize, parts.pause, parts.stop]),
     parts.track, parts.numbers, parts.lanes, parts.hint,
@@ -297,12 +323,11 @@ class Card {
     const { names, dones, lanes } = this.parts, number = this.lanes(), detailed = number <= DETAILED_LANES;
     lanes.hidden = number === 0;
     lanes.classList.toggle("nbpar-dense", !detailed);
+    lanes.classList.toggle("nbpar-staged", Boolean(tick.stages));
     if (!detailed) return;
     const who = this.model.get("workers");
-    for (const column of [names, dones]) {
-      while (column.children.length < number) column.append(element("div", "row", {}, [element("span"), element("span")]));
-      while (column.children.length > number) column.lastChild.remove();
-    }
+    for (const column of [names, dones]) fill(column, number, () => [element("span"), element("span")]);
+    if (tick.stages) return this.stages(tick, who);
     for (let place = 0; place < number; place++) {
       const [name, now] = names.children[place].children, [done, memory] = dones.children[place].children;
       names.children[place].dataset.state = dones.children[place].dataset.state = tick.lanes.state[place];
@@ -313,14 +338,34 @@ class Card {
     }
   }
 
+  stages(tick, who) {
+    const { names, queues, dones } = this.parts, over = OVER.includes(tick.state), { waiting, rate: rates, failed, limit } = tick.stages;
+    fill(queues, who.length, () => [element("span", "depth", {}, [element("span", "wait")]), element("span")]);
+    for (let place = 0; place < who.length; place++) {
+      const [name, now] = names.children[place].children, [depth, number] = queues.children[place].children;
+      const [lost, speed] = dones.children[place].children;
+      names.children[place].dataset.state = tick.lanes.state[place];
+      names.children[place].dataset.limit = String(place === limit && !over);
+      write(name, who[place][0]);
+      write(now, labour(tick, place, who[place]));
+      depth.hidden = place === 0 || over;
+      depth.children[0].style.width = `${100 * fullness(tick.stages, place)}%`;
+      write(number, place === 0 || over ? "" : `${count(waiting[place])} waiting`);
+      write(lost, failed[place] ? `${count(failed[place])} failed` : "");
+      write(speed, rate(rates[place]));
+    }
+  }
+
   hint() {
     const tick = this.now(), { hint } = this.parts;
     const late = this.pressed && this.late && tick && !OVER.includes(tick.state);
     if (late) return write(hint, "It has not stopped yet; the kernel's interrupt button stops it too.");
     if (!tick || this.chosen < 0 || this.chosen >= this.lanes()) {
       if (tick?.notice) return write(hint, tick.notice);
+      if (tick?.stages) return write(hint, limit(tick, this.model.get("workers")));
       return write(hint, this.lanes() > DETAILED_LANES ? `${plural(this.lanes(), "worker")}, one line each` : "");
     }
+    if (tick.stages) return write(hint, stageFacts(tick, this.chosen, this.model.get("workers")[this.chosen] ?? ["", "", 0]));
     const place = this.chosen, [name, host, pid, note] = this.model.get("workers")[place] ?? ["", "", 0, ""];
     const parts = [
       titled(name), activity(tick, place, note), `${count(tick.lanes.done[place])} done`,
@@ -377,7 +422,7 @@ class Card {
       canvas.width = Math.round(width * scale);
       canvas.height = Math.round(height * scale);
     }
-    canvas.setAttribute("aria-label", `Timeline of ${plural(number, "worker")} over ${duration(tick.elapsed)}`);
+    canvas.setAttribute("aria-label", `Timeline of ${plural(number, tick.stages ? "stage" : "worker")} over ${duration(tick.elapsed)}`);
     const kinds = new Set(tick.marks.map(([, kind]) => kind));
     write(legend, Object.keys(MARKS).filter((kind) => kinds.has(kind)).map((kind) => MARKS[kind]).join("   "));
     const pen = canvas.getContext("2d"), style = getComputedStyle(this.parts.root);
@@ -388,10 +433,26 @@ class Card {
   }
 }
 
+/** Give a column so many rows. */
+function fill(column, number, cells) {
+  while (column.children.length < number) column.append(element("div", "row", {}, cells()));
+  while (column.children.length > number) column.lastChild.remove();
+}
+
+function stageFacts(tick, place, [name, backend, ...more]) {
+  const { waiting, room, failed, each } = tick.stages;
+  return [
+    `${name}: ${labour(tick, place, [name, backend, ...more])} on ${backend}`,
+    place ? `${count(waiting[place])}${room[place] ? ` of ${count(room[place])}` : ""} waiting` : "",
+    `${count(tick.lanes.done[place])} done`, failed[place] ? `${count(failed[place])} failed` : "",
+    each[place] ? `${span(each[place])} an item` : "",
+  ].filter(Boolean).join(" · ");
+}
+
 function failure(row, open) {
   const made = element("details", "failure", { "data-index": row.index });
   made.open = open;
-  const facts = [row.worker && titled(row.worker), row.attempts > 1 && `attempt ${row.attempts}`, row.seconds && duration(row.seconds)];
+  const facts = [row.where, row.worker && titled(row.worker), row.attempts > 1 && `attempt ${row.attempts}`, row.seconds && duration(row.seconds)];
   const lines = [["summary", `item ${row.index} (${row.item}): ${row.error}`, "summary"], ["div", facts.filter(Boolean).join(" · "), "soft"],
     ["pre", row.traceback, "pre"], ["pre", row.output && `printed:\n${row.output}`, "pre"]];
   for (const [name, text, className] of lines) {

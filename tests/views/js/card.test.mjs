@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { beforeEach, test } from "node:test";
-import { Model, openPage, tick } from "./page.mjs";
+import { Model, openPage, staged, tick } from "./page.mjs";
 
 const file = new URL("../../../nbpar/views/static/card.js", import.meta.url);
 const card = await import(`data:text/javascript;base64,${(await readFile(file)).toString("base64")}`);
@@ -224,4 +224,50 @@ test("a view before the first tick, and a view that is taken away, do no harm", 
   model.set("workers", []);
   close();
   assert.equal(model.heard, 0);
+});
+
+// ---- pipelines
+
+const STAGES = [["cut", "engines", 2, true], ["tag", "threads", 1, false]];
+const rows = (root, column) => root.find(column).children.map((row) => row.children.map((cell) => cell.textContent));
+
+test("each stage has a lane with its workers, its queue, its failures and how fast it is", () => {
+  const { root } = shown({ tick: staged(), workers: STAGES });
+  assert.ok(root.find("lanes").classes.has("nbpar-staged"));
+  assert.deepEqual(rows(root, "names"), [["cut", "1 of 2 workers"], ["tag", "1 of 1 worker"]]);
+  assert.deepEqual(rows(root, "queues"), [["", ""], ["", "15 waiting"]]);
+  assert.deepEqual(rows(root, "dones"), [["", "93 items/s"], ["2 failed", "46 items/s"]]);
+  assert.equal(root.find("queues").children[1].find("wait").style.width, "75%");
+  assert.match(root.find("canvas").getAttribute("aria-label"), /Timeline of 2 stages/);
+});
+
+test("a queue without a bound is as full as it is beside the others, and never fuller than full", () => {
+  const at = (waiting, room) => card.fullness({ waiting, room }, 1);
+  assert.equal(at([0, 5, 20], [null, null, null]), 0.25);
+  assert.equal(at([0, 5, 5], [null, null, null]), 0.5);
+  assert.equal(at([0, 30, 5], [null, 20, null]), 1);
+});
+
+test("the stage that limits is named with what one more worker could do, once that can be told", () => {
+  const at = (stages, more = {}) => card.limit(staged({ stages, ...more }), STAGES);
+  assert.equal(at({}), "tag limits: 41 ms an item; one more worker could make it 1.5 times as fast");
+  assert.equal(at({ gain: 1 }), "tag limits: 41 ms an item");
+  assert.deepEqual([at({ load: 0.3 }), at({ limit: null }), at({}, { elapsed: 0.5 }), card.limit(tick(), [])], ["", "", "", ""]);
+  const { root, text } = shown({ tick: staged(), workers: STAGES });
+  assert.equal(text("hint"), at({}));
+  assert.deepEqual(root.find("names").children.map((row) => row.dataset.limit), ["false", "true"]);
+});
+
+test("arrow keys ask about one stage after another", () => {
+  const { root, text } = shown({ tick: staged(), workers: STAGES });
+  for (const says of ["cut: 1 of 2 workers on engines · 150 done · 4 ms an item", "tag: 1 of 1 worker on threads · 15 of 20 waiting · 120 done · 2 failed · 41 ms an item"]) {
+    root.find("canvas").fire("keydown", { key: "ArrowDown" });
+    assert.equal(text("hint"), says);
+  }
+});
+
+test("a pipeline that is over shows no queues", () => {
+  const { root } = shown({ tick: staged({ state: "done" }), workers: STAGES });
+  assert.deepEqual(rows(root, "queues"), [["", ""], ["", ""]]);
+  assert.deepEqual(rows(root, "names")[0], ["cut", "2 workers"]);
 });

@@ -74,3 +74,15 @@ export function tick(more = {}, lanes = 2) {
     },
   };
 }
+
+/** A pipeline: cut on both workers, tag on one of its own, with a queue of 20 before it. */
+export function staged(more = {}) {
+  return tick({
+    ...more,
+    stages: {
+      working: [1, 1], waiting: [0, 15], room: [null, 20], failed: [0, 2], rate: [93.4, 46], each: [0.004, 0.041], limit: 1, gain: 1.46, load: 0.97,
+      ...more.stages,
+    },
+    lanes: { first: [-1, -1], count: undefined, memory: undefined, moved: undefined, done: [150, 120], ...more.lanes },
+  });
+}

@@ -1,0 +1,98 @@
+"""How pipelines look: a lane for each stage, queues in a line, failures with their stage."""
+
+import io
+import json
+
+import pytest
+from fake_pipelines import FakePipeline
+
+from nbpar.views import report, tick
+from nbpar.views.text import Text, postfix
+from nbpar.views.timeline import LETTERS, Timeline
+
+
+@pytest.fixture
+def pipeline():
+    return FakePipeline("cut", "tag", "write")
+
+
+def test_the_line_in_a_terminal_names_the_stages_with_what_waits_for_them(pipeline):
+    pipeline.waiting = [0, 2400, 0]
+    file = io.StringIO()
+    view = Text(label="cut | tag | write", total=12, file=file, delay=0, interval=0)
+
+    pipeline.work(2, count=3)
+    view.show(pipeline.snapshot())
+
+    assert "cut | tag | write:" in file.getvalue()
+    assert "3/12" in file.getvalue()
+    assert "queues: tag 2,400, write 0]" in file.getvalue()
+    view.close(pipeline.finish())
+    assert postfix(pipeline.snapshot()) == ""
+
+
+def test_what_stays_names_the_stage_of_each_failure_and_no_time(pipeline):
+    for stage, count in enumerate((12, 12, 10)):
+        pipeline.work(stage, count=count)
+    for index in (1, 3):
+        pipeline.fail(1, index, "<b>", ValueError("no"))
+
+    snapshot = pipeline.finish()
+
+    assert report.summary_text(snapshot) == (
+        "10 of 12 done in 3 stages, 2 failed: item 1 ('<b>') in tag: ValueError: no; "
+        "item 3 ('<b>') in tag: ValueError: no"
+    )
+    html = report.summary_html(snapshot)
+    assert html.count("<th ") == 4
+    assert '<td style="text-align:left">tag</td>' in html
+
+
+def test_times_of_stages_are_in_the_metadata(pipeline):
+    for stage, seconds in enumerate((0.1, 2.0, 0.2)):
+        pipeline.work(stage, seconds=seconds)
+
+    told = report.timings(pipeline.finish())
+
+    assert [stage["busy_seconds"] for stage in told["stages"]] == [0.1, 2.0, 0.2]
+    assert told["bottleneck"] == "tag"
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_the_card_has_a_strip_for_each_stage_that_says_how_many_of_its_workers_were_busy(pipeline):
+    timeline = Timeline()
+    pipeline.work(0, "0", seconds=1.0)
+    pipeline.work(1, "0", seconds=1.0)
+    pipeline.runs[1].now -= 1.0
+    pipeline.work(1, "1", seconds=1.0)
+    timeline.take(pipeline.snapshot())
+
+    told = tick.tick(pipeline.snapshot(), timeline)
+
+    half, all_of_them, none = (levels(strip) for strip in told["lanes"]["strip"])
+    assert set(half) == {2}
+    assert set(all_of_them) == {3}
+    assert none == []
+    assert tick.names(pipeline.snapshot())[1] == ["tag", "engines", 2, True]
+
+
+def levels(strip):
+    found = [LETTERS.index(letter) >> shift & 3 for letter in strip for shift in (4, 2, 0)]
+    return [level for level in found if level]
+
+
+def test_the_card_is_told_queues_speed_and_which_stage_limits(pipeline):
+    pipeline.waiting = [0, 7, 0]
+    for stage, seconds in enumerate((0.1, 2.0, 0.2)):
+        pipeline.work(stage, seconds=seconds)
+
+    told = tick.tick(pipeline.snapshot(), Timeline())
+
+    assert told["stages"]["waiting"] == [0, 7, 0]
+    assert told["stages"]["limit"] == 1
+    assert told["stages"]["each"][1] == pytest.approx(2.0 / 12, rel=0.01)
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_a_map_has_no_stages():
+    assert tick.tick(FakePipeline("cut").runs[0].snapshot(), Timeline())["stages"] is None
