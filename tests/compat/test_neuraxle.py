@@ -61,19 +61,6 @@ class Mean:
         return [value - sum(self.seen) / len(self.seen) for value in inputs]
 
 
-@pytest.fixture
-def opened():
-    made = []
-
-    def make(kind, *args, **kwargs):
-        made.append(kind(*args, **kwargs))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
 @pytest.fixture(params=[False, True], ids=["threads", "processes"])
 def sequential(request, opened):
     return lambda *args, **kwargs: opened(

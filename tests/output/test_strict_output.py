@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from strict import nbval, stored_notebook
 
 TALK = """
 def talk(i):
@@ -36,28 +33,12 @@ CELLS = [
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory):
-    path = tmp_path_factory.mktemp("strict") / "output.ipynb"
-    stored = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    NotebookClient(stored, timeout=60, kernel_name="python3").execute()
-    nbformat.write(stored, path)
-    return path
+    return stored_notebook(tmp_path_factory.mktemp("strict") / "output.ipynb", CELLS)
 
 
 def test_it_passes_twice(notebook):
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval",
-        "--nbval-current-env",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-    ]
     for _ in range(2):
-        run = subprocess.run(
-            [*command, str(notebook)], check=False, capture_output=True, text=True, cwd=notebook.parent
-        )
+        run = nbval(notebook)
         assert run.returncode == 0, run.stdout
 
 

@@ -33,20 +33,6 @@ def engines(pools):
 
 
 @pytest.fixture
-def opened():
-    """Make pipelines and unions that are closed after the test."""
-    made = []
-
-    def make(kind, *args, **kwargs):
-        made.append(kind(*args, **kwargs))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-@pytest.fixture
 def pipeline(opened):
     return lambda *args, **kwargs: opened(nbpar.Pipeline, *args, **kwargs)
 

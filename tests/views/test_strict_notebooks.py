@@ -1,12 +1,10 @@
 """A notebook with views passes strict nbval, and what is stored of it needs no widget."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from strict import nbval, stored_notebook
 
 HERE = Path(__file__).parent
 
@@ -41,30 +39,12 @@ CELLS = [
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory):
-    """A notebook, executed and stored as our own script does it."""
-    path = tmp_path_factory.mktemp("strict") / "views.ipynb"
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    stored = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(stored, timeout=60, kernel_name="python3", store_widget_state=False).execute()
-    nbformat.write(stored, path)
-    return path
+    return stored_notebook(tmp_path_factory.mktemp("strict") / "views.ipynb", CELLS)
 
 
 @pytest.mark.parametrize("time", ["first", "second", "third"])
 def test_strict_nbval_passes(notebook, time):
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--nbval",
-        "--nbval-current-env",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-    ]
-    run = subprocess.run(
-        [*command, str(notebook)], check=False, capture_output=True, text=True, cwd=notebook.parent
-    )
+    run = nbval(notebook)
 
     assert run.returncode == 0, run.stdout
     assert f"{len(CELLS)} passed" in run.stdout

@@ -10,43 +10,13 @@ import threading
 import types
 from typing import NamedTuple
 
-import cloudpickle
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unpicklable import Model, Net, reason
 
 from nbpar.wire.diagnosis import explain
-
-
-def reason(obj, what="item 3", **options):
-    """Say why `obj` cannot be pickled, without the common beginning."""
-    with pytest.raises(Exception) as caught:
-        cloudpickle.dumps(obj, protocol=5)
-    text = explain(obj, caught.value, what=what, **options)
-    beginning = f"cannot send {what}: "
-    assert text.startswith(beginning)
-    assert "\n" not in text
-    return text[len(beginning) :]
-
-
-@pytest.fixture
-def log(tmp_path):
-    with (tmp_path / "log").open("w") as file:
-        yield file
-
-
-class Model:
-    def __init__(self):
-        self.lock = threading.Lock()
-
-    def run(self):
-        pass
-
-
-class Net:
-    def __init__(self):
-        self.model = Model()
 
 
 def test_the_variable_of_a_function_is_named(log):
@@ -81,7 +51,7 @@ def test_a_variable_of_a_function_that_the_function_uses_is_named_with_that_func
 def test_the_attribute_path_of_an_item_is_named():
     assert reason(Net()) == (
         "`.model.lock` is a _thread.lock, which cannot be pickled; it works within one process only:"
-        f" make it inside the function, or leave it out in `{__name__}.Model.__getstate__`"
+        f" make it inside the function, or leave it out in `{Model.__module__}.Model.__getstate__`"
     )
 
 

@@ -8,40 +8,10 @@ import threading
 import time
 import types
 
-import cloudpickle
 import pytest
+from unpicklable import Net, reason
 
 from nbpar.wire.diagnosis import explain
-
-
-def reason(obj, what="item 3", **options):
-    """Say why `obj` cannot be pickled, without the common beginning."""
-    with pytest.raises(Exception) as caught:
-        cloudpickle.dumps(obj, protocol=5)
-    text = explain(obj, caught.value, what=what, **options)
-    beginning = f"cannot send {what}: "
-    assert text.startswith(beginning)
-    assert "\n" not in text
-    return text[len(beginning) :]
-
-
-@pytest.fixture
-def log(tmp_path):
-    with (tmp_path / "log").open("w") as file:
-        yield file
-
-
-class Model:
-    def __init__(self):
-        self.lock = threading.Lock()
-
-    def run(self):
-        pass
-
-
-class Net:
-    def __init__(self):
-        self.model = Model()
 
 
 class Tree:
