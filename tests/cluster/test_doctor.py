@@ -14,6 +14,22 @@ def quick(monkeypatch):
     monkeypatch.setattr(doctor, "_cluster", lambda workers: Finding("cluster", f"{workers} engines"))
 
 
+@pytest.fixture
+def uninstalled(monkeypatch):
+    """Hide a package's metadata, as if it had not been installed."""
+    real = importlib.metadata.distribution
+
+    def hide(hidden):
+        def distribution(name):
+            if name == hidden:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return real(name)
+
+        monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+
+    return hide
+
+
 def found(diagnosis, name):
     return next(finding for finding in diagnosis.findings if finding.name == name)
 
@@ -58,30 +74,18 @@ def test_an_old_package_is_named_with_what_to_do(quick, monkeypatch):
     assert finding.advice.startswith("pip install -U 'ipyparallel>=")
 
 
-def test_a_missing_widget_library_is_only_noted(quick, monkeypatch):
-    real = importlib.metadata.version
+def test_a_missing_widget_library_is_only_noted(quick, uninstalled):
+    uninstalled("anywidget")
 
-    def version(name):
-        if name == "anywidget":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
     diagnosis = examine()
 
     assert found(diagnosis, "package anywidget").state == "note"
     assert diagnosis.healthy
 
 
-def test_a_folder_that_is_not_installed_is_noted(quick, monkeypatch):
-    real = importlib.metadata.distribution
+def test_a_folder_that_is_not_installed_is_noted(quick, uninstalled):
+    uninstalled("nbpar")
 
-    def distribution(name):
-        if name == "nbpar":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
     diagnosis = examine()
 
     assert found(diagnosis, "nbpar").state == "note"
