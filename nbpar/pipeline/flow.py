@@ -49,6 +49,8 @@ class PipelineRun(Run):
         """What ended it before its time, in whichever stage: the first of all."""
 
         self._ears: list[StageEar] = []
+        self._pools: dict[str, Progress] = {}
+        """What workers do for all stages that they serve, by backend."""
 
     @property
     def stages(self) -> tuple[StageFigures, ...]:
@@ -64,13 +66,18 @@ class PipelineRun(Run):
     @property
     def snapshot(self) -> Snapshot:
         """How the whole pipeline went, or goes, in figures; `snapshot.stages` has those of each stage."""
-        return whole(super().snapshot, self.label, self.stages, len(self.failures))
+        seen, now = super().snapshot, time.monotonic()
+        pools = [pool.snapshot(now) for pool in list(self._pools.values())]
+        return whole(seen, self.label, self.stages, pools, len(self.failures))
 
     # ---- for the wiring
 
     def listen(self, facts: StageFacts) -> StageEar:
         """Return what hears the events of one stage."""
-        self._ears.append(StageEar(self, facts))
+        leads = facts.backend not in self._pools
+        self._ears.append(
+            StageEar(self, facts, self._pools.setdefault(facts.backend, Progress()), leads=leads)
+        )
         return self._ears[-1]
 
     def begin_all(self) -> None:
@@ -139,18 +146,28 @@ class PipelineRun(Run):
 
 
 class StageEar:
-    """Hears one stage: gives failures their place, keeps the figures."""
+    """Hears one stage: gives failures their place, keeps the figures.
 
-    def __init__(self, run: PipelineRun, facts: StageFacts) -> None:
+    Args:
+        run: the pipeline.
+        facts: what the stage is.
+        pool: counts what workers do for all their stages.
+        leads: whether it is this stage that tells of workers that come and go, which all of them hear.
+    """
+
+    def __init__(self, run: PipelineRun, facts: StageFacts, pool: Progress, *, leads: bool) -> None:
         self._run = run
         self._facts = facts
         self._progress = Progress()
+        self._pool, self._leads = pool, leads
         self.own: dict[int, StageFailure] = {}
         """Failures of this stage that have not been handed on."""
 
     def event(self, event: events.Event) -> None:
         """Take in an event of the stage."""
         self._progress(event)
+        if self._leads or type(event) in (events.ChunkSent, events.ItemsDone):
+            self._pool(event)
         self._run.nudge()
         if type(event) is events.ItemFailed:
             failure = self._placed(event.failure)
@@ -175,6 +192,8 @@ class StageEar:
         if not self._progress.snapshot(0.0).over:
             state = "done" if error is None else "failed"
             self._progress(events.RunFinished(time.monotonic(), state))
+        if self._leads:
+            self._pool(events.RunFinished(time.monotonic(), "done"))
 
     def figures(self, now: float) -> StageFigures:
         """Return how the stage does now."""

@@ -44,33 +44,31 @@ def stages():
     return [Stage("cut", 0), Stage("count", 1)]
 
 
-def at_its_end(stages, failed=0):
-    return whole(
-        stages[-1].progress.snapshot(102.0), "cut | count", [stage.figures() for stage in stages], failed
-    )
+def at_its_end(stages, failed=0, pools=()):
+    figures = [stage.figures() for stage in stages]
+    return whole(stages[-1].progress.snapshot(102.0), "cut | count", figures, pools, failed)
 
 
-def test_a_worker_of_two_stages_is_one_with_what_it_did_for_both(stages):
+def test_its_workers_are_those_of_all_pools(stages):
+    pools = [Stage("here", 0), Stage("there", 0)]
+    pools[0].join("0", "1")
+    pools[1].join("0")
+    pools[1].work("0", 101.0, 1.0)
+
+    seen = at_its_end(stages, pools=[pool.progress.snapshot(102.0) for pool in pools])
+
+    assert (seen.workers, [lane.busy for lane in seen.lanes]) == (3, [0.0, 0.0, 1.0])
+
+
+def test_what_was_counted_in_the_stages_is_added_up(stages):
     for stage in stages:
-        stage.join("engine 0", "engine 1")
+        stage.join("engine 0")
     stages[0].work("engine 0", 100.5, 0.5, count=5)
     stages[1].work("engine 0", 101.5, 1.0, count=3)
 
     seen = at_its_end(stages)
 
-    lane, idle = seen.lanes
-    assert (lane.worker, lane.done, lane.busy, len(lane.spans), lane.chunks) == ("engine 0", 8, 1.5, 2, 2)
-    assert lane.occupied == pytest.approx(1.5)
-    assert (idle.done, idle.state) == (0, "idle")
-    assert (seen.workers, seen.busy, seen.moved) == (2, 1.5, 200)
-
-
-def test_workers_of_different_kinds_are_added_up():
-    stages = [Stage("cut", 0), Stage("count", 1, backend="threads")]
-    stages[0].join("0", "1")
-    stages[1].join("0")
-
-    assert (at_its_end(stages).workers, len(at_its_end(stages).lanes)) == (3, 3)
+    assert (seen.busy, seen.moved, seen.done) == (1.5, 200, 3)
 
 
 def test_what_has_failed_on_the_way_counts_before_its_turn_comes(stages):

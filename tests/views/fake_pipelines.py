@@ -52,7 +52,7 @@ class FakePipeline:
             for place, run in enumerate(self.runs)
         ]
         label = " | ".join(stage.name for stage in stages)
-        return whole(self.runs[-1].progress.snapshot(now), label, stages, len(self.failures))
+        return whole(self.runs[-1].progress.snapshot(now), label, stages, [], len(self.failures))
 
 
 def run_name(run: FakeRun) -> str:
