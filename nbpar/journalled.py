@@ -16,8 +16,9 @@ from nbpar.core.runstate import RunState
 from nbpar.core.source import Source
 from nbpar.dispatch.job import Job, Sink
 from nbpar.journal.identity import identify
-from nbpar.journal.journal import Found, Journal
+from nbpar.journal.journal import Journal
 from nbpar.journal.keys import Keys
+from nbpar.journal.reader import Row
 
 BATCH = 256
 """Items that are looked up together."""
@@ -63,7 +64,7 @@ class JournalledItems:
         self._emit = emit
         self._wake = wake
         self._keys = keys
-        self._ahead: deque[tuple[Any, bytes | None, Found | None]] = deque()
+        self._ahead: deque[tuple[Any, bytes | None, Row | None]] = deque()
         """Items that have been looked up, each with its key and its result."""
 
         self._next = 0
@@ -128,14 +129,14 @@ class JournalledItems:
         if not self._ahead:
             self._look_up(BATCH, eager=True)
         values: list[Any] = []
-        most = min(BATCH, self._room())
-        while len(values) < most and self._ahead and (result := self._ahead[0][2]) is not None:
+        ahead, value_of, most = self._ahead, self._book.value, min(BATCH, self._room())
+        while len(values) < most and ahead and (row := ahead[0][2]) is not None:
             try:
-                values.append(self._book.value(result))
+                values.append(value_of(row))
             except LookupError:  # damaged, or of a type that is no more: it is computed
-                self._ahead[0] = (*self._ahead[0][:2], None)
+                ahead[0] = (*ahead[0][:2], None)
             else:
-                self._ahead.popleft()
+                ahead.popleft()
         if not values:
             self._turn = None
             return None
@@ -156,11 +157,7 @@ class JournalledItems:
     def _look_up(self, limit: int, *, eager: bool) -> None:
         items = self._items.take(limit, eager=eager)
         keys = self._keys.of(items)
-        found: dict[bytes, Found] = {}
-        for start in range(0, len(keys), BATCH):
-            found |= self._book.find([key for key in keys[start : start + BATCH] if key is not None])
-        for item, key in zip(items, keys, strict=True):
-            self._ahead.append((item, key, None if key is None else found.get(key)))
+        self._ahead.extend(zip(items, keys, self._book.find(keys), strict=True))
 
     def _note(self, key: bytes | None) -> None:
         if key is not None:

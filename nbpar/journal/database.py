@@ -2,8 +2,8 @@
 
 Several processes may have it open at once: SQLite lets one of them write at a time.  It uses
 no write-ahead log, because that does not work in home folders on a network.  Results are only
-appended, without an index, whose pages a million of them would touch at random: who looks for
-results makes one of his own.
+appended, without an index, whose pages a million of them would touch at random: `reader` says how
+they are found.
 """
 
 from __future__ import annotations

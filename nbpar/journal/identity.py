@@ -14,7 +14,7 @@ from nbpar.journal.code import used_values
 from nbpar.journal.digest import NoDigestError, digest_of
 from nbpar.journal.sources import importable
 
-SCHEME = 1
+SCHEME = 2
 """Raised when digests of the same values become others."""
 
 

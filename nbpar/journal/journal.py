@@ -9,15 +9,16 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cloudpickle
 
-from nbpar.journal.database import connect, in_journal
+from nbpar.journal.database import in_journal
 from nbpar.journal.folder import path_of
 from nbpar.journal.identity import Identity, changes
+from nbpar.journal.reader import Reader, Row
 from nbpar.journal.saying import warn
-from nbpar.journal.writer import Writer, sum_of
+from nbpar.journal.writer import Writer
 
 VERSIONS = 3
 """So many versions of a function keep their results, so that a change can be undone."""
@@ -26,26 +27,12 @@ LAST_WRITE = 5.0
 """Seconds that the end of a run waits for its last results to be written."""
 
 
-SMALL = 4096
-"""Results below so many bytes are read along with where they are."""
-
-
-class Found(NamedTuple):
-    """A result that is there."""
-
-    key: bytes
-    place: int
-    sum: bytes
-    value: bytes | None
-    """None when it is large: it is read when it is wanted."""
-
-
 class Journal:
     """One version's results.  One thread at a time may use it."""
 
     def __init__(self, path: Path, version: int, known: int) -> None:
         self._path = path
-        self._reader: sqlite3.Connection | None = None
+        self._reader: Reader | None = None
         self._writer = Writer(path, version)
         self._said = False
         self.known = known
@@ -62,34 +49,21 @@ class Journal:
         version, known = in_journal(path, lambda connection: _version(connection, name, identity))
         made = cls(path, version, known)
         if known:
-            made._look_into(version)
+            made._reader = Reader(path, version, made._say_once)
         return made
 
-    def find(self, keys: Sequence[bytes]) -> dict[bytes, Found]:
-        """Return the results of these keys, of those that are there; 500 keys at most."""
-        marks = ",".join("?" * len(keys))
-        query = f"""
-            SELECT places.key, place, sum, CASE WHEN LENGTH(value) < {SMALL} THEN value END
-            FROM places JOIN results ON results.rowid = place WHERE places.key IN ({marks})
-        """  # noqa: S608 (numbers and marks)
-        return {row[0]: Found(*row) for row in self._read(query, *keys)}
+    def find(self, keys: Sequence[bytes | None]) -> list[Row | None]:
+        """Return the result of each key; None where there is none."""
+        return [None] * len(keys) if self._reader is None else self._reader.find(keys)
 
-    def value(self, found: Found) -> Any:
+    def value(self, row: Row) -> Any:
         """Return a result that was found.
 
         Raises:
             LookupError: it is damaged, or cannot be unpickled here (any more).
         """
-        value = found.value
-        if value is None:
-            rows = self._read("SELECT value FROM results WHERE rowid = ?", found.place)
-            value = rows[0][0] if rows else b""
-        if sum_of(found.key, value) != found.sum:
-            raise LookupError("the result is damaged")
-        try:
-            return pickle.loads(value)
-        except Exception as error:
-            raise LookupError(f"the result cannot be unpickled here: {error}") from error
+        assert self._reader is not None
+        return self._reader.value(row)
 
     def add(self, results: Sequence[tuple[bytes, Any]]) -> None:
         """Have results written, by key; one that cannot be pickled is left out, which is logged once."""
@@ -106,28 +80,6 @@ class Journal:
         self._writer.close(LAST_WRITE)
         if self._reader is not None:
             self._reader.close()
-            self._reader = None
-
-    def __del__(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-
-    def _look_into(self, version: int) -> None:
-        """Make an index of the results that are there, for this connection alone."""
-        self._reader = connect(self._path)
-        self._read("CREATE TEMP TABLE places (key BLOB PRIMARY KEY, place INTEGER) WITHOUT ROWID")
-        theirs = "SELECT key, rowid FROM results WHERE version = ? ORDER BY key, rowid"
-        self._read(f"INSERT OR REPLACE INTO places {theirs}", version)
-
-    def _read(self, query: str, *values: Any) -> list[Any]:
-        """Read rows; a journal that can no longer be read has none, which is logged once."""
-        if self._reader is None:
-            return []
-        try:
-            return self._reader.execute(query, values).fetchall()
-        except sqlite3.Error as error:  # its items are computed instead
-            self._say_once(f"it cannot be read: {error}")
-            return []
 
     def _say_once(self, what: str) -> None:
         if not self._said:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Sequence
 from typing import Any
 
-from nbpar.journal.digest import NoDigestError, digest_of
+from nbpar.journal.digest import PLAIN, SIZE, NoDigestError, digest_of
 
 
 class Keys:
@@ -22,19 +23,29 @@ class Keys:
 
     def of(self, items: Sequence[Any]) -> list[bytes | None]:
         """Return the keys of the next items; None for one that cannot be pickled, which has no key."""
-        return [self._key(item) for item in items]
+        make = self._with_index if self._by_index else self._with_count
+        return [None if (content := _content(item)) is None else make(content) for item in items]
 
-    def _key(self, item: Any) -> bytes | None:
+    def _with_index(self, content: bytes) -> bytes:
         self._index += 1
-        try:
-            content = digest_of(item)
-        except NoDigestError:
-            return None
-        if self._by_index:
-            return content + self._index.to_bytes(8, "big")
-        mark = int.from_bytes(content[:8], "big")  # half of it: there may be millions
+        return content + self._index.to_bytes(8, "big")
+
+    def _with_count(self, content: bytes) -> bytes:
+        mark = hash(content)  # not all of it: there may be millions
         if mark not in self._seen:
             self._seen.add(mark)
             return content
         self._again[content] = again = self._again.get(content, 0) + 1
         return content + again.to_bytes(8, "big")
+
+
+def _content(item: Any) -> bytes | None:
+    """Name an item: in its own words where these are short, which no two items share, or by its digest."""
+    if type(item) in PLAIN:
+        words = marshal.dumps(item, 2)
+        if len(words) < SIZE:
+            return words
+    try:
+        return digest_of(item)
+    except NoDigestError:
+        return None
