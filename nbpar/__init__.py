@@ -41,8 +41,10 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
         PicklingError,
         PoolClosedError,
         RemoteError,
+        StaleModuleWarning,
         StoppedError,
         WorkerDied,
+        WrongNumberError,
     )
     from nbpar.journal.listing import journals
     from nbpar.pipeline.pipe import pipe
@@ -80,8 +82,10 @@ _HOMES = {
         "PicklingError",
         "PoolClosedError",
         "RemoteError",
+        "StaleModuleWarning",
         "StoppedError",
         "WorkerDied",
+        "WrongNumberError",
     ),
     "nbpar.pipeline.pipe": ("pipe",),
     "nbpar.pipeline.pipeline": ("Pipeline", "Union"),

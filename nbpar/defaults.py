@@ -47,38 +47,50 @@ def close_default_pools() -> None:
 
 
 def map(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Results:  # noqa: A001 (our map)
-    """`Pool.map` on the default pool."""
+    """Apply `fn` to every item, on the default pool, and return the results in input order.
+
+    `nbpar.Pool.map?` says which options there are and what is raised.
+    """
     __tracebackhide__ = True
     return default_pool().map(fn, *iterables, **options)
 
 
 def starmap(fn: Callable[..., Any], iterable: Iterable[Any], **options: Any) -> Results:
-    """`Pool.starmap` on the default pool."""
+    """Like `map`, for items that are tuples of arguments, or dicts of keyword arguments."""
     __tracebackhide__ = True
     return default_pool().starmap(fn, iterable, **options)
 
 
 def imap(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Iterator[Any]:
-    """`Pool.imap` on the default pool."""
+    """Apply `fn` to every item, on the default pool, and yield the results in input order, as they come.
+
+    Endless input is fine; leaving the loop early stops the rest.  `nbpar.Pool.imap?` says more.
+    """
     return default_pool().imap(fn, *iterables, **options)
 
 
 def imap_unordered(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Iterator[Any]:
-    """`Pool.imap_unordered` on the default pool."""
+    """Like `imap`, but yield each result as soon as it is there, whichever item it belongs to."""
     return default_pool().imap_unordered(fn, *iterables, **options)
 
 
 def map_async(fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Run:
-    """`Pool.map_async` on the default pool."""
+    """Begin a map on the default pool and return it at once, as a `Run` to `await` or to `get()` later.
+
+    `nbpar.Pool.map_async?` says more.
+    """
     return default_pool().map_async(fn, *iterables, **options)
 
 
 def submit(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-    """`Pool.submit` on the default pool."""
+    """Call `fn(*args, **kwargs)` on a worker of the default pool and return a future at once.
+
+    It can be cancelled even while the function runs.
+    """
     return default_pool().submit(fn, *args, **kwargs)
 
 
 def each(fn: Callable[..., Any], *args: Any) -> list[Any]:
-    """`Pool.each` on the default pool."""
+    """Call `fn(*args)` once on every worker of the default pool and return one value per worker."""
     __tracebackhide__ = True
     return default_pool().each(fn, *args)

@@ -1,29 +1,22 @@
-"""A pool of workers that maps functions over items."""
+"""A pool of workers: how they come, stay warm, and go."""
 
 from __future__ import annotations
 
 import atexit
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nbpar.background import BackgroundViews
+from nbpar.calls import Calls
 from nbpar.care import WorkerCare
 from nbpar.cluster.limits import usable_cpus
-from nbpar.core.results import Results
-from nbpar.core.spread import Spread
 from nbpar.errors import PoolClosedError
-from nbpar.futures import RunFuture
-from nbpar.launch import Launcher, shown_stream, total_of
-from nbpar.options import Options, at_least_one
+from nbpar.launch import Launcher
+from nbpar.options import at_least_one
 from nbpar.placement import Pending, Place, place_in_process, place_on_engines
-from nbpar.run import Run
-from nbpar.showing import shown
 from nbpar.worker.inside import inside_item
 
 if TYPE_CHECKING:
@@ -32,7 +25,7 @@ if TYPE_CHECKING:
 BACKENDS = ("engines", "threads", "serial")
 
 
-class Pool:
+class Pool(Calls):
     """Workers that stay warm from map to map.
 
     Inside an item that a worker runs, every pool works serially, so nothing can wait for itself.
@@ -50,6 +43,17 @@ class Pool:
         max_worker_memory: renew an engine, between two items, when it holds more bytes.
         min_free_memory: begin no more items while fewer bytes are free on this machine, but for one chunk
             at a time; below 1 a share of its memory, None for no such guard.
+
+    A cluster is started in the background; the first call waits for it, or `wait()`.
+
+    Raises:
+        TypeError, ValueError: an argument does not do; the message says what does.
+        ClusterError: from the first call: the cluster cannot be started or joined.
+
+    Example:
+        >>> with Pool(2) as pool:
+        ...     pool.map(abs, [-1, 2])
+        [1, 2]
     """
 
     def __init__(
@@ -84,69 +88,6 @@ class Pool:
         self._reopen = partial(self._open, cluster, path)
         self._pending = self._reopen(number)
         _remember(self)
-
-    # ---- maps
-
-    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Results:
-        """Apply `fn` to every item and return the results in input order.
-
-        Several iterables give `fn` several arguments, up to the shortest.  The keyword arguments are the
-        fields of `nbpar.options.Options`: chunksize, timeout, retries, errors, max_errors, seed, progress,
-        label, total, buffersize.
-        Ctrl-C stops it; what has finished is kept in `nbpar.last_run.results()`.
-
-        Raises:
-            Exception: what `fn` raised first, with a note that names the item.
-            WorkerDied: an item killed its worker twice.
-        """
-        __tracebackhide__ = True
-        return self._map(fn, iterables, self._options(options))
-
-    def starmap(self, fn: Callable[..., Any], iterable: Iterable[Any], **options: Any) -> Results:
-        """Like `map`, for items that are tuples of arguments, or dicts of keyword arguments."""
-        __tracebackhide__ = True
-        return self._map(fn, (iterable,), self._options(options), Spread.STAR)
-
-    def imap(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Iterator[Any]:
-        """Apply `fn` to every item and yield the results in input order, as they come.
-
-        Reads a bounded number of items ahead, so endless input is fine and a slow consumer holds the
-        workers back.  Leaving the loop early stops the rest.
-        """
-        return self._imap(fn, iterables, self._options(options), ordered=True)
-
-    def imap_unordered(
-        self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any
-    ) -> Iterator[Any]:
-        """Like `imap`, but yield each result as soon as it is there."""
-        return self._imap(fn, iterables, self._options(options), ordered=False)
-
-    def map_async(
-        self, fn: Callable[..., Any], *iterables: Iterable[Any], ordered: bool = True, **options: Any
-    ) -> Run:
-        """Begin a map and return it at once as a `Run`.  A serial pool does all of it first.
-
-        With `ordered=False` the run's results are in the order in which they came.
-        As the last expression of a notebook's cell, or by `run.show()`, it shows itself live.
-        """
-        asked = self._options(options)
-        run = self._done_if_serial(self.launcher.over(fn, iterables, asked, [], sort=ordered))
-        views = BackgroundViews(
-            run, progress=asked.progress, total=total_of(iterables, asked), resize=self._resize_by
-        )
-        run.prepare_views(views, at_once=asked.progress in ("widget", "text"))
-        return run
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call `fn(*args, **kwargs)` on a worker; the future can be cancelled even while it runs."""
-        return RunFuture(self._done_if_serial(self.launcher.once(fn, args, kwargs, [])))
-
-    def each(self, fn: Callable[..., Any], *args: Any) -> list[Any]:
-        """Call `fn(*args)` once on every worker and return one value per worker."""
-        __tracebackhide__ = True
-        begun: list[Run] = []
-        with _stopped_on_error(begun):
-            return list(self._wait(self.launcher.everywhere(fn, args, begun), "none", None))
 
     # ---- channels
 
@@ -278,64 +219,12 @@ class Pool:
                 self._launcher_or_none = Launcher(place, self._initializer, self._care)
             return self._launcher_or_none
 
-    def _options(self, given: dict[str, Any]) -> Options:
-        return Options.of({"progress": self.progress, **given})
-
-    def _map(
-        self,
-        fn: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
-        options: Options,
-        spread: Spread | None = None,
-    ) -> Results:
-        __tracebackhide__ = True
-        begun: list[Run] = []
-        with _stopped_on_error(begun):
-            run = self.launcher.over(fn, iterables, options, begun, spread=spread)
-            return self._wait(run, options.progress, total_of(iterables, options))
-
-    def _imap(
-        self, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Options, *, ordered: bool
-    ) -> Iterator[Any]:
-        begun: list[Run] = []
-        with _stopped_on_error(begun):
-            run = self.launcher.over(fn, iterables, options, begun, streaming=True, ordered=ordered)
-            return shown_stream(run, options, total_of(iterables, options), self._resize_by)
-
-    def _wait(self, run: Run, progress: str, total: int | None) -> Results:
-        __tracebackhide__ = True
-        with shown(run, progress, total=total, resize=self._resize_by) as watch:
-            run.wait(watch=watch)
-        return run.get()
-
     @property
     def _resize_by(self) -> Callable[[int], None] | None:
         """Add or take away workers; None where that cannot be done."""
         if not self._place.resizable:
             return None
         return lambda more: self.resize(max(1, self._size + more))
-
-    def _done_if_serial(self, run: Run) -> Run:
-        if self.launcher.dispatcher.blocking:
-            run.wait()
-        return run
-
-
-@contextmanager
-def _stopped_on_error(begun: list[Run]) -> Iterator[None]:
-    """Stop the runs that were begun in the block when it is left by an exception, Ctrl-C above all.
-
-    A run is put into `begun` before it begins, so that no moment is left in which one could get away.
-    """
-    __tracebackhide__ = True
-    try:
-        yield
-    except BaseException as error:
-        for run in begun:
-            run.cancel()
-        if begun and type(error) is KeyboardInterrupt:
-            raise begun[0].stopped() from None
-        raise
 
 
 def _number(workers: Any) -> int:

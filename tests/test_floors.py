@@ -19,12 +19,13 @@ FLOORS = {
     6: "run placement journalled care",
     7: "last showing futures background",
     8: "launch",
-    9: "pool",
-    10: "defaults channels",
-    11: "pipeline advice demo doctor",
-    12: "notebook compat integrations",
-    13: "__init__",
-    14: "__main__",
+    9: "calls",
+    10: "pool",
+    11: "defaults channels",
+    12: "pipeline advice demo doctor",
+    13: "notebook compat integrations",
+    14: "__init__",
+    15: "__main__",
 }
 """A module may import from floors below its own, and from its own folder as long as no circle arises."""
 
