@@ -26,6 +26,9 @@ class Backend(Protocol):
     def acquire(self) -> None:
         """Make the workers come that are not here; each says `Ready` when it is."""
 
+    def coming(self) -> Sequence[WorkerId]:
+        """Return the workers that were made to come a while ago at most and are not here yet."""
+
     def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:
         """Send messages to one worker; an item that cannot be sent comes back as its own failure."""
 

@@ -32,6 +32,10 @@ REASON_WAIT = 0.5
 """Seconds that an engine's death waits for its reason to arrive."""
 
 
+ENTER_WITHIN = 60.0
+"""Seconds that an engine may take to begin its loop: something else may run there, or everything is slow."""
+
+
 @dataclass
 class _Engine:
     """One engine whose loop has been asked for, or runs."""
@@ -44,6 +48,8 @@ class _Engine:
     facts: dict[str, Any] = field(default_factory=dict)
     local: bool = True
     ready: bool = False
+    asked: float = field(default_factory=time.monotonic)
+    """When its loop was asked for."""
 
 
 class EnginesBackend:
@@ -90,6 +96,10 @@ class EnginesBackend:
             uuid = self._client._engines.get(engine_id)  # noqa: SLF001 (there is no public way)
             if uuid is not None and uuid not in held and uuid not in self._unfit:
                 self._enter(engine_id, uuid)
+
+    def coming(self) -> Sequence[WorkerId]:
+        since = time.monotonic() - ENTER_WITHIN
+        return [name for name, engine in self._engines.items() if not engine.ready and engine.asked > since]
 
     def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:
         engine = self._engines.get(worker)

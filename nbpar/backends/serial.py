@@ -48,6 +48,9 @@ class SerialBackend:
             self._here = True
             self._arrived.append(Ready(self.describe()[0]))
 
+    def coming(self) -> Sequence[WorkerId]:
+        return ()
+
     def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:  # noqa: ARG002 (there is one)
         for message in messages:
             if isinstance(message, Load):

@@ -47,6 +47,9 @@ class ThreadsBackend:
             self._ways[worker] = way = _ThreadTransport(worker, self._arrived)
             threading.Thread(target=_serve, args=(way,), name=f"nbpar {worker}", daemon=True).start()
 
+    def coming(self) -> Sequence[WorkerId]:
+        return ()
+
     def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:
         if (way := self._ways.get(worker)) is not None:
             way.inbox.put(list(messages))

@@ -127,7 +127,7 @@ class Driver:
         if now - self._looked >= LOOK_FOR_WORKERS or not len(self._workforce):
             self._looked = now
             self._backend.acquire()
-        if len(self._workforce) or self._expecting():
+        if len(self._workforce) or self._expecting() or self._backend.coming():
             self._seen_workers = now
         elif self._problem() or now - self._seen_workers >= PATIENCE:
             self._give_up()
@@ -140,7 +140,9 @@ class Driver:
             self.lines.look_for_gone({facts["worker"] for facts in self._backend.describe()})
 
     def _give_up(self) -> None:
-        ends = self._problem() or "; ".join(self._ends[-4:]) or "none ever came"
+        places = ", ".join(str(facts["worker"]) for facts in self._backend.describe())
+        nobody = f"none ever came; something else may run on {places}" if places else "none ever came"
+        ends = self._problem() or "; ".join(self._ends[-4:]) or nobody
         for job in self.jobs:
             self.jobs.end(job, NoWorkersError(
                 f"no worker is left ({ends}); finished results are kept in nbpar.last_run.results()"

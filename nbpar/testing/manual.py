@@ -26,6 +26,7 @@ class ManualBackend:
         killed: workers that were killed, in order.
         timeouts: how long `receive` might have waited, each time.
         expected: workers that may come; those beyond them come by `come` only.
+        on_the_way: workers that were asked to come and have not said a word.
     """
 
     in_process = True
@@ -33,6 +34,7 @@ class ManualBackend:
     def __init__(self, workers: int = 2, *, blocking: bool = True, comes: bool = True) -> None:
         self.blocking = blocking
         self.expected = [f"worker {number}" for number in range(workers)]
+        self.on_the_way: list[WorkerId] = []
         self.sent: list[tuple[WorkerId, Message]] = []
         self.interrupted: list[WorkerId] = []
         self.killed: list[WorkerId] = []
@@ -133,6 +135,9 @@ class ManualBackend:
             for worker in self.expected:
                 if worker not in self._here:
                     self.come(worker)
+
+    def coming(self) -> Sequence[WorkerId]:
+        return self.on_the_way
 
     def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:
         self._fail()

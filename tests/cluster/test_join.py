@@ -8,9 +8,12 @@ import threading
 
 import pytest
 
+import nbpar
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.join import connect
+from nbpar.dispatch import driver
 from nbpar.errors import ClusterError
+from nbpar.testing import Gate
 
 pytestmark = pytest.mark.engines
 
@@ -152,3 +155,19 @@ def test_joining_from_several_threads_is_safe(shared):
         thread.join()
 
     assert found == [shared.client] * 4
+
+
+def test_a_run_waits_for_engines_that_are_busy_with_something_else(shared, monkeypatch):
+    monkeypatch.setattr(driver, "PATIENCE", 0.1)
+    gate = Gate()
+    busy = shared.client[:].apply_async(gate.wait)
+    gate.until_waiting(2)
+
+    with nbpar.Pool(cluster=shared.client, progress="none") as pool:
+        run = pool.map_async(abs, [-1])
+        over_too_soon = run.is_over_within(1.0)
+        gate.open()
+
+        assert not over_too_soon
+        assert run.get(60) == [1]
+    assert busy.get() == [None, None]

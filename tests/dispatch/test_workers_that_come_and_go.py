@@ -122,6 +122,23 @@ def test_when_none_ever_came_the_error_says_so(make_bench):
         raise run.error
 
 
+def test_a_run_waits_for_workers_that_have_something_else_to_do_first(make_bench):
+    bench = make_bench(1, comes=False)
+    bench.backend.on_the_way = ["worker 0"]
+    run = bench.begin(double, [1])
+    bench.step()
+    bench.clock.advance(50.0)
+    bench.step()
+    assert not run.over
+
+    bench.backend.on_the_way = []  # the backend does not believe in it any more
+    bench.clock.advance(3.0)
+    bench.step()
+
+    with pytest.raises(NoWorkersError, match="none ever came; something else may run on worker 0"):
+        raise run.error
+
+
 def test_a_run_waits_as_long_as_workers_are_on_their_way(make_bench):
     bench = make_bench(1, comes=False)
     bench.expected = True
