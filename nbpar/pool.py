@@ -39,7 +39,7 @@ class Pool(Calls):
         path: "auto", or "controller" to send everything through the controller also on this host.
         initializer: called with `initargs` once on every worker before anything else.
         progress: what maps of this pool show: "auto", "widget", "text" or "none".
-        max_items_per_worker: renew an engine when it has been given so many items; a chunk is not cut.
+        max_items_per_worker: renew an engine when it has been given so many items.
         max_worker_memory: renew an engine, between two items, when it holds more bytes.
         min_free_memory: begin no more items while fewer bytes are free on this machine, but for one chunk
             at a time; below 1 a share of its memory, None for no such guard.

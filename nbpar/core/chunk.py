@@ -25,6 +25,10 @@ class Chunk:
     deaths: int = 0
     """How many workers died while they ran one of these items."""
 
+    def head(self, count: int) -> Chunk:
+        """Return the chunk's first `count` items."""
+        return Chunk(self.first, self.items[:count], self.attempt, self.deaths)
+
     def rest(self, done: int) -> Chunk:
         """Return the chunk without its first `done` items."""
         return Chunk(self.first + done, self.items[done:], self.attempt, self.deaths)

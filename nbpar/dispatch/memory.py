@@ -27,7 +27,7 @@ class MemoryRules:
     """Holds work back while too little is free on this host."""
 
     most_items: int | None = None
-    """A worker is renewed when it was given so many items, or a chunk more."""
+    """A worker is renewed when it was given so many items."""
 
     most_bytes: int | None = None
     """A worker that holds more is renewed."""
@@ -109,13 +109,17 @@ class Memory:
         return self._seen.pop(worker, None)
 
     def _count(self, assignment: Assignment) -> None:
+        """Count what a worker is given; cut the chunk that would be too much, and let it leave after that."""
         most, renew = self._rules.most_items, self._rules.renew
         if most is None or renew is None:
             return
-        worker = assignment.worker
-        self._given[worker] = self._given.get(worker, 0) + len(assignment.chunk.items)
-        if self._given[worker] >= most:
+        worker, chunk = assignment.worker, assignment.chunk
+        left = most - self._given.get(worker, 0)
+        if len(chunk.items) >= left:
+            assignment.chunk = chunk.head(left)
+            assignment.run.give_back(chunk.rest(left))
             self._leaving.retire_later(worker, renew)
+        self._given[worker] = most - left + len(assignment.chunk.items)
 
     def _ask_back(self) -> None:
         """Take back what waits on workers behind what they run."""

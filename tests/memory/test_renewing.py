@@ -138,14 +138,16 @@ def test_memory_may_be_guarded_on_every_backend(backend):
         assert pool.map(abs, range(-5, 0)) == [5, 4, 3, 2, 1]
 
 
-def test_engines_are_renewed_and_every_item_is_computed_once():
+@pytest.mark.parametrize("chunksize", [1, 3, 100, "auto"])
+def test_engines_are_renewed_after_exactly_so_many_items_and_each_item_is_computed_once(chunksize):
     def who(x):
         return (x, os.getpid())
 
     with nbpar.Pool(2, progress="none", max_items_per_worker=4) as pool:
-        results = pool.map(who, range(12), chunksize=1)
+        results = pool.map(who, range(12), chunksize=chunksize)
 
     assert [x for x, _ in results] == list(range(12))
+    assert Counter(Counter(pid for _, pid in results).values())[4] >= 2
     assert max(Counter(pid for _, pid in results).values()) == 4
 
 
