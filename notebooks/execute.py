@@ -2,10 +2,11 @@
 
     python notebooks/execute.py                     # all of them
     python notebooks/execute.py 01-quickstart.ipynb
+    python notebooks/execute.py --to FOLDER          # leave the ones here as they are
 
 What is stored is what the strict tests compare, so run it after every change of a notebook or of
 what its cells show.  Widgets, times and the traces of this machine are taken out: they would
-change with every execution.
+change with every execution.  A notebook that takes too long or too much memory makes it fail.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+from meter import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 HERE = Path(__file__).resolve().parent
 CELL_LIMIT = 120
+MOST_SECONDS = 120
+MOST_MEMORY = 1_000_000_000
+"""Of a kernel and its engines together, as small computers in the cloud have it."""
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -34,14 +40,23 @@ METADATA = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Execute and clean the notebooks; a cell that fails unexpectedly ends it with its traceback."""
-    for path in _notebooks(arguments):
-        began = time.perf_counter()
-        notebook = nbformat.read(path, as_version=4)
+    asked = _parse(arguments)
+    paths = [HERE / name for name in asked.notebooks] or sorted(HERE.glob("*.ipynb"))
+    modest = [_renew(path, Path(asked.to) / path.name) for path in paths]
+    return int(not all(modest))
+
+
+def _renew(path: Path, target: Path) -> bool:
+    """Execute one notebook and store it; return whether it was modest."""
+    notebook, began = nbformat.read(path, as_version=4), time.perf_counter()
+    with Meter() as meter:
         execute(notebook, path.parent)
-        clean(notebook)
-        _write(notebook, path)
-        print(f"{path.name}: {time.perf_counter() - began:.0f} s")
-    return 0
+    seconds = time.perf_counter() - began
+    clean(notebook)
+    _write(notebook, target)
+    modest = seconds < MOST_SECONDS and meter.peak < MOST_MEMORY
+    print(f"{path.name}: {seconds:.0f} s, {meter.peak / 1e6:.0f} MB{'' if modest else ', which is too much'}")
+    return modest
 
 
 def execute(notebook: Any, folder: Path) -> None:
@@ -77,11 +92,14 @@ def _clean_output(output: Any) -> None:
     output.get("data", {}).pop(WIDGET, None)
     if output.output_type == "error":
         output.traceback = [_without_places(line) for line in output.traceback]
+    if output.output_type == "stream":
+        output.text = _without_places(output.text)
 
 
 def _without_places(text: str) -> str:
-    """Shorten paths of installed files to what follows their folder."""
-    return re.sub(r"[^\s;]*/(site-packages|lib/python3\.\d+)/", "", text.replace(f"{HERE.parent}/", ""))
+    """Shorten paths of installed files to what follows their folder, and those of cells to nothing."""
+    text = re.sub(r"/[\w./-]*ipykernel_\d+/\d+\.py", "cell", text.replace(f"{HERE.parent}/", ""))
+    return re.sub(r"[^\s;]*/(site-packages|lib/python3\.\d+)/", "", text)
 
 
 def _unused(wanted: str, taken: set[str]) -> str:
@@ -101,13 +119,13 @@ def _write(notebook: Any, path: Path) -> None:
     fresh.replace(path)
 
 
-def _notebooks(arguments: Sequence[str] | None) -> Iterable[Path]:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="default: all in this folder")
-    names = parser.parse_args(arguments).notebooks
-    return [HERE / name for name in names] if names else sorted(HERE.glob("*.ipynb"))
+    parser.add_argument("--to", metavar="FOLDER", default=HERE, help="where to store them")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

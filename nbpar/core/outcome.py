@@ -62,6 +62,7 @@ class Failure:
 
         Returns what the function returns, should it succeed this time.
         """
+        __tracebackhide__ = True
         if self.function is None:
             raise ValueError(f"item {self.index} cannot be replayed: its function is not known here")
         return caller(self.function, self.spread)(self.item)
