@@ -65,9 +65,9 @@ export function runs(strip) {
   return found;
 }
 
-/** Times to write on an axis of so many seconds. */
-export function ticks(length) {
-  const rough = length / 5;
+/** Times to write on an axis of so many seconds and pixels. */
+export function ticks(length, width) {
+  const rough = length / Math.max(1, Math.min(5, width / 60));
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
   return Array.from({ length: Math.floor((length * 0.96) / step) + 1 }, (_, i) => i * step);
@@ -209,6 +209,7 @@ class Card {
     this.settings = model.get("settings");
     this.pressed = null; // what was pressed and has not shown yet
     this.chosen = -1; // the lane that is asked about
+    this.columns = { name: 0, now: 0 }; // pixels that they have; they grow, and do not jump back and forth
     this.said = { at: 0, share: 0, state: "" };
     this.parts = build(this.settings.label || "map", (event, by) => this.press(event, by));
     this.parts.resize.hidden = !this.settings.resizable;
@@ -328,14 +329,28 @@ class Card {
     const who = this.model.get("workers");
     for (const column of [names, dones]) fill(column, number, () => [element("span"), element("span")]);
     if (tick.stages) return this.stages(tick, who);
-    for (let place = 0; place < number; place++) {
+    const places = [...Array(number).keys()];
+    const called = places.map((place) => who[place]?.[0] ?? ""), doing = places.map((place) => activity(tick, place, who[place]?.[3]));
+    this.widen(called, doing);
+    for (const place of places) {
       const [name, now] = names.children[place].children, [done, memory] = dones.children[place].children;
       names.children[place].dataset.state = dones.children[place].dataset.state = tick.lanes.state[place];
-      write(name, who[place]?.[0] ?? "");
-      write(now, activity(tick, place, who[place]?.[3]));
+      name.style.minWidth = `${this.columns.name}px`;
+      write(name, called[place]);
+      write(now, doing[place]);
       write(done, count(tick.lanes.done[place]));
       write(memory, "bi".includes(tick.lanes.state[place]) && tick.lanes.memory?.[place] ? `${count(tick.lanes.memory[place])} MB` : "");
     }
+  }
+
+  /** Make room for what is called so and does that. */
+  widen(called, doing) {
+    const { columns, parts } = this, style = getComputedStyle(parts.root), pen = parts.canvas.getContext("2d");
+    pen.font = `${style.fontSize} ${style.fontFamily}`; // `style.font` is empty where numbers are tabular
+    const wide = (texts) => Math.ceil(1.05 * Math.max(0, ...texts.map((text) => pen.measureText(text).width)));
+    columns.name = Math.max(columns.name, wide(called));
+    columns.now = Math.max(columns.now, wide([...doing, "items 888–888"]));
+    parts.names.style.width = `${columns.name + 8 + columns.now}px`;
   }
 
   stages(tick, who) {
@@ -483,7 +498,7 @@ function paint(pen, tick, { width, row, ink, chosen, font }) {
     for (const [slot, slots, level] of drawn) {
       pen.globalAlpha = [0, 0.35, 0.6, 0.85][level];
       const left = x(slot * tick.width);
-      pen.fillRect(left, top, Math.max(Math.min(x((slot + slots) * tick.width), upto) - left, 0.5), tall);
+      if (left < upto) pen.fillRect(left, top, Math.max(Math.min(x((slot + slots) * tick.width), upto) - left, 0.5), tall);
     }
     if (tick.lanes.state[place] === "b" && !OVER.includes(tick.state)) {
       const [slot, slots] = drawn[drawn.length - 1] ?? [0, 0];
@@ -500,7 +515,7 @@ function paint(pen, tick, { width, row, ink, chosen, font }) {
 function axis(pen, tick, { width, top, x, ink, font }) {
   pen.font = `11px ${font}`;
   pen.textBaseline = "bottom";
-  for (const at of ticks(tick.length)) {
+  for (const at of ticks(tick.length, width)) {
     pen.globalAlpha = 0.55;
     pen.fillStyle = ink("line");
     pen.fillRect(Math.round(x(at)), 0, 1, top + 3);

@@ -41,10 +41,21 @@ test("strips become runs of equal level", () => {
 
 test("an axis has few round ticks at every length", () => {
   for (let length = 0.1; length < 1e7; length *= 1.7) {
-    const ticks = card.ticks(length);
-    assert.ok(ticks.length >= 2 && ticks.length <= 6, `${length}: ${ticks}`);
-    assert.ok(ticks.at(-1) <= length);
+    for (const width of [40, 130, 600]) {
+      const ticks = card.ticks(length, width);
+      assert.ok(ticks.length >= (width > 200 ? 2 : 1) && ticks.length <= Math.max(1, Math.min(6, width / 20)), `${length}: ${ticks}`);
+      assert.ok(ticks.at(-1) <= length);
+    }
   }
+});
+
+test("the column of workers grows with what they do, and does not jump back", () => {
+  const { model, root } = shown({ tick: tick({ lanes: { first: [1200, 90000] } }) });
+  const width = () => parseInt(root.find("names").style.width, 10);
+  const wide = width();
+  assert.ok(wide > 7 * "items 90,000–90,007".length);
+  model.set("tick", tick({ lanes: { first: [1, 2] } }));
+  assert.equal(width(), wide);
 });
 
 test("rows are readable for few workers and all fit for many", () => {

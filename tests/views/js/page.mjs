@@ -36,7 +36,7 @@ class Node {
 
 function pen() {
   const calls = [];
-  return new Proxy({ calls }, {
+  return new Proxy({ calls, measureText: (text) => ({ width: 7 * text.length }) }, {
     get: (target, key) => (key in target ? target[key] : (...rest) => calls.push([key, ...rest])),
   });
 }
