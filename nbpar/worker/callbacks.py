@@ -43,6 +43,7 @@ class Callbacks:
                 self._thread.start()
 
     def _main(self) -> None:
+        _here.calling = True
         while True:
             self._wait(lambda: bool(self._ends))
             with self._lock:
@@ -64,16 +65,24 @@ def _serve(end: End) -> bool:
     for _ in range(TURN):
         packed, ended = end.next_for_callback()
         if packed is None:
-            if ended:
-                end.callback = _PASSED
+            if ended and end.callback is not PASSED:
                 if marked:
                     _call(end, function, marker)
+                _finish(end)
             return True
         try:
             function(unpack_value(packed, end.port))
         except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
             end.close(describe(error))
     return False
+
+
+def _finish(end: End) -> None:
+    """Tell those who wait that the callback has had everything."""
+    with end.changed:
+        end.callback = PASSED
+        end.changed.notify_all()
+    end.port.notify()
 
 
 def _call(end: End, function: Callable[[object], object], marker: object) -> None:
@@ -87,4 +96,17 @@ def _nothing(item: object) -> None:
     """Take what comes after the end marker: nothing does."""
 
 
-_PASSED = (_nothing, None, False)
+PASSED: tuple[Callable[[object], object], object, bool] = (_nothing, None, False)
+"""Stands for a callback that has had everything."""
+
+
+class _Here(threading.local):
+    calling = False
+
+
+_here = _Here()
+
+
+def in_callback() -> bool:
+    """Whether this thread is one that calls callbacks, which cannot wait for them."""
+    return _here.calling

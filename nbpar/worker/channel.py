@@ -120,6 +120,8 @@ class Channel:
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the other side has closed the channel; items that came can still be received.
 
+        With a callback it waits until that has been called with all of them, and with its end marker.
+
         Raises:
             TimeoutError: it was not closed within `timeout` seconds.
             RemoteError: the code there failed (raised once).

@@ -21,6 +21,7 @@ from nbpar.errors import ChannelClosed, ChannelError
 from nbpar.wire.faults import Fault
 from nbpar.wire.messages import Close, Credit, Item, Message
 from nbpar.wire.pickling import Packed
+from nbpar.worker.callbacks import PASSED, in_callback
 from nbpar.worker.payload import size_of
 from nbpar.worker.port import Port
 from nbpar.worker.reasons import Reasons
@@ -119,8 +120,9 @@ class End(Reasons):
         self.port.post(Item(self.number, packed), size, in_flow=self._in_flow)
 
     def await_over(self, timeout: float | None) -> None:
-        """Wait until nothing more can come; raise what went wrong there."""
-        if not self.port.wait(self, lambda: self.over or self.closed, timeout):
+        """Wait until nothing more can come, and a callback has had it all; raise what went wrong there."""
+        inside = in_callback()
+        if not self.port.wait(self, lambda: self._is_over(called=inside), timeout):
             raise TimeoutError(f"the channel was not closed within {timeout:g} s")
         with self._lock:
             error = self._take_fault() or self._breakage()
@@ -260,6 +262,9 @@ class End(Reasons):
         if error is not None:
             raise error
         return False
+
+    def _is_over(self, *, called: bool) -> bool:
+        return (self.over or self.closed) and (called or self.callback in (None, PASSED))
 
     def _something(self) -> bool:
         return bool(self._items) or self.over or self.closed or self.callback is not None

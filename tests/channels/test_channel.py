@@ -275,6 +275,36 @@ def test_callbacks_get_what_is_here_what_comes_and_the_end(gateway):
         channel.set_callback(take)
 
 
+def test_wait_closed_waits_until_the_callback_has_had_everything(gateway):
+    got, gate = [], threading.Event()
+
+    def take(item):
+        gate.wait(10)
+        got.append(item)
+
+    channel = gateway.remote_exec("for n in range(100): channel.send(n)")
+    channel.set_callback(take, end_marker="end")
+    with pytest.raises(TimeoutError, match="not closed"):
+        channel.wait_closed(timeout=0.05)
+    gate.set()
+    channel.wait_closed(timeout=10)
+
+    assert got == [*range(100), "end"]
+
+
+def test_a_callback_may_wait_for_the_end_of_its_own_channel(gateway):
+    ended = threading.Event()
+    channel = gateway.remote_exec("channel.send(1)")
+
+    def wait(item):
+        channel.wait_closed(10)
+        ended.set()
+
+    channel.set_callback(wait)
+
+    assert ended.wait(10)
+
+
 def test_a_callback_that_raises_closes_the_channel_with_its_error(gateway):
     def listen(channel, told):
         channel.send(1)
