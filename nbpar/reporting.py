@@ -22,8 +22,10 @@ def report_of(snapshot: Snapshot, *, chunksize: int | None, reading: float) -> R
 
     from nbpar.cluster.limits import usable_cpus
     from nbpar.core.analysis import figures_of
+    from nbpar.views.pipeline_report import PipelineReport
     from nbpar.views.run_report import Report
 
     here = {lane.host for lane in snapshot.lanes} <= {socket.gethostname()}
     cpus = usable_cpus() if here else None
-    return Report(snapshot, figures_of(snapshot, chunksize=chunksize, reading=reading, cpus=cpus))
+    kind = PipelineReport if snapshot.stages else Report
+    return kind(snapshot, figures_of(snapshot, chunksize=chunksize, reading=reading, cpus=cpus))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING
 
 from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
@@ -13,7 +15,12 @@ from nbpar.core.stages import Bottleneck, StageFailure, StageFigures, bottleneck
 from nbpar.core.whole import whole
 from nbpar.dispatch.job import Job
 from nbpar.pipeline.conductor import Conductor
+from nbpar.pipeline.links import Head
+from nbpar.reporting import report_of
 from nbpar.run import Run
+
+if TYPE_CHECKING:
+    from nbpar.views.run_report import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +48,17 @@ class PipelineRun(Run):
         errors: str,
         streaming: bool,
         max_errors: int | None,
+        head: Head,
     ) -> None:
         super().__init__(conductor, label=label, errors=errors, streaming=streaming)
+        self.head = head
         self._conductor = conductor
         self._most_failures = 0 if errors == "raise" and not streaming else max_errors
         self._cause: BaseException | None = None
         """What ended it before its time, in whichever stage: the first of all."""
 
         self._ears: list[StageEar] = []
-        self._pools: dict[str, Progress] = {}
+        self._pools: dict[str, PoolProgress] = {}
         """What workers do for all stages that they serve, by backend."""
 
     @property
@@ -74,10 +83,8 @@ class PipelineRun(Run):
 
     def listen(self, facts: StageFacts) -> StageEar:
         """Return what hears the events of one stage."""
-        leads = facts.backend not in self._pools
-        self._ears.append(
-            StageEar(self, facts, self._pools.setdefault(facts.backend, Progress()), leads=leads)
-        )
+        pool = self._pools.setdefault(facts.backend, PoolProgress())
+        self._ears.append(StageEar(self, facts, pool))
         return self._ears[-1]
 
     def begin_all(self) -> None:
@@ -122,6 +129,8 @@ class PipelineRun(Run):
             self.abort(error)
         for ear in self._ears:
             ear.end(error)
+        for pool in self._pools.values():
+            pool.end()
         super().finish(error)
         self._conductor.nudge()
 
@@ -131,6 +140,9 @@ class PipelineRun(Run):
             super().emit(event)
 
     # ---- inside
+
+    def _reporter(self) -> Callable[[], Report]:
+        return partial(report_of, self.snapshot, chunksize=None, reading=self.head.reading)
 
     def _consume(self, items: int) -> None:
         dispatcher, job = self._conductor.jobs[-1]
@@ -145,29 +157,46 @@ class PipelineRun(Run):
         self._progress(events.RunPaused(time.monotonic(), paused))
 
 
+class PoolProgress:
+    """Folds the events of all stages on one pool's workers; what all of them hear is taken once."""
+
+    def __init__(self) -> None:
+        self._progress = Progress()
+        self._begun = False
+        self._latest: events.Event | None = None
+
+    def __call__(self, event: events.Event) -> None:
+        """Take in an event of one of the stages."""
+        kind = type(event)
+        if event is self._latest or (kind is events.RunStarted and self._begun):
+            return
+        self._begun, self._latest = True, event
+        self._progress(event)
+
+    def end(self) -> None:
+        """Take in that the pipeline is over."""
+        self._progress(events.RunFinished(time.monotonic(), "done"))
+
+    def snapshot(self, now: float) -> Snapshot:
+        """Return what was counted up to now."""
+        return self._progress.snapshot(now)
+
+
 class StageEar:
-    """Hears one stage: gives failures their place, keeps the figures.
+    """Hears one stage: gives failures their place, keeps the figures."""
 
-    Args:
-        run: the pipeline.
-        facts: what the stage is.
-        pool: counts what workers do for all their stages.
-        leads: whether it is this stage that tells of workers that come and go, which all of them hear.
-    """
-
-    def __init__(self, run: PipelineRun, facts: StageFacts, pool: Progress, *, leads: bool) -> None:
+    def __init__(self, run: PipelineRun, facts: StageFacts, pool: PoolProgress) -> None:
         self._run = run
         self._facts = facts
         self._progress = Progress()
-        self._pool, self._leads = pool, leads
+        self._pool = pool
         self.own: dict[int, StageFailure] = {}
         """Failures of this stage that have not been handed on."""
 
     def event(self, event: events.Event) -> None:
         """Take in an event of the stage."""
         self._progress(event)
-        if self._leads or type(event) in (events.ChunkSent, events.ItemsDone):
-            self._pool(event)
+        self._pool(event)
         self._run.nudge()
         if type(event) is events.ItemFailed:
             failure = self._placed(event.failure)
@@ -192,8 +221,6 @@ class StageEar:
         if not self._progress.snapshot(0.0).over:
             state = "done" if error is None else "failed"
             self._progress(events.RunFinished(time.monotonic(), state))
-        if self._leads:
-            self._pool(events.RunFinished(time.monotonic(), "done"))
 
     def figures(self, now: float) -> StageFigures:
         """Return how the stage does now."""

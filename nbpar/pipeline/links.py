@@ -176,6 +176,11 @@ class Head:
         self._batch = batch
 
     @property
+    def reading(self) -> float:
+        """Seconds that reading the input has taken."""
+        return getattr(self._source, "reading", 0.0)
+
+    @property
     def error(self) -> BaseException | None:
         return getattr(self._source, "error", None)
 

@@ -117,17 +117,17 @@ class _Steps:
         self, iterable: Iterable[Any], given: dict[str, Any], *, streaming: bool = False, ordered: bool = True
     ) -> tuple[PipelineRun, Options]:
         options = self._options(given)
-        conductor = Conductor()
-        run = PipelineRun(
-            conductor, label=options.label or name_of(self.step), errors=options.errors, streaming=streaming,
-            max_errors=options.max_errors,
-        )  # fmt: skip
-        total = _total(iterable, options)
-        order = Order(options, self._batch_size, total, streaming=streaming, ordered=ordered)
+        conductor, total = Conductor(), _total(iterable, options)
         woken: list[Callable[[], None]] = []
         threaded = not self._places.pool_of(self.stages[0]).launcher.dispatcher.blocking
         source = source_of((iterable,), wake=lambda: _wake(woken), threaded=threaded, total=total)
-        Wiring(self._places, conductor, run, order).build(self.step, Head(source, woken))
+        head = Head(source, woken)
+        run = PipelineRun(
+            conductor, label=options.label or name_of(self.step), errors=options.errors, streaming=streaming,
+            max_errors=options.max_errors, head=head,
+        )  # fmt: skip
+        order = Order(options, self._batch_size, total, streaming=streaming, ordered=ordered)
+        Wiring(self._places, conductor, run, order).build(self.step, head)
         last.run = run
         run.begin_all()
         return run, options

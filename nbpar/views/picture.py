@@ -28,19 +28,19 @@ def timeline_svg(snapshot: Snapshot) -> str:
     if not lanes or snapshot.elapsed <= 0:
         return ""
     shown = lanes[:LANES]
-    start = _start(shown, snapshot.elapsed)
+    start = start_of(shown, snapshot.elapsed)
     rows = "".join(_row(lane, place, start, snapshot.elapsed) for place, lane in enumerate(shown))
     height = ROW * (len(shown) + 1)
     more = len(lanes) - len(shown)
     return (
         f'<svg role="img" aria-label="{escape(_spoken(shown, more))}" viewBox="0 0 {WIDTH} {height}" '
         f'style="max-width:{WIDTH}px;width:100%;display:block">{rows}'
-        f"{_axis(start, snapshot.elapsed, height, more)}</svg>"
+        f"{axis(start, snapshot.elapsed, height, more)}</svg>"
     )
 
 
-def _start(lanes: Sequence[Lane], end: float) -> float:
-    """Where the picture begins: at the beginning, or where the oldest work is that is still known."""
+def start_of(lanes: Sequence[Lane], end: float) -> float:
+    """Return where the picture begins: at the beginning, or where the oldest work is that is still known."""
     forgotten = [lane for lane in lanes if sum(span.items for span in lane.spans) < lane.done]
     return max((lane.spans[0].start for lane in forgotten if lane.spans[0].start < end), default=0.0)
 
@@ -62,8 +62,8 @@ def _row(lane: Lane, place: int, start: float, end: float) -> str:
         x = NAMES + max(lane.gone - start, 0.0) * scale
         gone = f'<path d="M{x:.0f} {middle}H{WIDTH}" style="stroke:currentColor;stroke-dasharray:2 3"/>'
     return (
-        f'<text x="0" y="{middle + 4}" style="{_TEXT}">{escape(lane.worker[:14])}</text>'
-        f'<path d="{pieces}" style="stroke:#4c8dbf;stroke-width:{BAR}"/>{gone}'
+        text(0, middle + 4, lane.worker[:14])
+        + f'<path d="{pieces}" style="stroke:#4c8dbf;stroke-width:{BAR}"/>{gone}'
         + (f'<path d="{crosses}" style="stroke:currentColor;stroke-width:2;fill:none"/>' if crosses else "")
     )
 
@@ -83,15 +83,20 @@ def _joined(spans: Sequence[Span], start: float, scale: float) -> Iterator[tuple
         yield left, right
 
 
-def _axis(start: float, end: float, height: int, more: int) -> str:
-    y = height - 4
-    left = NAMES if not more else 2 * NAMES
+def axis(start: float, end: float, height: int, more: int = 0) -> str:
+    """Return the line of times below the rows, and how many rows are missing."""
     rest = f"and {wording.plural(more, 'more worker')}" if more else ""
+    left = NAMES if not more else 2 * NAMES
     return (
-        f'<text x="0" y="{y}" style="{_TEXT}">{rest}</text>'
-        f'<text x="{left}" y="{y}" style="{_TEXT}">{wording.seconds(start)}</text>'
-        f'<text x="{WIDTH}" y="{y}" text-anchor="end" style="{_TEXT}">{wording.seconds(end)}</text>'
+        text(0, height - 4, rest)
+        + text(left, height - 4, wording.seconds(start))
+        + text(WIDTH, height - 4, wording.seconds(end), anchor="end")
     )
+
+
+def text(x: int, y: int, words: str, anchor: str = "start") -> str:
+    """Return words at a place, in the colour of what is around the picture."""
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" style="{_TEXT}">{escape(words)}</text>'
 
 
 def _spoken(lanes: Sequence[Lane], more: int) -> str:

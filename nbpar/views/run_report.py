@@ -32,6 +32,9 @@ class SlowItem:
 
     seconds: float
 
+    stage: str = ""
+    """Of a pipeline, that to which the item took long; what is shown is what this stage got."""
+
 
 class Report:
     """A run's report; shows itself in a notebook and in a terminal.
@@ -85,12 +88,12 @@ class Report:
         ]
 
     def __repr__(self) -> str:
-        lines = [self._title(), ""]
+        lines = [self._title(), *self._more_lines(), ""]
         lines += [f"  {name:<10}{time:>10}{share:>7}" for name, time, share in self._table()]
         if self.slowest:
             lines += ["", "slowest items"]
             lines += [
-                f"  {row.index:>8}{wording.seconds(row.seconds):>10}  {row.shown}" for row in self.slowest
+                f"  {row.index:>8}{wording.seconds(row.seconds):>10}  {_named(row)}" for row in self.slowest
             ]
         if self.advice:
             lines += ["", "advice", *(f"  - {finding}" for finding in self.advice)]
@@ -99,12 +102,13 @@ class Report:
     def _repr_html_(self) -> str:
         parts = [
             f"<div>{escape(self._title())}</div>",
-            _html_table(("where time went", "", ""), self._table()),
+            *self._more_html(),
+            html_table(("where time went", "", ""), self._table()),
+            self._picture(),
         ]
-        parts.append(timeline_svg(self.snapshot))
         if self.slowest:
-            rows = [(f"{row.index}", row.shown, wording.seconds(row.seconds)) for row in self.slowest]
-            parts.append(_html_table(("slowest item", "value", "time"), rows))
+            rows = [(f"{row.index}", _named(row), wording.seconds(row.seconds)) for row in self.slowest]
+            parts.append(html_table(("slowest item", "value", "time"), rows))
         if self.advice:
             said = "".join(
                 f"<li>{escape(finding.because)}: <strong>{escape(finding.advice)}</strong></li>"
@@ -112,6 +116,17 @@ class Report:
             )
             parts.append(f"<ul>{said}</ul>")
         return f'<div class="nbpar-run-report">{"".join(parts)}</div>'
+
+    def _picture(self) -> str:
+        return timeline_svg(self.snapshot)
+
+    def _more_lines(self) -> list[str]:
+        """Return what a kind of report says after its title."""
+        return []
+
+    def _more_html(self) -> list[str]:
+        """Return the same as HTML."""
+        return []
 
     def _title(self) -> str:
         snapshot, figures = self.snapshot, self.figures
@@ -131,7 +146,12 @@ class Report:
         return rows + [(name, wording.seconds(time), "") for name, time in extra if time >= 0.001]
 
 
-def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _named(row: SlowItem) -> str:
+    return f"{row.stage}: {row.shown}" if row.stage else row.shown
+
+
+def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table without scripts."""
     top = "".join(f'<th scope="col" style="{_CELL}">{escape(head)}</th>' for head in heads)
     body = "".join(
         "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows

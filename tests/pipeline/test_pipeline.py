@@ -5,11 +5,12 @@ import logging
 import os
 import random
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 import nbpar
-from nbpar import Stage
+from nbpar import Stage, background
 
 
 def more(x):
@@ -242,6 +243,31 @@ def test_the_run_has_figures_for_each_stage(threads, pipeline):
     assert {first.state, second.state} == {"done"}
     assert run.bottleneck.stage in (first, second)
     assert nbpar.last_run is run
+
+
+def test_the_report_is_that_of_all_stages(pool, pipeline):
+    steps = pipeline([more, more, Stage(more, workers=1)], pool=pool, batch_size=5)
+    results = steps.map(iter(range(40)), progress="none")
+
+    report = results.report
+    assert [(stage.name, stage.done) for stage in report.stages] == [("more", 40)] * 3
+    assert report.snapshot.label == "more | more | more"
+    assert report.figures.items == 40
+    assert report.figures.computing == pytest.approx(sum(stage.busy for stage in report.stages))
+    assert report.figures.workers == pool.size
+    assert repr(report).startswith("more | more | more: 40 done in 3 stages")
+
+
+def test_a_run_in_the_background_can_be_shown(threads, pipeline, monkeypatch):
+    ends = []
+    looks = SimpleNamespace(show=ends.append, close=ends.append)
+    monkeypatch.setattr(background, "choose", lambda *_, **asked: looks)
+    run = pipeline([more, more], pool=threads).map_async(range(5), progress="auto")
+
+    run.get(20)
+    run.show()
+
+    assert (ends[-1].done, len(ends[-1].stages)) == (5, 2)
 
 
 def test_pipe_is_lazy_and_in_order(threads):

@@ -2,11 +2,17 @@
 
 import io
 import json
+import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import pytest
 from fake_pipelines import FakePipeline
 
+from nbpar.core import events
+from nbpar.core.analysis import figures_of
 from nbpar.views import report, tick
+from nbpar.views.pipeline_report import PipelineReport
+from nbpar.views.stage_picture import shares
 from nbpar.views.text import Text, postfix
 from nbpar.views.timeline import LETTERS, Timeline
 
@@ -96,3 +102,57 @@ def test_the_card_is_told_queues_speed_and_which_stage_limits(pipeline):
 
 def test_a_map_has_no_stages():
     assert tick.tick(FakePipeline("cut").runs[0].snapshot(), Timeline())["stages"] is None
+
+
+@pytest.fixture
+def report_of_all(pipeline):
+    for stage, seconds in enumerate((0.1, 2.0, 0.2)):
+        pipeline.work(stage, seconds=seconds)
+    snapshot = pipeline.finish()
+    return PipelineReport(snapshot, figures_of(snapshot))
+
+
+def test_the_report_says_first_which_stage_limits_and_then_how_each_did(report_of_all):
+    lines = repr(report_of_all).splitlines()
+
+    assert lines[0].startswith("cut | tag | write over 12 items: 12 of 12 done in 3 stages; 2.0 s")
+    assert lines[2].startswith("`tag` limits with 167 ms an item of 192 ms for all stages on their 2 workers")
+    assert lines[4].split() == ["stage", "workers", "items", "an", "item", "busy"]
+    assert lines[6].split() == ["tag", "2", "engines,", "shared", "12", "167", "ms", "50", "%"]
+    assert report_of_all.bottleneck.stage is report_of_all.stages[1]
+
+
+def test_the_report_is_well_formed_and_draws_a_curve_for_each_stage(report_of_all):
+    html = report_of_all._repr_html_()
+
+    picture = next(one for one in ET.fromstring(html).iter() if one.tag == "svg")
+    curves = [one.get("d") for one in picture.iter("path") if "fill:#" in one.get("style")]
+    assert len(curves) == 3
+    assert "tag: busy for 50 % of its time" in picture.get("aria-label")
+    assert "<strong>one more worker there" in html
+
+
+def test_a_curve_is_as_high_as_the_share_of_workers_at_work(pipeline):
+    pipeline.work(0, "0", seconds=1.0)
+    pipeline.runs[0].now -= 0.5
+    pipeline.work(0, "1", seconds=0.5)
+
+    stage = pipeline.finish().stages[0]
+
+    assert shares(stage, 0.0, 1.0, 4) == pytest.approx([0.5, 0.5, 1.0, 1.0])
+    assert shares(stage, 0.0, 2.0, 4)== pytest.approx([0.5, 1.0, 0.0, 0.0])
+
+
+def test_slow_items_are_named_with_the_stage_that_was_slow(pipeline):
+    chunk = SimpleNamespace(first=4, items=["a long text"])
+    done = events.ItemsDone(
+        102.0, "0", 9, 4, 1, 0, 0, 2.0, (2.0,), 0, 0, final=True, chunk_size=1, chunk=chunk
+    )
+    pipeline.runs[1].tell(done)
+    pipeline.runs[1].now += 2.0
+    snapshot = pipeline.finish()
+
+    report = PipelineReport(snapshot, figures_of(snapshot))
+
+    assert [(row.index, row.item, row.stage) for row in report.slowest] == [(4, "a long text", "tag")]
+    assert "       4     2.0 s  tag: 'a long text'" in repr(report)

@@ -1,0 +1,105 @@
+"""The report of a pipeline: which stage limits, how each of them did, and all that a run's report says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from html import escape
+
+from nbpar.core.analysis import Finding
+from nbpar.core.limits import limit_of
+from nbpar.core.stages import Bottleneck, StageFigures, bottleneck
+from nbpar.views import wording
+from nbpar.views.run_report import SLOW, Report, SlowItem, html_table
+from nbpar.views.stage_picture import stages_svg
+
+HEADS = ("stage", "workers", "items", "an item", "busy")
+
+
+class PipelineReport(Report):
+    """A pipeline's report; shows itself in a notebook and in a terminal.
+
+    Attributes:
+        figures: where the time went, all stages together.
+        snapshot: all that was counted, also of each stage.
+    """
+
+    @property
+    def stages(self) -> tuple[StageFigures, ...]:
+        """How each stage did, in the order in which items passed them."""
+        return self.snapshot.stages
+
+    @cached_property
+    def bottleneck(self) -> Bottleneck | None:
+        """The stage that limits; None before any outcome."""
+        return bottleneck(self.stages)
+
+    @cached_property
+    def limit(self) -> Finding | None:
+        """What limits, with the figures that say so, and what one more worker there would bring."""
+        return limit_of(self.snapshot, self.figures)
+
+    @cached_property
+    def advice(self) -> list[Finding]:
+        """What could be better besides, each with the figure that says so; empty when nothing stands out."""
+        return [finding for finding in super().advice if finding.kind not in ("chunks", "input")]
+
+    @cached_property
+    def slowest(self) -> list[SlowItem]:
+        """The slowest items of all stages, slowest first; none where all of them are short."""
+        rows = [row for stage in self.stages for row in _slow_items(stage)]
+        return sorted(rows, key=lambda row: -row.seconds)[: len(self.snapshot.slowest)]
+
+    def _picture(self) -> str:
+        return stages_svg(self.snapshot)
+
+    def _more_lines(self) -> list[str]:
+        rows = [HEADS, *(_row(stage) for stage in self.stages)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
+        table = [f"  {_padded(row, widths)}" for row in rows]
+        said = [] if self.limit is None else ["", str(self.limit)]
+        return [*said, "", *table]
+
+    def _more_html(self) -> list[str]:
+        table = html_table(HEADS, [_row(stage) for stage in self.stages])
+        if self.limit is None:
+            return [table]
+        because, advice = escape(self.limit.because), escape(self.limit.advice)
+        return [f"<div>{because}: <strong>{advice}</strong></div>", table]
+
+
+def _row(stage: StageFigures) -> tuple[str, ...]:
+    workers = (
+        "this thread" if stage.backend == "serial" else wording.plural(stage.workers, stage.backend[:-1])
+    )
+    done = wording.count(stage.done) + (f", {wording.count(stage.failed)} failed" if stage.failed else "")
+    each = wording.seconds(stage.seconds_per_item)
+    return (
+        stage.name,
+        f"{workers}, shared" if stage.shared else workers,
+        done,
+        each,
+        wording.percent(stage.load),
+    )
+
+
+def _padded(row: Sequence[str], widths: Sequence[int]) -> str:
+    words, numbers = row[:2], row[2:]
+    left = [f"{cell:<{width}}" for cell, width in zip(words, widths[:2], strict=True)]
+    right = [f"{cell:>{width}}" for cell, width in zip(numbers, widths[2:], strict=True)]
+    return "  ".join([*left, *right])
+
+
+def _slow_items(stage: StageFigures) -> list[SlowItem]:
+    seen = stage.snapshot
+    return [
+        SlowItem(
+            index,
+            known[0] if len(known) else None,
+            wording.shown(known[0]) if len(known) else "",
+            seconds,
+            stage.name,
+        )
+        for (seconds, index), known in zip(seen.slowest, seen.slow_items, strict=True)
+        if seconds >= SLOW
+    ]
