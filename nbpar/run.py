@@ -8,20 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nbpar.core import events
-from nbpar.core.outcome import Failure, Part
-from nbpar.core.progress import Progress, Snapshot
+from nbpar.core.outcome import Part
 from nbpar.core.results import Results, assemble, values_of
-from nbpar.core.transcript import Piece, Transcript
 from nbpar.dispatch.desk import Desk
 from nbpar.dispatch.job import Job
 from nbpar.errors import StoppedError
-from nbpar.finish import Finish
-from nbpar.notes import annotate
-from nbpar.printing import RunOutput
+from nbpar.record import Record
 from nbpar.reporting import report_of
 
 if TYPE_CHECKING:
@@ -46,7 +41,7 @@ class Views(Protocol):
         """Add one here."""
 
 
-class Run:
+class Run(Record):
     """A map that has begun.  `get()` waits for its results; `await run` does the same.
 
     Attributes:
@@ -63,22 +58,8 @@ class Run:
         streaming: bool,
         sort: bool = True,
     ) -> None:
-        self.label = label
-        self.failures: list[Failure] = []
+        super().__init__(label, errors=errors, streaming=streaming, sort=sort)
         self._dispatcher = dispatcher
-        self._errors = errors
-        self._sort = sort
-        self._parts: list[Part] = []
-        self._queue: queue.SimpleQueue[list[Part] | None] | None = queue.SimpleQueue() if streaming else None
-        self._progress = Progress()
-        self._transcript = Transcript()
-        self.show_output: Callable[[list[Piece]], None] | None = None
-        """Shows what an item of a stream has put out, just before its value is taken."""
-
-        self._over = Finish(label)
-        self._error: BaseException | None = None
-        self._trace: TracebackType | None = None
-        self._state = "running"
         self._driver = threading.get_ident()
         """The thread that calls `step`, where somebody has to."""
 
@@ -86,31 +67,6 @@ class Run:
         self._job: Job | None = None
 
     # ---- for users
-
-    @property
-    def state(self) -> str:
-        """`running`, `done`, `failed` or `stopped`."""
-        return self._state
-
-    @property
-    def done(self) -> bool:
-        """Whether it is over, one way or another."""
-        return self._over.here
-
-    @property
-    def finished_indices(self) -> set[int]:
-        """Indices of the items that have an outcome by now."""
-        return {index for part in list(self._parts) for index in range(part.first, part.stop)}
-
-    @property
-    def output(self) -> RunOutput:
-        """What items have printed, displayed, logged and warned of so far."""
-        return RunOutput(self._transcript.pieces, self._transcript.left_out)
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """How it went, or goes, in figures; cheap."""
-        return self._progress.snapshot(time.monotonic())
 
     @property
     def report(self) -> Report:
@@ -242,16 +198,19 @@ class Run:
         assert self._job is not None
         self._dispatcher.start(self._job)
 
-    def stream(self, watch: Watch | None = None) -> Iterator[Any]:
+    def stream(self, watch: Watch | None = None, deadline: float | None = None) -> Iterator[Any]:
         """Yield values as they come; leaving early stops the run.
 
         `watch()` is called after each chunk, and about ten times a second while there is none.
+
+        Raises:
+            TimeoutError: a value had to be waited for beyond `deadline`, on the monotonic clock.
         """
         __tracebackhide__ = True
         assert self._queue is not None
         assert self._job is not None
         try:
-            while (parts := self._next_parts(watch)) is not None:
+            while (parts := self._next_parts(watch, deadline)) is not None:
                 for part in parts:
                     before = self._show_output_of if self._transcript.waiting else None
                     yield from values_of(part, errors=self._errors, before=before)
@@ -262,46 +221,6 @@ class Run:
         finally:
             self.cancel()
 
-    def take_output(self) -> list[Piece]:
-        """Take what items have put out that are settled, with all before them, in item order.
-
-        What the items of a stream put out is shown as their values are taken.
-        """
-        if self._queue is not None:
-            return self._transcript.take(0, 0)
-        return self._transcript.take() if self.done else self._transcript.take_settled()
-
-    def deliver(self, parts: list[Part]) -> None:
-        """Take outcomes (from the dispatcher's thread)."""
-        if self._queue is None:
-            for part in parts:
-                self._transcript.settle(part.first, part.stop)
-            self._parts += parts
-        else:
-            self._queue.put(parts)
-
-    def finish(self, error: BaseException | None) -> None:
-        """Take the end (from the dispatcher's thread)."""
-        self._state = (
-            "done" if error is None else "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
-        )
-        self._error = error
-        self._trace = None if error is None else error.__traceback__
-        self._progress(events.RunFinished(time.monotonic(), self._state))
-        tell = self._over.set()
-        if self._queue is not None:
-            self._queue.put(None)
-        tell()
-
-    def emit(self, event: events.Event) -> None:
-        """Take an event (from the dispatcher's thread)."""
-        self._progress(event)
-        if type(event) is events.ItemFailed:
-            annotate(event.failure)
-            self.failures.append(event.failure)
-        elif type(event) is events.ItemPrinted:
-            self._transcript.add(event.piece or Piece(event.index, event.stream, event.text))
-
     # ---- inside
 
     def _reporter(self) -> Callable[[], Report]:
@@ -311,25 +230,20 @@ class Run:
         reading = getattr(job.state.source, "reading", 0.0)
         return partial(report_of, self.snapshot, chunksize=job.state.chunker.fixed, reading=reading)
 
-    def _raise(self) -> None:
-        """Raise what ended the run too early, if anything did, with the worker's frames and no others."""
-        __tracebackhide__ = True
-        if self._error is not None:
-            raise self._error.with_traceback(self._trace)
-
     def _wait_a_moment(self, deadline: float | None) -> None:
         if self._dispatcher.blocking:
             self._step()
             return
-        left = REFRESH if deadline is None else min(REFRESH, max(deadline - time.monotonic(), 0.0))
-        self._over.wait(left)
+        self._over.wait(_moment(deadline))
 
-    def _next_parts(self, watch: Watch | None) -> list[Part] | None:
+    def _next_parts(self, watch: Watch | None, deadline: float | None) -> list[Part] | None:
         assert self._queue is not None
         while True:
             try:
-                return self._queue.get(timeout=0 if self._dispatcher.blocking else REFRESH)
+                return self._queue.get(timeout=0 if self._dispatcher.blocking else _moment(deadline))
             except queue.Empty:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise TimeoutError(f"{self.label} was not over in time") from None
                 if self._dispatcher.blocking:
                     self._step()
             if watch is not None:
@@ -338,10 +252,6 @@ class Run:
     def _step(self) -> None:
         self._driver = threading.get_ident()
         self._dispatcher.step()
-
-    def _show_output_of(self, index: int) -> None:
-        if self._transcript.waiting and self.show_output is not None:
-            self.show_output(self._transcript.take(index, index + 1))
 
     def _consume(self, items: int) -> None:
         job, dispatcher = self._job, self._dispatcher
@@ -364,3 +274,8 @@ class Run:
             self._progress(events.RunPaused(time.monotonic(), paused))
 
         self._dispatcher.request(act)
+
+
+def _moment(deadline: float | None) -> float:
+    """Seconds to wait before looking again."""
+    return REFRESH if deadline is None else min(REFRESH, max(deadline - time.monotonic(), 0.0))
