@@ -62,7 +62,7 @@ class Vectorizer:
             WorkerDied: an item killed its worker twice.
         """
         workers = self.num_workers
-        ranks = [(rank,) for rank in range(max(workers, 1))]
+        ranks = None if self.worker_init is None else [(rank,) for rank in range(max(workers, 1))]
         stage = Stage(self._function(args), workers=workers, worker_args=ranks, name=self._name)
         pool = self.pool if self.pool is not None or not workers else default_pool(workers)
         with Pipeline([stage], pool=pool) as pipeline:
@@ -91,8 +91,8 @@ class Vectorizer:
             made = None if init is None else init(rank, **init_kwargs)
             return made if isinstance(made, tuple) else () if made is None else (made,)
 
-        def call(item: Any, rank: int) -> Any:
-            last = kept(f"{token}.{rank}", lambda: more(rank))
+        def call(item: Any, *rank: int) -> Any:
+            last = kept(f"{token}.{rank[0]}", lambda: more(*rank)) if rank else ()
             if numbered:
                 return item[0], function(item[1], *args, *last)
             return function(item, *args, *last)

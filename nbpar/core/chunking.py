@@ -22,7 +22,7 @@ DEEPEST = 128
 QUICKEST = 8e-6
 """Seconds that a worker needs at least for a chunk, whatever is in it."""
 
-HIDDEN = 0.02
+HIDDEN = 0.004
 """A round trip below this share of a chunk's work is not worth hiding by a deeper window."""
 
 SHARE = 3
@@ -58,6 +58,11 @@ class Chunker:
     def seconds_per_item(self) -> float | None:
         """Running estimate; None before the first answer."""
         return self._seconds
+
+    @property
+    def round_trip(self) -> float:
+        """Running estimate of the seconds between a worker's answer and its next chunk."""
+        return self._round_trip
 
     @property
     def current(self) -> int:

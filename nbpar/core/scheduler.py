@@ -9,70 +9,20 @@ fair queuing, Goyal, Vin and Cheng 1996).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
 from nbpar.core.chunk import Chunk
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.runstate import RunState
-
-WorkerId = str
+from nbpar.core.windows import Assignment, Window, WorkerId
 
 CATCH_UP = 0.5
 """Seconds of workers' time that a run which could not use its turn is owed at most."""
 
-LASTS = 0.05
-"""Seconds after which a call holds up those behind it, if another worker has nothing to do."""
-
 SUSPECT = 1e-3
 """Calls shorter than this are answered together: any of them may have been running when their worker died."""
-
-
-@dataclass(slots=True)
-class Assignment:
-    """A chunk for one worker, from being sent to being answered."""
-
-    id: int
-    worker: WorkerId
-    run: RunState
-    chunk: Chunk
-    sent: float
-    """When it was handed out, on the driver's clock."""
-
-    alone: bool
-    """Whether the worker had nothing else to do then."""
-
-    expected: float
-    """Seconds of work it was thought to be."""
-
-    done: int = 0
-    """How many of its items have been answered."""
-
-    recalled: bool = False
-    """Whether it was asked back because its worker is held up."""
-
-
-@dataclass(slots=True)
-class _Worker:
-    """What a worker has under way, oldest first."""
-
-    calls: dict[int, Assignment] = field(default_factory=dict)
-
-    since: float = 0.0
-    """When it began with the oldest of them."""
-
-    heard: float = 0.0
-    """When it last answered something, or began with the oldest."""
-
-    retiring: bool = False
-    """It gets nothing more to do."""
-
-    held: bool = False
-    """It is wanted for something else and gets nothing new."""
-
-    on_trial: bool = False
-    """It runs what killed another worker, with nothing before or behind it."""
 
 
 class Scheduler:
@@ -84,12 +34,15 @@ class Scheduler:
         self._delayed: dict[int, RunState] = {}
         """Runs that have, or had, retries to come."""
 
-        self._workers: dict[WorkerId, _Worker] = {}
+        self._workers: dict[WorkerId, Window] = {}
         self._calls: dict[int, Assignment] = {}
         self._hungry: dict[WorkerId, None] = {}  # in a fixed order, so that runs can be repeated
         self._next_id = 0
         self._served = 0.0
         """The largest priority at which a run was served."""
+
+        self._opens: float | None = None
+        """When the next window opens for which there is something."""
 
     @property
     def workers(self) -> Iterable[WorkerId]:
@@ -103,18 +56,20 @@ class Scheduler:
     def head(self, worker: WorkerId) -> Assignment | None:
         """Return the oldest call of a worker, which is the one that runs."""
         state = self._workers.get(worker)
-        return next(iter(state.calls.values()), None) if state is not None else None
+        return state.head if state is not None else None
 
     def load(self, worker: WorkerId) -> int:
         """Return how many calls a worker has under way."""
         return len(self._workers[worker].calls)
 
     def due(self, now: float) -> float | None:
-        """When the next delayed retry may run; None when there is none that is not overdue.
+        """When there is something to do again though nothing arrives; None: only when something does.
 
         What is overdue waits for a worker, not for the clock.
         """
-        return min((due for run in self._delayed.values() if (due := run.due(now)) is not None), default=None)
+        times = [due for run in self._delayed.values() if (due := run.due(now)) is not None]
+        times += [time for time in (self._opens, self._recall_at(now)) if time is not None and time > now]
+        return min(times, default=None)
 
     @property
     def attended(self) -> list[RunState]:
@@ -137,7 +92,7 @@ class Scheduler:
 
     def join(self, worker: WorkerId) -> None:
         """A worker takes part from now on."""
-        self._workers[worker] = _Worker()
+        self._workers[worker] = Window()
         self._hungry[worker] = None
 
     def retire(self, worker: WorkerId) -> list[Assignment]:
@@ -147,7 +102,7 @@ class Scheduler:
             return []
         state.retiring = True
         self._hungry.pop(worker, None)
-        return list(state.calls.values())[1:]
+        return state.behind
 
     def retired(self) -> list[WorkerId]:
         """Return the retiring workers that have nothing left to do."""
@@ -177,6 +132,7 @@ class Scheduler:
 
     def assign(self, now: float) -> Iterator[Assignment]:
         """Fill every worker's window, a chunk each in turn, least loaded first."""
+        self._opens = None
         if not self.runs:
             return
         hungry = sorted(self._hungry, key=self.load)
@@ -289,15 +245,17 @@ class Scheduler:
         if not self.uneven:
             return []
         held_up = [
-            call
-            for state in self._workers.values()
-            if now - state.since > LASTS
-            for call in list(state.calls.values())[1:]
-            if not call.recalled and call.run.pinned is None
+            call for state in self._workers.values() for call in state.waiting if now >= state.held_up(now)
         ]
         for call in held_up:
             call.recalled = True
         return held_up
+
+    def _recall_at(self, now: float) -> float | None:
+        """When the next calls have to be asked back, as it stands."""
+        if not self.uneven:
+            return None
+        return min((state.held_up(now) for state in self._workers.values() if state.waiting), default=None)
 
     def _orphans(self, worker: WorkerId) -> list[Assignment]:
         """Take what waits for this worker alone."""
@@ -310,6 +268,9 @@ class Scheduler:
     def _assign_one(self, worker: WorkerId, now: float) -> Assignment | None:
         state = self._workers[worker]
         load = len(state.calls)
+        if load == 1 and now < (opens := state.opens):
+            self._note_opening(worker, opens, now)
+            return None
         full = True
         for run in () if state.on_trial or state.held else self._neediest_first():
             if not self._admits(run, worker):
@@ -327,6 +288,13 @@ class Scheduler:
             self._hungry.pop(worker, None)
         return None
 
+    def _note_opening(self, worker: WorkerId, opens: float, now: float) -> None:
+        """Look again when a window opens, if there is something for it."""
+        if (self._opens is None or opens < self._opens) and any(
+            run.waits(worker, now) for run in self.runs.values()
+        ):
+            self._opens = opens
+
     def _admits(self, run: RunState, worker: WorkerId) -> bool:
         """Whether a worker may take part in a run; workers of no other limited run come first."""
         if run.most_workers is None or worker in run.members:
@@ -341,9 +309,7 @@ class Scheduler:
         runs = self.runs.values()
         return sorted(runs, key=attrgetter("priority")) if len(runs) > 1 else runs
 
-    def _record(
-        self, worker: WorkerId, state: _Worker, run: RunState, chunk: Chunk, now: float
-    ) -> Assignment:
+    def _record(self, worker: WorkerId, state: Window, run: RunState, chunk: Chunk, now: float) -> Assignment:
         expected = (run.chunker.seconds_per_item or 0.0) * len(chunk.items)
         assignment = Assignment(self._next_id, worker, run, chunk, now, not state.calls, expected)
         self._next_id += 1

@@ -12,8 +12,9 @@ from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
 from nbpar.core.outcome import Failure
 from nbpar.core.runstate import RunState
-from nbpar.core.scheduler import Assignment, Scheduler
+from nbpar.core.scheduler import Scheduler
 from nbpar.core.transcript import Piece
+from nbpar.core.windows import Assignment
 from nbpar.dispatch.failures import death_of, failure_of
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.jobs import Jobs
@@ -31,9 +32,6 @@ IDLE = 1.0
 
 LOOK_FOR_WORKERS = 0.25
 """Seconds between two looks for workers that have come, while a run is under way."""
-
-LOOK_FOR_RECALLS = 0.06
-"""The same while some workers have calls waiting and others have nothing to do."""
 
 PATIENCE = 3.0
 """Seconds without any worker, and none on its way, after which runs fail."""
@@ -103,7 +101,7 @@ class Driver:
         if (due := self._scheduler.due(now)) is not None:
             times.append(due - now)
         if len(self.jobs) or self.lines.waiting:
-            times.append(LOOK_FOR_RECALLS if self._scheduler.uneven else LOOK_FOR_WORKERS)
+            times.append(LOOK_FOR_WORKERS)
         elif self._workforce.present and not len(self.lines):
             times.append(self.jobs.idle_since + IDLE - now)
         if self._workforce.stopping:

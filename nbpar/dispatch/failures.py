@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbpar.core.outcome import Failure
-from nbpar.core.scheduler import Assignment
+from nbpar.core.windows import Assignment
 from nbpar.dispatch.job import Job
 from nbpar.errors import ItemTimeoutError, WorkerDied
 from nbpar.wire.faults import restore

@@ -8,7 +8,8 @@ from functools import partial
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.scheduler import Assignment, Scheduler
+from nbpar.core.scheduler import Scheduler
+from nbpar.core.windows import Assignment
 from nbpar.dispatch.failures import OVERDUE
 from nbpar.dispatch.job import Ending, Job
 from nbpar.dispatch.workforce import Workforce

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from nbpar.backends.base import WorkerId
 from nbpar.core.events import MemoryLow
-from nbpar.core.scheduler import Assignment, Scheduler
+from nbpar.core.scheduler import Scheduler
+from nbpar.core.windows import Assignment
 from nbpar.dispatch.leaving import Leaving
 from nbpar.dispatch.workforce import Workforce
 from nbpar.memory_guard import EVERY, MemoryGuard, resident_bytes

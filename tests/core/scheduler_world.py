@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from run_accounts import Account, Plan, Poison
 
 from nbpar.core.outcome import Failure
-from nbpar.core.scheduler import SUSPECT, Assignment, Scheduler
+from nbpar.core.scheduler import SUSPECT, Scheduler
+from nbpar.core.windows import Assignment
 
 
 @dataclass

@@ -1,0 +1,132 @@
+"""When a worker gets its next chunk, and when it has to give one back."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+import pytest
+
+from nbpar.core.chunking import Chunker
+from nbpar.core.runstate import RunState
+from nbpar.core.scheduler import Scheduler
+from nbpar.core.source import SequenceSource
+from nbpar.core.windows import EARLY, LASTS
+
+
+def begun(items, *, seconds, workers=1):
+    """Return a scheduler with a run whose items are known to take so long."""
+    scheduler = Scheduler()
+    run = RunState(1, SequenceSource(range(items)), Chunker(1))
+    run.chunker.learn(1, seconds, round_trip=1e-3)
+    scheduler.add(run)
+    for number in range(workers):
+        scheduler.join(str(number))
+    return scheduler
+
+
+def numbers(calls):
+    return [call.chunk.first for call in calls]
+
+
+def finish(scheduler, call, now):
+    scheduler.answer(call.id, 1, now - call.sent, now, final=True)
+    scheduler.settle(call, call.chunk.first, [None], {}, now)
+
+
+def test_the_next_chunk_follows_shortly_before_a_worker_is_through():
+    scheduler = begun(3, seconds=0.1)
+
+    assert numbers(scheduler.assign(0.0)) == [0]
+    soon = scheduler.due(0.0)
+    assert 0.09 < soon < 0.1 - EARLY
+    assert numbers(scheduler.assign(soon - 1e-6)) == []
+    assert numbers(scheduler.assign(soon)) == [1]
+
+
+def test_nothing_follows_when_nothing_is_left():
+    scheduler = begun(1, seconds=0.1)
+
+    assert numbers(scheduler.assign(0.0)) == [0]
+    assert scheduler.due(0.0) is None
+
+
+def test_the_first_chunks_of_a_run_are_followed_by_none():
+    scheduler = Scheduler()
+    scheduler.add(RunState(1, SequenceSource(range(9)), Chunker(1)))
+    scheduler.join("0")
+
+    assert numbers(scheduler.assign(0.0)) == [0]
+    assert numbers(scheduler.assign(10.0)) == []
+    assert scheduler.due(10.0) is None
+
+
+def test_what_waits_behind_a_call_that_lasts_is_asked_back_for_an_idle_worker():
+    scheduler = begun(4, seconds=0.1, workers=2)
+    first, second = scheduler.assign(0.0)
+    opened = scheduler.due(0.0)
+    waiting, other = scheduler.assign(opened)
+    finish(scheduler, second, 0.1)
+    finish(scheduler, other, 0.2)
+
+    assert scheduler.recall(0.1 + EARLY / 2) == []
+    assert scheduler.recall(0.2) == [waiting]
+    assert scheduler.recall(0.3) == []
+    assert scheduler.head("0") is first
+
+
+def test_somebody_looks_when_it_is_time_to_ask_back():
+    scheduler = begun(8, seconds=1e-3, workers=2)
+    lasting, *others = scheduler.assign(0.0)
+    for call in others:
+        if call.worker != lasting.worker:
+            finish(scheduler, call, 1e-3)
+    for call in [call for call in scheduler.assign(1e-3) if call.worker != lasting.worker]:
+        finish(scheduler, call, 4e-3)
+
+    assert scheduler.uneven
+    assert scheduler.due(4e-3) == LASTS
+    assert scheduler.recall(LASTS)
+
+
+@pytest.mark.parametrize("round_trip", [1e-4, 1e-3])
+@pytest.mark.parametrize(
+    ("seconds", "longest"),
+    [
+        ([0.1] * 10 + [0.001] * 30, 0.303),
+        ([0.01] * 100, 0.256),
+        ([0.1] * 3 + [0.5] + [0.1] * 8, 0.61),
+    ],
+)
+def test_four_workers_are_hardly_later_than_they_must(seconds, longest, round_trip):
+    assert makespan(seconds, workers=4, round_trip=round_trip) <= longest + 2 * round_trip
+
+
+def makespan(seconds, *, workers, round_trip):
+    """Return when the last answer arrives, if messages take half a round trip each way."""
+    scheduler, way, now = Scheduler(), round_trip / 2, 0.0
+    scheduler.add(RunState(1, SequenceSource(range(len(seconds))), Chunker()))
+    mail = {str(number): deque() for number in range(workers)}
+    free = dict.fromkeys(mail, 0.0)
+    for worker in mail:
+        scheduler.join(worker)
+    answers: list[tuple[float, int, object, float]] = []
+    while scheduler.runs:
+        for call in scheduler.assign(now):
+            mail[call.worker].append(call)
+        assert not scheduler.recall(now), "it would have to be asked back"
+        for worker, calls in mail.items():
+            while calls:  # it begins with one when it has it and is through with those before
+                call = calls.popleft()
+                work = sum(seconds[call.chunk.first : call.chunk.first + len(call.chunk.items)])
+                free[worker] = max(free[worker], now + way) + work
+                heapq.heappush(answers, (free[worker] + way, call.id, call, work))
+        due = scheduler.due(now)
+        if due is not None and (not answers or due < answers[0][0]):
+            now = due
+            continue
+        now, _, call, work = heapq.heappop(answers)
+        items = len(call.chunk.items)
+        scheduler.answer(call.id, items, work, now, final=True)
+        scheduler.settle(call, call.chunk.first, [None] * items, {}, now)
+    return now
