@@ -14,6 +14,8 @@ from nbpar.worker.channel import Channel as AnyChannel
 from nbpar.worker.payload import unpack_value
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from nbpar.channels.client_end import ClientEnd
 
 
@@ -29,11 +31,17 @@ class Channel(AnyChannel):
     """
 
     _end: ClientEnd
+    _gateway: Any = None
 
     @property
     def gateway(self) -> Any:
         """The gateway that it goes through."""
-        return self._end.port.gateway  # type: ignore[attr-defined]  # a ClientPort
+        return self._gateway or self._end.port.gateway()  # type: ignore[attr-defined]  # a ClientPort
+
+    def through(self, gateway: Any) -> Self:
+        """Remember the gateway that it goes through."""
+        self._gateway = gateway
+        return self
 
     @property
     def number(self) -> int:

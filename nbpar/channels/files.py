@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ from nbpar.worker.receive_files import FILE, FOLDER, LINK, Entry, blocks_of, dig
 if TYPE_CHECKING:
     from nbpar.channels.channel import Channel
     from nbpar.channels.gateway import Gateway
+
+_KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: FOLDER, stat.S_IFLNK: LINK}
 
 Filter = Callable[[Path], bool]
 Progress = Callable[[str, int, "Gateway"], object]
@@ -44,15 +48,9 @@ def push_files(
     Returns:
         How many files were sent, to all gateways together.
     """
-    root = Path(source).expanduser().resolve()
-    entries = list(_entries(root, filter or (lambda _: True)))
-    if not entries:
-        raise FileNotFoundError(f"there is no {str(root)!r} to push")
     sent = 0
-    if root.is_file():
-        root = root.parent
-    transfers = [_Transfer(root, entries, gateway, str(destination), delete=delete) for gateway in gateways]
-    for transfer in transfers:
+    targets = [(gateway, str(destination), delete) for gateway in gateways]
+    for transfer in transfers(source, targets, filter):
         for path, size in transfer.run():
             sent += 1
             if progress is not None:
@@ -60,11 +58,23 @@ def push_files(
     return sent
 
 
-class _Transfer:
+def transfers(
+    source: str | os.PathLike[str], targets: Iterable[tuple[Gateway, str, bool]], wanted: Filter | None
+) -> list[Transfer]:
+    """Begin to compare a folder or file with those at `(gateway, destination, delete)`, on all together."""
+    root = Path(source).expanduser().resolve()
+    entries = list(_entries(root, wanted or (lambda _: True)))
+    if not entries:
+        raise FileNotFoundError(f"there is no {str(root)!r} to push")
+    base = root.parent if root.is_file() else root
+    return [Transfer(base, entries, *target) for target in targets]
+
+
+class Transfer:
     """The files for one worker, which compares what it has while others are served."""
 
     def __init__(
-        self, root: Path, entries: list[Entry], gateway: Gateway, destination: str, *, delete: bool
+        self, root: Path, entries: list[Entry], gateway: Gateway, destination: str, delete: bool
     ) -> None:
         self.gateway = gateway
         self._root = root
@@ -73,24 +83,38 @@ class _Transfer:
         self._channel: Channel = gateway.begin(code, thread=True)
         self._channel.send([tuple(entry) for entry in entries])
 
+    @cached_property
+    def changed(self) -> dict[str, int]:
+        """Paths and sizes of the files that have to be sent."""
+        asked = self._channel.receive()
+        different = [
+            path for path, digest in asked if not digest or digest != _digest_here(self._root / path)
+        ]
+        self._channel.send(different)
+        return {path: self._sizes[path] for path in different}
+
     def run(self) -> Iterator[tuple[str, int]]:
-        """Answer the worker's questions; yield path and size of what was sent."""
-        for question, path, digest in self._channel:
-            if question == "want" and self._answer(path, digest):
-                yield path, self._sizes[path]
+        """Send what has to be sent; yield each path with its size, once it has been sent."""
+        for path, size in self.changed.items():
+            if self._send(path):
+                yield path, size
         self._channel.wait_closed()
 
-    def _answer(self, path: str, digest: bytes | None) -> bool:
-        """Send a file, unless it is the same there; whether it was sent."""
-        place = self._root / path
-        if digest is not None and digest == digest_of(place):
-            self._channel.send("same")
-            self._channel.send(None)
-            return False
-        for block in blocks_of(place):
-            self._channel.send(block)
-        self._channel.send(None)
-        return True
+    def _send(self, path: str) -> bool:
+        """Send a file; False when it is not here any more."""
+        with suppress(FileNotFoundError):
+            for block in blocks_of(self._root / path):
+                self._channel.send(block)
+            self._channel.send(True)
+            return True
+        self._channel.send(False)
+        return False
+
+
+def _digest_here(place: Path) -> bytes | None:
+    with suppress(FileNotFoundError):
+        return digest_of(place)
+    return None
 
 
 def _entries(root: Path, wanted: Filter) -> Iterator[Entry]:
@@ -106,12 +130,15 @@ def _entries(root: Path, wanted: Filter) -> Iterator[Entry]:
         for name in (*folders, *sorted(files)):
             place = Path(folder, name)
             if name in folders or wanted(place):
-                yield _entry(place, root)
+                with suppress(FileNotFoundError):  # it was deleted meanwhile
+                    yield _entry(place, root)
 
 
 def _entry(place: Path, root: Path) -> Entry:
     known = place.lstat()
-    kind = LINK if place.is_symlink() else FOLDER if place.is_dir() else FILE
+    kind = _KINDS.get(stat.S_IFMT(known.st_mode))
+    if kind is None:
+        raise ValueError(f"cannot push {str(place)!r}: it is neither a file nor a folder nor a link")
     target = _target(place, root) if kind == LINK else ""
     path = place.relative_to(root).as_posix()
     return Entry(path, kind, stat.S_IMODE(known.st_mode), known.st_mtime_ns, known.st_size, target)

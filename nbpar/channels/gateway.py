@@ -47,7 +47,7 @@ class Gateway:
         self.pool = pool
         self._hub = hub
         self._port = hub.port(worker)
-        self._port.gateway = weakref.proxy(self)
+        self._port.gateway = weakref.ref(self)
 
     def remote_exec(
         self,
@@ -95,11 +95,12 @@ class Gateway:
             body: Any = self._as_it_is(code)
         else:
             body = pack_code(code, self._port, name=name_of(code))
-        return self._port.open("thread" if thread else "main", body, busy=busy, items=items, nbytes=nbytes)
+        how = "thread" if thread else "main"
+        return self._port.open(how, body, busy=busy, items=items, nbytes=nbytes).through(self)
 
     def new_channel(self) -> Channel:
         """Make a channel without code; send it to the worker through another one."""
-        return self._port.new_channel()
+        return self._port.new_channel().through(self)
 
     def push_files(
         self, source: str | os.PathLike[str], destination: str | os.PathLike[str], **options: Any

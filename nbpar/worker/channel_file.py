@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nbpar.errors import EndOfChannel
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -84,6 +82,6 @@ class ChannelReader(_ChannelFile):
     def _more(self) -> bool:
         try:
             self._text += self._channel.receive()
-        except EndOfChannel:
+        except EOFError:
             return False
         return True

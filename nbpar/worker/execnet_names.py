@@ -13,6 +13,7 @@ from nbpar.errors import ChannelBroken, ChannelClosed, ChannelError, EndOfChanne
 from nbpar.worker.channel import NO_END_MARKER, Channel
 from nbpar.worker.channel_file import ChannelReader, ChannelWriter
 from nbpar.worker.code import FunctionCode, TextCode
+from nbpar.worker.execnet_model import ExecModel
 
 
 class ExecnetNames(Channel):
@@ -39,21 +40,36 @@ class ExecnetNames(Channel):
             return super().receive(timeout)
 
     def __iter__(self) -> Iterator[Any]:
-        while True:
-            try:
-                item = self.receive()
-            except EOFError:
-                return
-            yield item
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self.receive()
+        except EOFError:
+            raise StopIteration from None
+
+    next = __next__
 
     def isclosed(self) -> bool:
-        """Whether it is closed; items may still be there."""
-        return self.closed
+        """Whether nothing can be sent any more; items may still be there."""
+        return self._end.closed or self._end.gone
 
     def waitclose(self, timeout: float | None = None) -> None:
         """Wait until the other side has closed it; EOFError when that died."""
         with _as_eof():
             self.wait_closed(timeout)
+
+    def _getremoteerror(self) -> BaseException | None:
+        """Return what went wrong at the other side, once; pytest-xdist asks for it."""
+        try:
+            self._end.await_over(0.0)
+        except TimeoutError:
+            return None
+        except ChannelBroken as error:
+            return EOFError(str(error))
+        except RemoteError as error:
+            return error
+        return None
 
     def close(self, error: str | BaseException | None = None) -> None:
         """Close it, with an error for the other side if there is one."""
@@ -81,6 +97,9 @@ class ExecnetNames(Channel):
     def reconfigure(self, py2str_as_py3str: bool = True, py3str_as_py2str: bool = False) -> None:
         """Do nothing: there is no Python 2 at the other end."""
 
+    def __repr__(self) -> str:
+        return f"<Channel id={self.id} {'closed' if self.isclosed() else 'open'}>"
+
 
 class ExecnetChannel(ExecnetNames):
     """The worker's side."""
@@ -93,6 +112,8 @@ class ExecnetChannel(ExecnetNames):
 
 class WorkerGateway:
     """The gateway as the worker sees it."""
+
+    execmodel = ExecModel("thread")
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

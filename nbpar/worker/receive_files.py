@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 
 FOLDER, FILE, LINK = "folder", "file", "link"
 
+SAME, OTHER = b"same", b""
+"""Stand for the digest of a file that needs no comparison."""
+
 BLOCK = 1 << 20
 """Bytes of a file that travel at once."""
 
@@ -34,25 +37,25 @@ class Entry(NamedTuple):
 
 
 def receive_files(channel: Any, destination: str, delete: bool) -> None:
-    """Take entries, ask for the files that differ, write them.
+    """Take entries, say which files differ, write those that come.
 
     A file of the same size and time is taken for the same; one of the same size is compared by its
     digest; what is written appears under its name only when it is complete.
     """
     root = Path(destination).expanduser()
     entries = [Entry(*fields) for fields in channel.receive()]
-    if not entries:
-        raise FileNotFoundError("there is nothing to push")
     for entry in entries:
         _prepare(_below(root, entry.path), entry)
-    for entry in entries:
-        if entry.kind == FILE:
-            _take_file(channel, _below(root, entry.path), entry)
+    files = [entry for entry in entries if entry.kind == FILE]
+    asked = [(entry.path, _digest_there(root / entry.path, entry)) for entry in files]
+    channel.send([(path, digest) for path, digest in asked if digest is not SAME])
+    for path in channel.receive():
+        _write(channel, _below(root, path))
     if delete:
         _delete_others(root, {entry.path for entry in entries})
     for entry in reversed(entries):  # folders last: writing into them changes their time
-        _finish(_below(root, entry.path), entry)
-    channel.send(("done", None, None))
+        with suppress(FileNotFoundError):  # the file was deleted while it was sent
+            _finish(root / entry.path, entry)
 
 
 def digest_of(path: str | Path) -> bytes:
@@ -97,29 +100,26 @@ def _prepare(place: Path, entry: Entry) -> None:
         place.symlink_to(entry.target)
 
 
-def _take_file(channel: Any, place: Path, entry: Entry) -> None:
-    digest = None
+def _digest_there(place: Path, entry: Entry) -> bytes:
+    """Return the digest of a file to compare, `SAME` or `OTHER`."""
     with suppress(FileNotFoundError):
         there = place.stat()
         if there.st_size == entry.size:
-            if there.st_mtime_ns == entry.modified:
-                return
-            digest = digest_of(place)
-    channel.send(("want", entry.path, digest))
+            return SAME if there.st_mtime_ns == entry.modified else digest_of(place)
+    return OTHER
+
+
+def _write(channel: Any, place: Path) -> None:
+    """Write what comes, blocks of bytes and whether that is all, under a name of its own first."""
     partial = place.with_name(f".{place.name}.nbpar-{os.getpid()}-{threading.get_ident()}")
-    written = False
     try:
         with partial.open("wb") as file:
-            while (block := channel.receive()) is not None:
-                if block == "same":
-                    continue
-                written = True
+            while not isinstance(block := channel.receive(), bool):
                 file.write(block)
-        if written or digest is None:
+        if block:
             partial.replace(place)
     finally:
         partial.unlink(missing_ok=True)
-    channel.send(("took", entry.path, None))
 
 
 def _delete_others(root: Path, wanted: set[str]) -> None:

@@ -1,45 +1,9 @@
-"""Programs written for execnet run as they stand."""
+"""Programs written for execnet: code and channels."""
 
-import pickle
 import queue
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
-
-import nbpar.compat.execnet as execnet
-from nbpar.compat.execnet.group import default
-
-
-@pytest.fixture(scope="module")
-def group():
-    with execnet.Group() as made:
-        made.makegateway()
-        made.makegateway("popen//id=named")
-        yield made
-
-
-@pytest.fixture
-def gateway(group):
-    return group["gw0"]
-
-
-def test_ids_and_lookups(group):
-    assert [gateway.id for gateway in group] == ["gw0", "named"]
-    assert group["named"] is group[1]
-    assert "named" in group
-    assert "other" not in group
-    assert len(group) == 2
-    with pytest.raises(KeyError):
-        group["other"]
-    with pytest.raises(ValueError, match="already have"):
-        group.makegateway("popen//id=named")
-    with pytest.raises(ValueError, match="no gateway type"):
-        group.makegateway("nothing=1")
-    with pytest.raises(ValueError, match="have been created"):
-        group.set_execmodel("thread")
 
 
 def test_a_text_sends_and_receives(gateway):
@@ -86,7 +50,7 @@ def test_remote_errors_are_raised_once(gateway):
         channel.receive()
 
 
-def test_timeouts_are_oserrors(gateway):
+def test_timeouts_are_oserrors(execnet, gateway):
     channel = gateway.remote_exec("channel.receive()")
 
     with pytest.raises(channel.TimeoutError):
@@ -149,29 +113,6 @@ def test_a_second_task_runs_beside_the_first(gateway):
     first.close()
 
 
-def test_what_is_known_of_the_interpreter_there(gateway):
-    info = gateway._rinfo()
-
-    assert info.version_info[:2] == sys.version_info[:2]
-    assert info.pid
-    assert gateway._rinfo() is info
-    assert gateway.hasreceiver()
-
-
-def test_multichannels(group):
-    channels = group.remote_exec("channel.send(channel.receive() * 2)")
-    channels.send_each(21)
-
-    assert channels.receive_each() == [42, 42]
-    channels.waitclose()
-
-    channels = group.remote_exec("channel.send(1)")
-    received = channels.make_receive_queue(endmarker=None)
-    assert channels.make_receive_queue() is received
-    items = [received.get(timeout=10) for _ in range(4)]
-    assert sorted(item is None for _, item in items) == [False, False, True, True]
-
-
 def test_sends_are_never_held_back(gateway):
     channel = gateway.remote_exec("""
         gate = channel.receive()
@@ -187,114 +128,81 @@ def test_sends_are_never_held_back(gateway):
     assert channel.receive(timeout=10) == 5000
 
 
-def test_exit_ends_one_gateway_and_delivers_end_markers():
-    with execnet.Group(["popen//id=a", "popen//id=b"]) as group:
-        ended = threading.Event()
-        channel = group["a"].remote_exec("channel.send(1); channel.receive()")
-        assert channel.receive(timeout=10) == 1
-        channel.setcallback(lambda item: ended.set(), endmarker=None)
+def test_a_channel_is_its_own_iterator_and_knows_its_gateway(gateway):
+    channel = gateway.remote_exec("for n in range(3): channel.send(n)")
 
-        first = group["a"]
-        first.exit()
-        first.exit()
-
-        assert ended.wait(10)
-        assert [gateway.id for gateway in group] == ["b"]
-        with pytest.raises(EOFError):
-            channel.waitclose(10)
-        assert group["b"].remote_exec("channel.send(2)").receive(timeout=10) == 2
+    assert channel.gateway is gateway
+    assert next(channel) == 0
+    assert channel.next() == 1
+    assert list(channel) == [2]
+    assert repr(channel) == f"<Channel id={channel.id} closed>"
 
 
-def test_specs_are_obeyed(tmp_path):
-    with execnet.Group([f"popen//chdir={tmp_path / 'new'}//env:NBPAR_ENV=yes//nice=3"]) as group:
-        text = "import os; channel.send((os.getcwd(), os.environ['NBPAR_ENV']))"
+def test_a_channel_that_came_in_a_message_knows_its_gateway_too(gateway):
+    other = gateway.remote_exec("channel.send(channel.gateway.newchannel())").receive(20)
 
-        assert group[0].remote_exec(text).receive(timeout=10) == (str(tmp_path / "new"), "yes")
-
-
-def test_specs_that_lead_elsewhere_need_execnet(monkeypatch):
-    monkeypatch.setitem(sys.modules, "execnet", None)
-    group = execnet.Group()
-
-    with pytest.raises(execnet.HostNotFound, match="pip install execnet"):
-        group.makegateway("ssh=nowhere.example")
+    assert other.gateway is gateway
 
 
-def test_xspecs():
-    spec = execnet.XSpec("popen//python=this//env:A=1//flag")
+def test_waitclose_waits_for_the_callback_and_its_end_marker(gateway):
+    got = []
+    channel = gateway.remote_exec("for n in range(10): channel.send(n)")
+    channel.setcallback(got.append, endmarker=None)
 
-    assert (spec.popen, spec.python, spec.env, spec.flag, spec.chdir) == (
-        True,
-        "this",
-        {"A": "1"},
-        True,
-        None,
-    )
-    assert spec == execnet.XSpec(str(spec))
-    assert hash(spec) == hash(execnet.XSpec(str(spec)))
-    with pytest.raises(ValueError, match="duplicate"):
-        execnet.XSpec("a=1//a=2")
-    with pytest.raises(AttributeError):
-        execnet.XSpec("_a=1")
+    channel.waitclose(20)
+
+    assert got == [*range(10), None]
 
 
-@pytest.mark.parametrize(
-    "value", [None, True, 2**80, -(2**40), 1.5, 2j, b"x", "x", [1, (2, {3: {4}})], frozenset([1])]
-)
-def test_simple_types_are_dumped(value):
-    assert execnet.loads(execnet.dumps(value)) == value
+def test_a_callback_gets_what_had_come_to_a_closed_channel(gateway):
+    channel = gateway.remote_exec("for n in range(3): channel.send(n)")
+    channel.waitclose(20)
+    got = queue.Queue()
+
+    channel.setcallback(got.put, endmarker="end")
+
+    assert [got.get(timeout=20) for _ in range(4)] == [0, 1, 2, "end"]
 
 
-class Number(int):
-    pass
+def test_an_error_of_code_whose_items_go_to_a_callback_is_asked_for_once(gateway):
+    ended = threading.Event()
+    channel = gateway.remote_exec("raise LookupError('broken')")
+    channel.setcallback(lambda item: ended.set(), endmarker=None)
+
+    assert ended.wait(20)
+    assert "LookupError: broken" in str(channel._getremoteerror())
+    assert channel._getremoteerror() is None
 
 
-@pytest.mark.parametrize("value", [object(), Number(3), [Number(3)], {1: len}])
-def test_others_are_not(value):
-    with pytest.raises(execnet.DumpError):
-        execnet.dumps(value)
+def test_a_file_is_read_to_the_end_of_its_channel(gateway):
+    channel = gateway.remote_exec("""
+        out = channel.makefile()
+        print("one", file=out)
+        print("two", file=out)
+    """)
+    lines = channel.makefile("r")
+
+    assert lines.readline() == "one\n"
+    assert lines.read(100) == "two\n"
+    assert lines.read(100) == ""
 
 
-@pytest.mark.parametrize("data", [b"", b"garbage", pickle.dumps(len), pickle.dumps(Path())])
-def test_what_is_no_dump_is_refused(data):
-    with pytest.raises(execnet.LoadError):
-        execnet.loads(data)
+def test_what_is_printed_there_is_not_shown_here(gateway, capfd):
+    channel = gateway.remote_exec("print('nobody reads this'); channel.send(1)")
+    assert channel.receive(20) == 1
+    channel.waitclose(20)
+
+    assert "nobody" not in capfd.readouterr().out
 
 
-def test_rsync_sends_a_folder(gateway, tmp_path, capsys):
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "a.txt").write_text("one")
-    (source / "b.pyc").write_text("no")
-    calls, finished = [], []
+def test_far_code_finds_locks_and_events_of_its_model(gateway):
+    channel = gateway.remote_exec("""
+        model = channel.gateway.execmodel
+        event = model.Event()
+        event.set()
+        with model.RLock():
+            channel.send((event.wait(), model.queue.Queue().empty()))
+    """)
 
-    class Mine(execnet.RSync):
-        def filter(self, path):
-            return not path.endswith(".pyc")
-
-    rsync = Mine(source, callback=lambda *call: calls.append(call[:2]))
-    rsync.add_target(gateway, tmp_path / "target", finishedcallback=lambda: finished.append(1), delete=True)
-    rsync.send()
-
-    assert [path.name for path in (tmp_path / "target").iterdir()] == ["a.txt"]
-    assert ("ack", 3) in calls
-    assert finished == [1]
-    assert "<= a.txt" in capsys.readouterr().out
-    with pytest.raises(OSError, match="no targets"):
-        rsync.send()
-
-
-def test_the_default_group_is_made_when_it_is_used():
-    program = (
-        "import nbpar.compat.execnet as execnet\n"
-        "if __name__ == '__main__':\n"
-        "    gateway = execnet.makegateway()\n"
-        "    print(gateway.remote_exec('channel.send(6 * 7)').receive(), execnet.default_group)\n"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
-    )
-
-    assert done.stdout == "42 <Group ['gw0']>\n"
-    assert default() is default()
+    assert channel.receive(20) == (True, True)
+    assert gateway.execmodel.backend == "thread"

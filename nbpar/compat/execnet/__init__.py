@@ -2,8 +2,8 @@
 
 Names, arguments and errors are execnet's 2.1.  Gateways are engines of one ipyparallel cluster;
 specs that lead to another interpreter or host (`ssh=`, `socket=`, `via=`, `python=`) open a real
-gateway when execnet is installed.  Beyond execnet, anything that can be pickled can be sent,
-functions may be closures, remote prints arrive here, and an error in `close` names its cause.
+gateway when execnet is installed.  Beyond execnet, anything that can be pickled can be sent, and
+functions may be closures.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from nbpar.compat.execnet.channels import Channel, MultiChannel
+from nbpar.compat.execnet.elsewhere import HostNotFound
 from nbpar.compat.execnet.gateway import Gateway
-from nbpar.compat.execnet.group import Group, HostNotFound, default
+from nbpar.compat.execnet.group import Group, default
 from nbpar.compat.execnet.rsync import RSync
 from nbpar.compat.execnet.simple import DataFormatError, DumpError, LoadError, dump, dumps, load, loads
 from nbpar.compat.execnet.xspec import XSpec

@@ -2,51 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import queue
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.channel import Channel as OurChannel
-from nbpar.channels.multichannel import MultiChannel as OurMultiChannel
-from nbpar.channels.receive_queue import ReceiveQueue
+from nbpar.channels.origin import Origin
 from nbpar.worker.channel import NO_END_MARKER
 from nbpar.worker.execnet_names import ExecnetNames
+
+if TYPE_CHECKING:
+    from nbpar.channels.client_end import ClientEnd
+
+
+class ErrorsOnly(Origin):
+    """Shows what goes to stderr; execnet's workers print to nowhere, and pytest-xdist counts on that."""
+
+    def write(self, stream: str, text: str) -> None:
+        """Write what belongs to stderr."""
+        if stream == "stderr":
+            super().write(stream, text)
 
 
 class Channel(ExecnetNames, OurChannel):
     """This side of a channel."""
+
+    def __init__(self, end: ClientEnd) -> None:
+        super().__init__(end)
+        end._origin = ErrorsOnly()  # noqa: SLF001 (of our own kind)
 
     def receive(self, timeout: float | None = None) -> Any:
         """Return the next item; EOFError when there is none any more."""
         return ExecnetNames.receive(self, timeout)
 
 
-class Queue(ReceiveQueue):
-    """A queue as execnet's `make_receive_queue` returns it."""
+class MultiChannel:
+    """Several channels, of engines and of execnet's own gateways."""
 
-    def get(self, block: bool | float | None = True, timeout: float | None = None) -> Any:  # type: ignore[override]  # as queue.Queue has it
-        """Return `(channel, item)`; `queue.Empty` when that takes too long."""
-        return super().get(timeout if block else 0.0)
+    def __init__(self, channels: Sequence[Any]) -> None:
+        self._channels = channels
+        self._queue: queue.Queue[tuple[Any, Any]] | None = None
 
+    def send_each(self, item: Any) -> None:
+        """Send the same item through every channel."""
+        for channel in self._channels:
+            channel.send(item)
 
-class MultiChannel(OurMultiChannel):
-    """Several channels."""
+    def receive_each(self, withchannel: bool = False) -> list[Any]:
+        """Receive one item from each, in the order of the channels."""
+        items = [(channel, channel.receive()) for channel in self._channels]
+        return items if withchannel else [item for _, item in items]
 
-    def receive_each(self, withchannel: bool = False) -> list[Any]:  # type: ignore[override]  # execnet's form
-        """Receive one item from each."""
-        return super().receive_each(with_channel=withchannel)
-
-    def make_receive_queue(self, endmarker: Any = NO_END_MARKER) -> Queue:
+    def make_receive_queue(self, endmarker: Any = NO_END_MARKER) -> queue.Queue[tuple[Any, Any]]:
         """Return the queue of `(channel, item)`; the same one each time."""
         if self._queue is None:
-            self._queue = Queue(self._channels, endmarker)
-        assert isinstance(self._queue, Queue)
+            self._queue = queue.Queue()
+            marked = {} if endmarker is NO_END_MARKER else {"endmarker": endmarker}
+            for channel in self._channels:
+                channel.setcallback(partial(self._put, channel), **marked)
         return self._queue
 
     def waitclose(self) -> None:
         """Wait for all; then raise the first error."""
-        self.wait_closed()
+        first = None
+        for channel in self._channels:
+            try:
+                channel.waitclose()
+            except (channel.RemoteError, EOFError) as error:
+                first = first or error
+        if first is not None:
+            raise first
 
-    @classmethod
-    def of(cls, channels: Sequence[Any]) -> MultiChannel:
-        """Join channels."""
-        return cls(channels)
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._channels)
+
+    def __getitem__(self, key: int) -> Any:
+        return self._channels[key]
+
+    def __contains__(self, channel: object) -> bool:
+        return channel in self._channels
+
+    def _put(self, channel: Any, item: Any) -> None:
+        assert self._queue is not None
+        self._queue.put((channel, item))

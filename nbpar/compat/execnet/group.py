@@ -7,7 +7,6 @@ import itertools
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.gateway import Gateway as OurGateway
@@ -15,27 +14,20 @@ from nbpar.channels.gateway import gateways_of
 from nbpar.channels.hub import hub_of
 from nbpar.cluster.cluster import Cluster
 from nbpar.compat.execnet.channels import Channel, MultiChannel
+from nbpar.compat.execnet.elsewhere import Elsewhere, leads_elsewhere
 from nbpar.compat.execnet.gateway import Gateway
 from nbpar.compat.execnet.xspec import XSpec
 from nbpar.errors import ClusterError
 from nbpar.pool import Pool
 from nbpar.worker.code import FunctionCode
+from nbpar.worker.execnet_model import ExecModel, exec_model
 from nbpar.worker.settling import settle
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-ELSEWHERE = ("ssh", "vagrant_ssh", "socket", "via", "python")
-"""Keys of specs that lead to another interpreter or host."""
-
-EXECMODELS = ("thread", "main_thread_only", "eventlet", "gevent")
-
 COMES_WITHIN = 30.0
 """Seconds that a new engine has to appear."""
-
-
-class HostNotFound(Exception):  # noqa: N818 (execnet's name)
-    """A spec leads to no place that can be reached."""
 
 
 class Group:
@@ -44,11 +36,12 @@ class Group:
     defaultspec = "popen"
 
     def __init__(self, xspecs: Iterable[XSpec | str | None] = (), execmodel: str = "thread") -> None:
-        self._gateways: list[Any] = []
+        self._made: list[Any] = []
         self._numbers = itertools.count()
         self._cluster: Cluster | None = None
         self._pool: Pool | None = None
         self._used: set[str] = set()
+        self._elsewhere = Elsewhere()
         self.set_execmodel(execmodel)
         for spec in xspecs:
             self.makegateway(spec)
@@ -62,31 +55,28 @@ class Group:
             HostNotFound: it leads to another interpreter or host and execnet is not installed.
         """
         known = spec if isinstance(spec, XSpec) else XSpec(spec or self.defaultspec)
-        if any(getattr(known, key) for key in ELSEWHERE):
-            return self._remember(_real_gateway(known))
-        if not known.popen:
+        if not known.popen and not leads_elsewhere(known):
             raise ValueError(f"no gateway type found for {known._spec!r}")  # noqa: SLF001 (execnet's rule)
         self.allocate_id(known)
-        gateway = Gateway(self, self._new_engine(), known)
-        _settle(gateway.inner, known)
-        return self._remember(gateway)
+        if known.id in self:
+            raise ValueError(f"already have gateway with id {known.id!r}")
+        known.execmodel = known.execmodel or self.remote_execmodel.backend
+        gateway = self._gateway_elsewhere(known) if leads_elsewhere(known) else self._gateway_here(known)
+        self._made.append(gateway)
+        return gateway
 
     def allocate_id(self, spec: XSpec) -> None:
         """Give a spec without a name the next free one."""
         if spec.id is None:
             names = (f"gw{number}" for number in self._numbers)
-            spec.id = next(name for name in names if name not in self)  # type: ignore[attr-defined]  # any key may be set
-        elif spec.id in self:
-            raise ValueError(f"already have gateway with id {spec.id!r}")
+            spec.id = next(name for name in names if name not in self)
 
     def set_execmodel(self, execmodel: str, remote_execmodel: str | None = None) -> None:
-        """Check the model of execution: there is one here, threads."""
-        for model in (execmodel, remote_execmodel or "thread"):
-            if model not in EXECMODELS:
-                raise ValueError(f"unknown execution model {model!r}")
+        """Set the models of execution: threads, all; with "main_thread_only" one code runs at a time."""
         if self._gateways:
             raise ValueError(f"can not set execution models if gateways have been created already: {self!r}")
-        self.execmodel = execmodel
+        self.execmodel: ExecModel = exec_model(execmodel)
+        self.remote_execmodel: ExecModel = exec_model(remote_execmodel or execmodel)
 
     def remote_exec(self, source: Any, **kwargs: Any) -> MultiChannel:
         """Run the same code on all gateways."""
@@ -94,10 +84,9 @@ class Group:
 
     def terminate(self, timeout: float | None = None) -> None:
         """End all gateways, within `timeout` seconds if that is given.  May be called twice."""
-        gateways, self._gateways = self._gateways, []
-        for gateway in gateways:
-            if not isinstance(gateway, Gateway):
-                gateway.exit()
+        self._made.clear()
+        self._used.clear()
+        self._elsewhere.terminate(timeout)
         pool, self._pool = self._pool, None
         cluster, self._cluster = self._cluster, None
         if cluster is None or pool is None:
@@ -108,8 +97,8 @@ class Group:
 
     def let_go(self, gateway: Gateway) -> None:
         """End one engine."""
-        if gateway in self._gateways:
-            self._gateways.remove(gateway)
+        if gateway in self._made:
+            self._made.remove(gateway)
         if self._cluster is not None:
             with suppress(ClusterError):  # it has ended by itself
                 self._cluster.kill(int(gateway.inner.worker.split()[1]), "its gateway has exited")
@@ -129,7 +118,7 @@ class Group:
         return len(self._gateways)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(list(self._gateways))
+        return iter(self._gateways)
 
     def __enter__(self) -> Self:
         return self
@@ -140,9 +129,18 @@ class Group:
     def __repr__(self) -> str:
         return f"<Group {[gateway.id for gateway in self._gateways]!r}>"
 
-    def _remember(self, gateway: Any) -> Any:
-        self._gateways.append(gateway)
+    @property
+    def _gateways(self) -> list[Any]:
+        return [made for made in self._made if isinstance(made, Gateway) or self._elsewhere.has(made)]
+
+    def _gateway_here(self, spec: XSpec) -> Gateway:
+        gateway = Gateway(self, self._new_engine(), spec)
+        _settle(gateway.inner, spec)
         return gateway
+
+    def _gateway_elsewhere(self, spec: XSpec) -> Any:
+        through = spec.via or spec.installvia
+        return self._elsewhere.make(spec, self[through].spec if through else None)
 
     def _new_engine(self) -> OurGateway:
         """Start one more engine and return our gateway to it."""
@@ -165,17 +163,6 @@ def _settle(gateway: OurGateway, spec: XSpec) -> None:
     if spec.chdir or nice or spec.env:
         arguments = {"chdir": spec.chdir, "nice": nice, "env": spec.env}
         gateway.begin(FunctionCode(settle, arguments)).wait_closed(COMES_WITHIN)
-
-
-def _real_gateway(spec: XSpec) -> Any:
-    try:
-        execnet = import_module("execnet")
-    except ImportError:
-        raise HostNotFound(
-            f"the spec {str(spec)!r} leads to another interpreter or host, which needs execnet itself: "
-            "`pip install execnet`; or join a cluster there with `nbpar.Pool(cluster=...)`"
-        ) from None
-    return execnet.makegateway(str(spec))
 
 
 def _end(pool: Pool, cluster: Cluster) -> None:

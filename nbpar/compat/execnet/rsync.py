@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from nbpar.channels.files import push_files
+from nbpar.channels.files import Transfer, transfers
+from nbpar.compat.execnet.elsewhere import sync
+from nbpar.compat.execnet.gateway import Gateway
 
 
 class RSync:
@@ -27,7 +28,7 @@ class RSync:
         callback: Callable[[str, int, Any], object] | None = None,
         verbose: bool = True,
     ) -> None:
-        self._source = Path(sourcedir)
+        self._sourcedir = str(sourcedir)
         self._callback = callback
         self._verbose = verbose
         self._targets: list[tuple[Any, str, Callable[[], object] | None, bool]] = []
@@ -54,27 +55,30 @@ class RSync:
                 raise OSError("no targets available, maybe you are trying call send() twice?")
             return
         targets, self._targets = self._targets, []
+        ours = [target for target in targets if isinstance(target[0], Gateway)]
         for gateway, destination, finished, delete in targets:
-            self._send_to(gateway, destination, delete=delete)
+            if not isinstance(gateway, Gateway):
+                sync(self, gateway, destination, finished, delete=delete)
+        places = [(gateway.inner, destination, delete) for gateway, destination, _, delete in ours]
+        begun = transfers(self._sourcedir, places, lambda path: bool(self.filter(str(path))))
+        for transfer, (gateway, _, finished, _) in zip(begun, ours, strict=True):
+            self._send_to(gateway, transfer)
             if finished is not None:
                 finished()
 
-    def _send_to(self, gateway: Any, destination: str, *, delete: bool) -> None:
-        channel = SimpleNamespace(gateway=gateway)
-        if self._callback is not None:
-            sizes = (path.stat().st_size for path in self._source.rglob("*") if path.is_file())
-            self._callback("list", sum(sizes), channel)
-
-        def told(path: str, size: int, _: object) -> None:
-            self._report(gateway, path)
-            if self._callback is not None:
-                self._callback("ack", size, channel)
-
-        push_files(
-            self._source, destination, [gateway.inner], delete=delete, progress=told,
-            filter=lambda path: bool(self.filter(str(path))),
-        )  # fmt: skip
-
-    def _report(self, gateway: Any, path: str) -> None:
+    def _report_send_file(self, gateway: Any, modified_rel_path: str) -> None:
+        """Tell of a file that is sent; may be overridden, as pytest-xdist does."""
         if self._verbose:
-            print(f"{gateway} <= {path}")  # noqa: T201 (execnet does)
+            print(f"{gateway} <= {modified_rel_path}")  # noqa: T201 (execnet does)
+
+    def _send_to(self, gateway: Gateway, transfer: Transfer) -> None:
+        tell = self._callback or _nothing
+        channel = SimpleNamespace(gateway=gateway)
+        tell("list", sum(transfer.changed.values()), channel)
+        for path, size in transfer.run():
+            self._report_send_file(gateway, path)
+            tell("ack", size, channel)
+
+
+def _nothing(*_: object) -> None:
+    """Tell nobody."""

@@ -11,6 +11,9 @@ class XSpec:
     Unknown keys are allowed; an attribute that was not given is None.
     """
 
+    id: Any
+    execmodel: Any
+
     def __init__(self, string: str) -> None:
         self._spec = string
         self.env: dict[str, str] = {}
