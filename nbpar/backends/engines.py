@@ -13,6 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from nbpar.backends.base import WorkerId
 from nbpar.backends.client_sockets import ClientSockets
 from nbpar.backends.packing import Packing
 from nbpar.backends.watching import ProcessWatch
+from nbpar.errors import ClusterError
 from nbpar.version import __version__
 from nbpar.wire.messages import Bye, Call, Done, Item, Lost, Message, Ping, Ready, Release
 from nbpar.wire.shipping import bootstrap, shipment
@@ -165,7 +167,8 @@ class EnginesBackend:
         if engine is None or self.killer is None:
             return False
         self._reasons[engine.uuid] = reason
-        self.killer(engine.uuid, reason)
+        with suppress(ClusterError):  # it has ended meanwhile
+            self.killer(engine.uuid, reason)
         return True
 
     def release(self, worker: WorkerId) -> None:
@@ -208,6 +211,8 @@ class EnginesBackend:
     # ---- entering and leaving
 
     def _enter(self, engine_id: int, uuid: str) -> None:
+        from ipyparallel.error import NoEnginesRegistered
+
         assert self._sockets is not None
         self._entered += 1
         identity = f"{uuid}.{self._entered}.{os.urandom(4).hex()}".encode()
@@ -222,9 +227,11 @@ class EnginesBackend:
             "identity": identity,
         }
         engine = _Engine(worker, engine_id, uuid, identity, Packing(self._kept_packed))
+        try:
+            result = self._client[engine_id].apply_async(exec, bootstrap(), {"settings": settings})
+        except (LookupError, NoEnginesRegistered):
+            return  # it was struck off since its id was read, in the client's own thread
         self._engines[worker] = self._by_identity[identity] = engine
-        view = self._client[engine_id]
-        result = view.apply_async(exec, bootstrap(), {"settings": settings})
         result.add_done_callback(lambda done: self._note_end(identity, done))
 
     def _note_end(self, identity: bytes, done: Any) -> None:

@@ -81,7 +81,8 @@ class LaunchedRoom:
     def kill(self, uuid: str, _reason: str) -> None:
         """Kill through the engine's nanny, which every engine of ipyparallel's launchers has."""
         if uuid in self._ids:
-            self._client.send_signal("SIGKILL", targets=[self._ids[uuid]], block=False)
+            with suppress(LookupError):  # it was struck off meanwhile
+                self._client.send_signal("SIGKILL", targets=[self._ids[uuid]], block=False)
 
     def registered(self, uuid: str) -> None:
         """Ask a new engine where it is."""

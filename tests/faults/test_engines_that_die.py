@@ -140,6 +140,25 @@ def test_all_engines_killed_at_once_are_replaced(pool):
     assert pool.map(abs, range(-50, 0)) == list(range(50, 0, -1))
 
 
+def test_an_engine_that_goes_at_the_moment_it_is_entered_costs_nothing(pool, monkeypatch):
+    import ipyparallel
+
+    gone = [True] * 3
+    found = ipyparallel.Client.__getitem__
+
+    def struck_off(client, key):
+        if gone:
+            gone.pop()
+            raise IndexError(f"No such engine: {key}")
+        return found(client, key)
+
+    monkeypatch.setattr(ipyparallel.Client, "__getitem__", struck_off)
+    pool.restart()
+
+    assert pool.map(abs, range(-9, 0)) == list(range(9, 0, -1))
+    assert not gone
+
+
 def test_an_item_that_ignores_interrupts_does_not_keep_its_engine(pool, tmp_path):
     stubborn = tmp_path / "stubborn"
 
