@@ -73,7 +73,8 @@ class Post:
         """Return the next call, code of channels first; wait for one.  None: the loop has to end."""
         while not self.reason:
             with self._lock:
-                self._look(silence)
+                if not self.reason:  # the attendant may have read of the end before it gave up the lock
+                    self._look(silence)
                 if self._opened and not self.reason:
                     self._flush()
                     return self._opened.popleft()

@@ -1,0 +1,39 @@
+"""The mail of a worker loop, which the loop and its attendant share."""
+
+from nbpar.wire.messages import Release
+from nbpar.worker.post import Post
+
+
+class Silent:
+    """A way on which nothing comes any more."""
+
+    ended = False
+
+    def receive(self, timeout):
+        assert not timeout, "the loop waits for what its attendant has read already"
+        return []
+
+    def send(self, messages):
+        pass
+
+
+class LockOfTheAttendant:
+    """A lock that the loop gets when the attendant has read of the end."""
+
+    def __init__(self, post):
+        self.post = post
+
+    def __enter__(self):
+        self.post._take(Release())
+
+    def __exit__(self, *exc_info):
+        pass
+
+
+def test_the_loop_ends_when_its_attendant_has_read_of_the_end_meanwhile():
+    post = Post(Silent(), not_begun=lambda call: call)
+    post._lock = LockOfTheAttendant(post)
+
+    assert post.next_call(silence=60) is None
+
+    assert post.reason == "released"
