@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from nbpar.background import BackgroundViews
@@ -131,6 +132,15 @@ class Calls(ABC):
         begun: list[Run] = []
         with _stopped_on_error(begun):
             return list(self._wait(self.launcher.everywhere(fn, args, begun), "none", None))
+
+    def executor(self) -> Executor:
+        """Return a `concurrent.futures.Executor` that runs calls on these workers.
+
+        For libraries, and event loops (`run_in_executor`), that ask for one.  Its `shutdown`, and leaving
+        its `with` block, wait for what was asked and leave the pool open.
+        """
+        executor: Executor = import_module("nbpar.integrations.executor").PoolExecutor(self)
+        return executor
 
     # ---- inside
 

@@ -24,6 +24,10 @@ class RunFuture(Future[Any]):
         self._run.cancel()
         return True
 
+    def running(self) -> bool:
+        """Whether the call is under way; False while it waits for a worker."""
+        return self._run.begun and not self.done()
+
     def cancelled(self) -> bool:
         return self._run.state == "stopped"
 

@@ -189,6 +189,11 @@ class Run(Record):
             views.show()
             views.wanted = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether any of its items was handed to a worker."""
+        return self._job is not None and self._job.state.taken > 0
+
     def is_over_within(self, seconds: float) -> bool:
         """Wait for the end, but no longer than this; drives nothing."""
         return self._over.wait(seconds)
