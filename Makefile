@@ -3,8 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+KERNELS := 6.29.5 6.31.0 7.0.1 7.3.0 7.4.0
+IN_BROWSER := $(VENV)/browser/bin/python -m pytest -p no:cacheprovider
 
-.PHONY: demo test check format notebooks docs bench soak clean
+.PHONY: demo test test-browser test-kernels test-colab check format notebooks docs bench soak clean
 
 demo: $(VENV)/installed
 	$(BIN)/nbpar demo
@@ -13,6 +15,24 @@ test: $(VENV)/installed-for-tests check
 	$(BIN)/python -m pytest tests
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout 120 \
 	    --nbval-sanitize-with notebooks/sanitize.cfg -p no:cacheprovider notebooks
+
+# In JupyterLab and Notebook 7, in Chromium, which must be installed; pictures go to screenshots/.
+test-browser: $(VENV)/browser/installed
+	$(IN_BROWSER) tests/browser
+
+# The buttons in other versions of ipykernel, at the level of messages and in a browser.
+test-kernels: $(VENV)/installed-for-tests $(VENV)/browser/installed $(KERNELS:%=$(VENV)/ipykernel-%/installed)
+	set -e; for version in $(KERNELS); do \
+	    echo "== ipykernel $$version"; \
+	    export NBPAR_KERNEL_PYTHON=$(CURDIR)/$(VENV)/ipykernel-$$version/bin/python; \
+	    $(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels; \
+	    $(IN_BROWSER) -q tests/browser/test_buttons_in_browser.py; \
+	done
+
+# All tests with the versions that Colab has, among them the oldest ipykernel; also with spaCy and Neuraxle.
+test-colab: $(VENV)/colab/installed $(VENV)/browser/installed
+	$(VENV)/colab/bin/python -m pytest -p no:cacheprovider tests
+	NBPAR_KERNEL_PYTHON=$(CURDIR)/$(VENV)/colab/bin/python $(IN_BROWSER) -q tests/browser/test_buttons_in_browser.py
 
 check: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
@@ -51,6 +71,23 @@ $(VENV)/installed: $(VENV)/made pyproject.toml
 $(VENV)/installed-for-tests: $(VENV)/made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	touch $@ $(VENV)/installed
+
+$(VENV)/browser/installed: $(VENV)/made pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --editable ".[browser]"
+	touch $@
+
+$(VENV)/colab/installed: $(VENV)/made pyproject.toml tests/kernels/colab.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --constraint tests/kernels/colab.txt --editable ".[test]" \
+	    spacy joblib pandas scikit-learn
+	$(@D)/bin/python -m pip install --quiet --no-deps neuraxle  # it asks for a matplotlib that cannot be built
+	touch $@
+
+$(VENV)/ipykernel-%/installed: $(VENV)/made pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --editable ".[notebook]" ipykernel==$*
+	touch $@
 
 $(VENV)/installed-for-bench: $(VENV)/made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[test,bench]"

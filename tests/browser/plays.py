@@ -29,6 +29,7 @@ class Play:
         dies_at=None,
         label="count_words",
         history=0.0,
+        names="{}",
     ):
         self.run = FakeRun(total, workers=0, label=label, now=time.monotonic() - history)
         self.total, self.mean, self.chunk, self.fails, self.dies_at = total, mean, chunk, set(fails), dies_at
@@ -36,15 +37,16 @@ class Play:
         self.random = random.Random(4)
         self.due: dict[str, tuple] = {}
         self.paused = self.stopped = False
-        self.names = 0
+        self.names, self.joined = names, 0
         self.returned: list[tuple[int, int]] = []
         self.resize(workers)
 
     def resize(self, by):
         for _ in range(by):
-            self.run.join(str(self.names))
-            self.due[str(self.names)] = None
-            self.names += 1
+            name = self.names.format(self.joined)
+            self.run.join(name)
+            self.due[name] = None
+            self.joined += 1
         for _ in range(-by):
             self.lose(list(self.due)[-1])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from jupyter_client.manager import KernelManager
 
 PYTHON = os.environ.get("NBPAR_KERNEL_PYTHON", sys.executable)
-"""Interpreter that runs the kernel; `run_matrix.py` sets it to one version of ipykernel after another."""
+"""Interpreter that runs the kernel; `make test-kernels` sets it to one ipykernel after another."""
 
 SETUP = f"""
 import sys, time, threading

@@ -1,5 +1,6 @@
 """The card's own tests, which node runs."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_card_s_own_tests_pass():
+    if shutil.which("node") is None and "CI" not in os.environ:
+        pytest.skip("node is not installed")
     tests = sorted(str(path) for path in (HERE / "js").glob("*.test.mjs"))
 
     run = subprocess.run(["node", "--test", *tests], check=False, capture_output=True, text=True)

@@ -1,0 +1,156 @@
+"""A notebook in a real front end, driven as its user drives it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from playwright.sync_api import Error, Locator, Page
+
+SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
+
+READY = """async () => {
+  const { currentWidget, leftCollapsed, collapseLeft } = window.jupyterapp.shell;
+  await currentWidget.sessionContext.ready;
+  await currentWidget.sessionContext.session.kernel.info;
+  if (leftCollapsed === false) window.jupyterapp.shell.collapseLeft?.();
+}"""
+KERNEL = "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
+RUN = """index => {
+  window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
+  void window.jupyterapp.commands.execute("notebook:run-cell");
+}"""
+FINISHED = """index => {
+  const cell = window.jupyterapp.shell.currentWidget.content.widgets[index];
+  return cell.model.executionCount !== null && !cell.promptNode?.textContent.includes("*")
+    && cell.model.executionState !== "running";
+}"""
+OUTPUTS = "index => window.jupyterapp.shell.currentWidget.content.model.cells.get(index).outputs.toJSON()"
+SAYS = """([name, pattern]) =>
+  new RegExp(pattern, "s").test(document.querySelector(`.nbpar-${name}`)?.textContent ?? "")"""
+DONE = """number =>
+  parseInt(document.querySelector(".nbpar-done").textContent.replace(/,/g, ""), 10) >= number"""
+SAVE = """async () => {
+  await window.jupyterapp.commands.execute("docmanager:save");
+}"""
+SAVED = "() => !window.jupyterapp.shell.currentWidget.context.model.dirty"
+THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })"
+SHUT_DOWN = "() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()"
+
+
+class Notebook:
+    """A page of JupyterLab or Notebook 7 with one notebook."""
+
+    def __init__(self, page: Page, address: str, file: Path, front_end: str) -> None:
+        self.page, self.file = page, file
+        self._problems: list[str] = []
+        page.on("pageerror", self._note)
+        lab = f"lab/workspaces/{uuid4().hex}/tree/{file.name}?reset"
+        page.goto(f"{address}/{lab if front_end == 'lab' else f'notebooks/{file.name}'}")
+        page.wait_for_function(KERNEL, timeout=90_000)
+        page.evaluate(READY)
+
+    @staticmethod
+    def write(file: Path, sources: Sequence[str]) -> None:
+        """Write a notebook that was never run."""
+        empty: dict[str, Any] = {
+            "cell_type": "code",
+            "metadata": {},
+            "outputs": [],
+            "execution_count": None,
+        }
+        cells = [{**empty, "id": f"c{place}", "source": source} for place, source in enumerate(sources)]
+        kernel = {"name": "nbpar", "display_name": "nbpar", "language": "python"}
+        metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+        content = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+        file.write_text(json.dumps(content))
+
+    def run(self, index: int) -> None:
+        """Start a cell; does not wait for its end."""
+        self.page.evaluate(RUN, index)
+
+    def wait_finished(self, index: int, seconds: float = 60) -> None:
+        self.page.wait_for_function(FINISHED, arg=index, timeout=1000 * seconds)
+
+    def result_of(self, index: int) -> str:
+        """Run a cell to its end; return what it shows."""
+        self.run(index)
+        self.wait_finished(index)
+        return self.text(index)
+
+    def text(self, index: int) -> str:
+        """Return what a cell shows where only text can be shown."""
+        outputs = self.page.evaluate(OUTPUTS, index)
+        texts = [
+            one.get("text") or one.get("data", {}).get("text/plain") or one.get("evalue", "")
+            for one in outputs
+        ]
+        return "\n".join("".join(text) for text in texts)
+
+    def shown(self, index: int) -> Locator:
+        """Return the place of a cell's outputs."""
+        return self.page.locator(".jp-Notebook-cell").nth(index).locator(".jp-Cell-outputWrapper")
+
+    def card(self, place: int = 0) -> Locator:
+        """Wait for a card."""
+        card = self.page.locator(".nbpar-card").nth(place)
+        card.wait_for(timeout=30_000)
+        return card
+
+    def press(self, name: str) -> None:
+        """Click the button whose accessible name begins so."""
+        self.page.get_by_role("button", name=re.compile(f"^{name}")).first.click()
+
+    def wait_until(self, part: str, pattern: str, seconds: float = 30) -> None:
+        """Wait until a part of the card says something."""
+        self.page.wait_for_function(SAYS, arg=[part, pattern], timeout=1000 * seconds)
+
+    def wait_moving(self, card: Locator, by: int = 1) -> None:
+        """Wait until so many more items are done."""
+        before = self.done(card)
+        self.page.wait_for_function(DONE, arg=before + by, timeout=30_000)
+
+    def done(self, card: Locator) -> int:
+        """Return how many items the card says are done."""
+        text = card.locator(".nbpar-done").text_content() or ""
+        return int(text.partition(" ")[0].replace(",", ""))
+
+    def choose_theme(self, name: str) -> None:
+        """Choose `Light` or `Dark`."""
+        self.page.evaluate(THEME, f"JupyterLab {name}")
+        light = str(name == "Light").lower()
+        self.page.wait_for_selector(f"body[data-jp-theme-light='{light}']", state="attached")
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+    def shoot(self, name: str, target: Locator | None = None) -> None:
+        """Keep a picture for people to look at."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        (target or self.page).screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    def shoot_both(self, name: str, target: Locator) -> None:
+        """Keep pictures in the light and in the dark theme."""
+        self.shoot(f"{name}-light", target)
+        self.choose_theme("Dark")
+        self.shoot(f"{name}-dark", target)
+        self.choose_theme("Light")
+
+    def save(self) -> dict[str, Any]:
+        """Save as a click on the disk does; return what is stored."""
+        self.page.evaluate(SAVE)
+        self.page.wait_for_function(SAVED)
+        stored: dict[str, Any] = json.loads(self.file.read_text())
+        return stored
+
+    def close(self) -> None:
+        """End the kernel, close the page, and tell what went wrong in the card."""
+        self.page.evaluate(SHUT_DOWN)
+        self.page.close()
+        assert not self._problems, "\n".join(self._problems)
+
+    def _note(self, error: Error) -> None:
+        if "blob:" in (error.stack or ""):  # where widgets' code is loaded from
+            self._problems.append(error.stack or "")

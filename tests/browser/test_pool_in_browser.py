@@ -1,0 +1,59 @@
+"""Real runs on real engines in a real JupyterLab."""
+
+import re
+import time
+
+import pytest
+
+SETUP = """\
+import time, nbpar
+pool = nbpar.Pool(2)
+_ = pool.map(abs, range(4), progress="none")"""
+
+
+@pytest.fixture
+def open_pool(open_notebook):
+    """Open a notebook that has a pool of two engines."""
+    return lambda *cells: open_notebook(*cells, setup=SETUP)
+
+
+def test_a_map_is_seen_moving_and_stopped_by_a_click_and_the_next_cell_finds_the_engines_free(open_pool):
+    slow = "def wait(x):\n    time.sleep(0.05)\n    return x\npool.map(wait, range(100000))"
+    notebook = open_pool(slow, "sum(pool.map(abs, range(-10, 0)))", "pool.close()")
+    notebook.run(1)
+    notebook.run(2)
+    card = notebook.card()
+    notebook.wait_moving(card, by=40)
+    notebook.shoot_both("pool-running", card)
+
+    begun = time.monotonic()
+    notebook.press("Stop wait")
+    notebook.wait_finished(1)
+
+    print(f"free {1000 * (time.monotonic() - begun):.0f} ms after the click")
+    assert re.search(r"wait over 100,000 items\nstopped: [\d,]+ of 100,000 done", notebook.text(1))
+    assert notebook.result_of(2).endswith("10 of 10 done\n55")
+    notebook.result_of(3)
+
+
+def test_a_map_is_paused_given_another_worker_and_goes_on_to_its_end(open_pool):
+    picky = (
+        "def wait(x):\n    time.sleep(0.02)\n    if x == 77: raise ValueError('no words')\n    return x\n"
+        "len(pool.map(wait, range(400), errors='skip'))"
+    )
+    notebook = open_pool(picky, "pool.close()")
+    notebook.run(1)
+    card = notebook.card()
+
+    notebook.press("Pause")
+    notebook.wait_until("state", "^paused$")
+    notebook.press("Add a worker")
+    notebook.wait_until("alive", "^3 workers$")
+    notebook.press("Resume")
+    notebook.wait_until("state", "^running$")
+    notebook.wait_until("names", "engine 2")
+    notebook.shoot("pool-three-light", card)
+    notebook.wait_finished(1)
+
+    assert notebook.text(1).endswith("399 of 400 done, 1 failed: item 77 (77): ValueError: no words\n399")
+    notebook.result_of(2)
