@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from nbpar.core.events import Event, ItemsKnown
@@ -41,9 +42,19 @@ def journal(job: Job, name: str, wake: Callable[[], None]) -> None:
     """
     identity = identify(job.function, spread=job.spread.value, seed=job.seed)
     book = Journal.open(name, identity)
-    items = JournalledItems(book, job.state, job.sink.emit, wake, keys=Keys(by_index=job.seed is not None))
+    state = job.state
+    items = JournalledItems(
+        book, state.source, partial(room, state), job.sink.emit, wake, Keys(by_index=job.seed is not None)
+    )
     job.state.source, job.state.known, job.keep = items, items.known, items.keep
     job.sink = _ClosingSink(job.sink, book)
+
+
+def room(state: RunState, following: int) -> int:
+    """How many known results, from an index on, may be delivered before the consumer has to take some."""
+    if not state.streaming:
+        return BATCH
+    return max(0, state.consumed + (state.buffersize or AHEAD) - following)
 
 
 class JournalledItems:
@@ -52,15 +63,15 @@ class JournalledItems:
     def __init__(
         self,
         book: Journal,
-        state: RunState,
+        items: Source,
+        room: Callable[[int], int],
         emit: Callable[[Event], None],
         wake: Callable[[], None],
-        *,
         keys: Keys,
     ) -> None:
         self._book = book
-        self._state = state
-        self._items: Source = state.source
+        self._items = items
+        self._room_from = room
         self._emit = emit
         self._wake = wake
         self._keys = keys
@@ -165,11 +176,7 @@ class JournalledItems:
         self._next += 1
 
     def _room(self) -> int:
-        """How many known results may be delivered before the consumer has to take some."""
-        state = self._state
-        if not state.streaming:
-            return BATCH
-        return max(0, state.consumed + (state.buffersize or AHEAD) - self._next)
+        return self._room_from(self._next)
 
     def _in_turn(self) -> bool:
         """Whether to go on in this step of the dispatcher."""

@@ -204,6 +204,7 @@ def shown_stream(
 def _shown_stream(
     run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
 ) -> Iterator[Any]:
+    __tracebackhide__ = True
     try:
         yield None
         with shown(run, options.progress, total=total, resize=resize) as watch:

@@ -85,3 +85,9 @@ class Part:
     def stop(self) -> int:
         """Index after the last item."""
         return self.first + len(self.values)
+
+
+class KnownPart(Part):
+    """Outcomes of an earlier run: nothing is left to be done with them."""
+
+    __slots__ = ()

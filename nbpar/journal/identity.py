@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import FunctionType
@@ -41,16 +41,41 @@ def identify(function: Callable[..., Any], *, spread: str, seed: int | None) -> 
         JournalError: it uses a value of which nobody could tell whether it has changed.
     """
     name = getattr(_inner(function), "__name__", None) or type(function).__name__
+    return Identity(name, {**_digests(function), **_about(spread, seed)})
+
+
+def identify_together(
+    name: str, functions: Mapping[str, Callable[..., Any]], *, spread: str, seed: int | None
+) -> Identity:
+    """Take functions apart that make one result together, each by the words for where it stands.
+
+    Raises:
+        JournalError: one of them uses a value of which nobody could tell whether it has changed.
+    """
+    parts = {
+        f"{what} {where}": digest
+        for where, function in functions.items()
+        for what, digest in _digests(function).items()
+    }
+    return Identity(name, {**parts, **_about(spread, seed)})
+
+
+def _digests(function: Callable[..., Any]) -> dict[str, str]:
+    name = getattr(_inner(function), "__name__", None) or type(function).__name__
     parts: dict[str, str] = {}
     for what, value in _parts(function, name):
         parts[what] = parts.get(what, "") + _digest(what, value)
+    return parts
+
+
+def _about(spread: str, seed: int | None) -> dict[str, str]:
     about = {
         "Python's version": sys.version_info[:2],
         "the seed": seed,
         "the way in which items become arguments": spread,
         "nbpar's way to compare": SCHEME,
     }
-    return Identity(name, {**parts, **{what: digest_of(value).hex() for what, value in about.items()}})
+    return {what: digest_of(value).hex() for what, value in about.items()}
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> str:

@@ -1,4 +1,7 @@
-"""Items that wait in index order, and between them the failures of those that got lost on the way."""
+"""Items that wait in index order, and between them outcomes that no stage touches any more.
+
+These are failures of items that got lost on the way, and results of an earlier run.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbpar.core.outcome import Part
+from nbpar.core.outcome import KnownPart, Part
 from nbpar.wire.packed_items import chain_items
 
 
@@ -48,7 +51,7 @@ class Backlog:
         self._entries: deque[_Stretch | Part] = deque()
         self._head = 0
         self.size = 0
-        """Items and failures that wait."""
+        """All that waits."""
 
     @property
     def ready(self) -> int:
@@ -59,6 +62,9 @@ class Backlog:
     def put(self, part: Part) -> None:
         """Append the outcomes of the next items."""
         self.size += len(part.values)
+        if isinstance(part, KnownPart):
+            self._entries.append(part)
+            return
         start = part.first
         for index in sorted(part.failures):
             self._put_items(part.values[start - part.first : index - part.first])
@@ -67,18 +73,19 @@ class Backlog:
         self._put_items(part.values[start - part.first :] if start > part.first else part.values)
 
     def known(self) -> Part | None:
-        """Take the failure that is next, if one is."""
+        """Take the outcomes that are next and final, if some are."""
         if not self._entries or not isinstance(first := self._entries[0], Part):
             return None
         self._entries.popleft()
         self._head = first.stop
-        self.size -= 1
+        self.size -= len(first.values)
         return first
 
-    def drop_one(self) -> None:
-        """Leave out what is next."""
-        if self.known() is None:
-            self._take(1)
+    def drop(self) -> int:
+        """Leave out what is next, an item or outcomes that are final; return how many items these were."""
+        if (part := self.known()) is not None:
+            return len(part.values)
+        return len(self._take(1))
 
     def take(self, limit: int, *, eager: bool, over: bool) -> Sequence[Any]:
         """Take up to `limit` items, as a `Source` does; `over`: nothing will be put any more."""

@@ -23,11 +23,11 @@ class Tee:
 
     def pull(self, limit: int) -> None:
         """Read up to `limit` items more for everybody; the lock is held."""
-        self._pull_known()
+        self._pull_all_known()
         items = self.source.take(limit, eager=True) if limit > 0 else ()
         if len(items):
             self._put(Part(self._next, items))
-            self._pull_known()
+            self._pull_all_known()  # it may complete a batch
 
     def close(self) -> None:
         """One stage reads no more."""
@@ -36,9 +36,16 @@ class Tee:
         if not self._open and close is not None:
             close()
 
-    def _pull_known(self) -> None:
-        while (part := self.source.known()) is not None:
+    def pull_known(self) -> bool:
+        """Read what is next if it is an outcome that is final; the lock is held."""
+        part = self.source.known()
+        if part is not None:
             self._put(part)
+        return part is not None
+
+    def _pull_all_known(self) -> None:
+        while self.pull_known():
+            pass
 
     def _put(self, part: Part) -> None:
         self._next = part.stop
@@ -87,7 +94,8 @@ class Outlet:
 
     def known(self) -> Part | None:
         with self._tee.lock:
-            self._tee.pull(0)
+            if not self.backlog.size:
+                self._tee.pull_known()
             return self.backlog.known()
 
     def want(self, total: int) -> None:
@@ -140,14 +148,14 @@ class Merge:
         return list(zip(*(link.take(number, eager=True) for link in self._links), strict=True))
 
     def known(self) -> Part | None:
-        """Take the item that is next if it failed in one of the branches."""
+        """Take the item that is next if it failed in one of the branches; or those that no branch touched."""
         if not all(link.waiting for link in self._links) or all(link.at_hand for link in self._links):
             return None
         failed = next(link for link in self._links if not link.at_hand)
         part = failed.known()
         for link in self._links:
             if link is not failed:
-                link.drop_one()
+                link.drop()
         return part
 
     def want(self, total: int) -> None:

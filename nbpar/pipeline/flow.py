@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING
 
 from nbpar.core import events
-from nbpar.core.outcome import Failure, Part
-from nbpar.core.progress import Progress, Snapshot
+from nbpar.core.outcome import Part
+from nbpar.core.progress import Snapshot
 from nbpar.core.stages import Bottleneck, StageFailure, StageFigures, bottleneck
 from nbpar.core.whole import whole
 from nbpar.dispatch.job import Job
+from nbpar.journalled import room
 from nbpar.pipeline.conductor import Conductor
+from nbpar.pipeline.ears import PoolProgress, SharedProgress, StageEar, StageFacts
 from nbpar.pipeline.links import Head
 from nbpar.reporting import report_of
 from nbpar.run import Run
 
 if TYPE_CHECKING:
+    from nbpar.pipeline.resuming import ResumedItems
     from nbpar.views.run_report import Report
-
-
-@dataclass(frozen=True, slots=True)
-class StageFacts:
-    """What does not change about a stage."""
-
-    name: str
-    place: int
-    backend: str
-    workers: int
-    shared: bool
-    room: int | None
-    batch: int | None
-    waiting: Callable[[], int]
 
 
 class PipelineRun(Run):
@@ -43,15 +31,17 @@ class PipelineRun(Run):
     def __init__(
         self,
         conductor: Conductor,
+        head: Head,
         *,
         label: str,
         errors: str,
         streaming: bool,
         max_errors: int | None,
-        head: Head,
     ) -> None:
         super().__init__(conductor, label=label, errors=errors, streaming=streaming)
         self.head = head
+        self._progress = SharedProgress()
+        self._resumed: ResumedItems | None = None
         self._conductor = conductor
         self._most_failures = 0 if errors == "raise" and not streaming else max_errors
         self._cause: BaseException | None = None
@@ -87,9 +77,20 @@ class PipelineRun(Run):
         self._ears.append(StageEar(self, facts, pool))
         return self._ears[-1]
 
+    def resume_with(self, items: ResumedItems) -> None:
+        """Keep results in the journal whose known ones are left out of the input."""
+        self._resumed = items
+
+    def room_from(self, following: int) -> int:
+        """How many known results, from an index on, the consumer has room for."""
+        return room(self._conductor.jobs[-1][1].state, following)
+
     def begin_all(self) -> None:
         """Let every stage begin."""
-        self.prepare(self._conductor.jobs[-1][1])
+        last = self._conductor.jobs[-1][1]
+        if self._resumed is not None:
+            last.keep = self._resumed.keep
+        self.prepare(last)
         self.begin()
 
     def take_failure(self, failure: StageFailure, at: float) -> None:
@@ -98,8 +99,8 @@ class PipelineRun(Run):
         if self._most_failures is not None and len(self.failures) > self._most_failures:
             self.abort(failure.exception)
 
-    def take_printed_of(self, event: events.ItemPrinted) -> None:
-        """Take in what an item printed, in any stage."""
+    def take_of_any(self, event: events.Event) -> None:
+        """Take in what happened before the last stage, and is told of the whole."""
         super().emit(event)
 
     def nudge(self) -> None:
@@ -131,6 +132,8 @@ class PipelineRun(Run):
             ear.end(error)
         for pool in self._pools.values():
             pool.end()
+        if self._resumed is not None:
+            self._resumed.close_journal()
         super().finish(error)
         self._conductor.nudge()
 
@@ -146,95 +149,21 @@ class PipelineRun(Run):
 
     def _consume(self, items: int) -> None:
         dispatcher, job = self._conductor.jobs[-1]
-        if dispatcher.blocking:
+
+        def act() -> None:
             job.state.consume(items)
+            if self._resumed is not None:
+                self.head.wake()  # there is room for known results
+
+        if dispatcher.blocking:
+            act()
         else:
-            dispatcher.request(lambda: job.state.consume(items))
+            dispatcher.request(act)
 
     def _set_paused(self, *, paused: bool) -> None:
         for dispatcher, job in self._conductor.jobs:
             dispatcher.request(_setter(job, paused=paused))
         self._progress(events.RunPaused(time.monotonic(), paused))
-
-
-class PoolProgress:
-    """Folds the events of all stages on one pool's workers; what all of them hear is taken once."""
-
-    def __init__(self) -> None:
-        self._progress = Progress()
-        self._begun = False
-        self._latest: events.Event | None = None
-
-    def __call__(self, event: events.Event) -> None:
-        """Take in an event of one of the stages."""
-        kind = type(event)
-        if event is self._latest or (kind is events.RunStarted and self._begun):
-            return
-        self._begun, self._latest = True, event
-        self._progress(event)
-
-    def end(self) -> None:
-        """Take in that the pipeline is over."""
-        self._progress(events.RunFinished(time.monotonic(), "done"))
-
-    def snapshot(self, now: float) -> Snapshot:
-        """Return what was counted up to now."""
-        return self._progress.snapshot(now)
-
-
-class StageEar:
-    """Hears one stage: gives failures their place, keeps the figures."""
-
-    def __init__(self, run: PipelineRun, facts: StageFacts, pool: PoolProgress) -> None:
-        self._run = run
-        self._facts = facts
-        self._progress = Progress()
-        self._pool = pool
-        self.own: dict[int, StageFailure] = {}
-        """Failures of this stage that have not been handed on."""
-
-    def event(self, event: events.Event) -> None:
-        """Take in an event of the stage."""
-        self._progress(event)
-        self._pool(event)
-        self._run.nudge()
-        if type(event) is events.ItemFailed:
-            failure = self._placed(event.failure)
-            self.own[failure.index] = failure
-            self._run.take_failure(failure, event.at)
-        elif type(event) is events.ItemPrinted:
-            self._run.take_printed_of(event)
-
-    def named(self, part: Part) -> Part:
-        """Return the outcomes with failures that know their stage."""
-        if not part.failures:
-            return part
-        failures = {index: self.own.pop(index, failure) for index, failure in part.failures.items()}
-        return Part(part.first, part.values, failures)
-
-    def aborted(self, error: BaseException) -> None:
-        """End the pipeline: this stage has ended before its time."""
-        self._run.abort(error)
-
-    def end(self, error: BaseException | None) -> None:
-        """Take in that the pipeline is over."""
-        if not self._progress.snapshot(0.0).over:
-            state = "done" if error is None else "failed"
-            self._progress(events.RunFinished(time.monotonic(), state))
-
-    def figures(self, now: float) -> StageFigures:
-        """Return how the stage does now."""
-        facts = self._facts
-        return StageFigures(
-            facts.name, facts.place, facts.backend, facts.workers, facts.shared, facts.waiting(), facts.room,
-            self._progress.snapshot(now),
-        )  # fmt: skip
-
-    def _placed(self, failure: Failure) -> StageFailure:
-        facts = self._facts
-        batch = None if facts.batch is None else failure.index // facts.batch
-        known = {field.name: getattr(failure, field.name) for field in fields(Failure)}
-        return StageFailure(**known, stage=facts.name, place=facts.place, batch=batch, batch_size=facts.batch)
 
 
 def _setter(job: Job, *, paused: bool) -> Callable[[], None]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from nbpar.core.events import Event
 from nbpar.core.outcome import Part
+from nbpar.core.runstate import nothing_known
 from nbpar.core.source import Source
 from nbpar.dispatch.desk import Desk
 from nbpar.dispatch.job import Job
@@ -52,7 +53,7 @@ class Feed(Source, Protocol):
         """Hand out whole batches of this size only, but for the last."""
 
     def known(self) -> Part | None:
-        """Take the failure that is next, if one is."""
+        """Take the outcomes that are next and final, if some are."""
 
 
 class Link:
@@ -132,14 +133,14 @@ class Link:
         with self._lock:
             part = self._backlog.known()
         if part is not None:
-            self._credit(1)
+            self._credit(len(part.values))
         return part
 
-    def drop_one(self) -> None:
+    def drop(self) -> None:
         """Leave out what is next."""
         with self._lock:
-            self._backlog.drop_one()
-        self._credit(1)
+            number = self._backlog.drop()
+        self._credit(number)
 
     def want(self, total: int) -> None:
         """What may be taken ahead is the credit's business."""
@@ -159,18 +160,30 @@ class Link:
 
 
 class Head:
-    """The user's input, as the first stage takes it."""
+    """The user's input, as the first stage takes it; it reads from what it is given before anybody asks."""
 
     waiting = 0
     """Nothing waits: what is read is taken."""
 
-    def __init__(self, source: Source, woken: list[Wake]) -> None:
-        self._source = source
-        self._woken = woken
+    _source: Source
+
+    def __init__(self) -> None:
+        self._woken: list[Wake] = []
         self._batch: int | None = None
+        self._known: Callable[[], Part | None] = nothing_known
+
+    def read_from(self, source: Source) -> None:
+        """Take the input."""
+        self._source = source
+        self._known = getattr(source, "known", nothing_known)
 
     def feed(self, wake: Wake) -> None:
         self._woken.append(wake)
+
+    def wake(self) -> None:
+        """Have the stages look that read from it."""
+        for wake in self._woken:
+            wake()
 
     def hand_out(self, batch: int | None) -> None:
         self._batch = batch
@@ -202,7 +215,7 @@ class Head:
         return () if limit < self._batch else self._source.take(self._batch, eager=False)
 
     def known(self) -> Part | None:
-        return None
+        return self._known()
 
     def want(self, total: int) -> None:
         self._source.want(total)

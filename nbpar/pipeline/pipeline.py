@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar import last
 from nbpar.background import BackgroundViews
+from nbpar.calls import _stopped_on_error
 from nbpar.core.results import Results
-from nbpar.inputs import length_of, source_of
+from nbpar.core.source import Source
+from nbpar.inputs import source_of
+from nbpar.launch import shown_stream, total_of
 from nbpar.options import Options
 from nbpar.pipeline.conductor import Conductor
+from nbpar.pipeline.fan import Tee
 from nbpar.pipeline.flow import PipelineRun
-from nbpar.pipeline.links import Head
+from nbpar.pipeline.links import Feed, Head
 from nbpar.pipeline.places import Places
+from nbpar.pipeline.resuming import ResumedItems, identity_of
 from nbpar.pipeline.stage import Stage, check_batch_size
 from nbpar.pipeline.steps import Step, chain_of, fan_of, name_of, stages_of
 from nbpar.pipeline.wiring import Order, Wiring
 from nbpar.pool import Pool
+from nbpar.run import Run
 from nbpar.showing import shown
 
 if TYPE_CHECKING:
@@ -51,14 +57,12 @@ class _Steps:
             Exception: what a stage raised first, with a note that names stage, batch and item.
         """
         __tracebackhide__ = True
-        run, asked = self._begin(iterable, options)
-        try:
-            with shown(run, asked.progress, total=_total(iterable, asked)) as watch:
+        asked, total, begun = self._asked(iterable, options)
+        with _stopped_on_error(begun):
+            run = self._begin(iterable, asked, begun)
+            with shown(run, asked.progress, total=total) as watch:
                 run.wait(watch=watch)
             return run.get()
-        except BaseException:
-            run.cancel()
-            raise
 
     def imap(self, iterable: Iterable[Any], **options: Any) -> Iterator[Any]:
         """Yield the results in input order as they come.
@@ -77,10 +81,12 @@ class _Steps:
 
         As the last expression of a notebook's cell, or by `run.show()`, it shows itself live.
         """
-        run, asked = self._begin(iterable, options)
-        if any(self._places.pool_of(stage).launcher.dispatcher.blocking for stage in self.stages):
-            run.wait()
-        views = BackgroundViews(run, progress=asked.progress, total=_total(iterable, asked), resize=None)
+        asked, total, begun = self._asked(iterable, options)
+        with _stopped_on_error(begun):
+            run = self._begin(iterable, asked, begun)
+            if any(self._places.pool_of(stage).launcher.dispatcher.blocking for stage in self.stages):
+                run.wait()
+        views = BackgroundViews(run, progress=asked.progress, total=total, resize=None)
         run.prepare_views(views, at_once=asked.progress in ("widget", "text"))
         return run
 
@@ -97,40 +103,61 @@ class _Steps:
     def __repr__(self) -> str:
         return f"<nbpar.{type(self).__name__} {name_of(self.step)}>"
 
-    def _options(self, given: dict[str, Any]) -> Options:
+    def _asked(self, iterable: Iterable[Any], given: dict[str, Any]) -> tuple[Options, int | None, list[Run]]:
+        """Return what was asked for, the number of items if it is known, and a list for the run."""
         if "chunksize" in given:
             raise TypeError("a pipeline has no option 'chunksize'; give it batch_size= when it is made")
-        if "resume" in given:
-            raise TypeError("a pipeline has no option 'resume'; a map of a function that does all steps has")
         options = Options.of({"progress": self._places.progress, **given})
         if options.timeout is not None and not self._places.can_limit:
             raise ValueError(
                 "timeout= needs a stage on engines or in this thread: Python cannot stop what a thread runs"
             )
-        return options
+        return options, total_of((iterable,), options), []
 
     def _stream(self, iterable: Iterable[Any], options: dict[str, Any], *, ordered: bool) -> Iterator[Any]:
-        run, asked = self._begin(iterable, options, streaming=True, ordered=ordered)
-        return _shown(run, asked.progress, _total(iterable, asked))
+        asked, total, begun = self._asked(iterable, options)
+        with _stopped_on_error(begun):
+            run = self._begin(iterable, asked, begun, streaming=True, ordered=ordered)
+            return shown_stream(run, asked, total, None)
 
     def _begin(
-        self, iterable: Iterable[Any], given: dict[str, Any], *, streaming: bool = False, ordered: bool = True
-    ) -> tuple[PipelineRun, Options]:
-        options = self._options(given)
-        conductor, total = Conductor(), _total(iterable, options)
-        woken: list[Callable[[], None]] = []
+        self,
+        iterable: Iterable[Any],
+        options: Options,
+        begun: list[Run],
+        *,
+        streaming: bool = False,
+        ordered: bool = True,
+    ) -> PipelineRun:
+        """Begin a run; it is put into `begun` just before it begins."""
+        conductor, head, total = Conductor(), Head(), total_of((iterable,), options)
         threaded = not self._places.pool_of(self.stages[0]).launcher.dispatcher.blocking
-        source = source_of((iterable,), wake=lambda: _wake(woken), threaded=threaded, total=total)
-        head = Head(source, woken)
+        source = source_of((iterable,), wake=head.wake, threaded=threaded, total=total)
         run = PipelineRun(
-            conductor, label=options.label or name_of(self.step), errors=options.errors, streaming=streaming,
-            max_errors=options.max_errors, head=head,
+            conductor, head, label=options.label or name_of(self.step), errors=options.errors,
+            streaming=streaming, max_errors=options.max_errors,
         )  # fmt: skip
+        feed: Feed = head
+        if options.resume is not None:
+            source = self._resumed(run, source, options)
+            feed = Tee(head, 1).outlets[0]  # cuts batches where results are known
+        head.read_from(source)
         order = Order(options, self._batch_size, total, streaming=streaming, ordered=ordered)
-        Wiring(self._places, conductor, run, order).build(self.step, head)
+        Wiring(self._places, conductor, run, order).build(self.step, feed)
         last.run = run
+        begun.append(run)
         run.begin_all()
-        return run, options
+        return run
+
+    def _resumed(self, run: PipelineRun, source: Source, options: Options) -> ResumedItems:
+        """Return the input without the items whose results an earlier run has left in a journal."""
+        assert options.resume is not None
+        items = ResumedItems(
+            options.resume, identity_of(self.step, options.seed), source, room=run.room_from,
+            emit=run.take_of_any, wake=run.head.wake, seeded=options.seed is not None,
+        )  # fmt: skip
+        run.resume_with(items)
+        return items
 
 
 class Pipeline(_Steps):
@@ -169,18 +196,3 @@ class Union(_Steps):
         pool: Pool | None = None,
     ) -> None:
         super().__init__(fan_of(branches, join), batch_size, pool)
-
-
-def _shown(run: PipelineRun, progress: str, total: int | None) -> Iterator[Any]:
-    __tracebackhide__ = True
-    with shown(run, progress, total=total) as watch:
-        yield from run.stream(watch)
-
-
-def _total(iterable: Iterable[Any], options: Options) -> int | None:
-    return options.total if options.total is not None else length_of((iterable,))
-
-
-def _wake(woken: Sequence[Callable[[], None]]) -> None:
-    for wake in woken:
-        wake()

@@ -16,8 +16,9 @@ from nbpar.dispatch.job import Job
 from nbpar.launch import STREAM_CHUNK
 from nbpar.options import Options
 from nbpar.pipeline.conductor import Conductor
+from nbpar.pipeline.ears import StageEar, StageFacts
 from nbpar.pipeline.fan import Merge, Tee
-from nbpar.pipeline.flow import PipelineRun, StageEar, StageFacts
+from nbpar.pipeline.flow import PipelineRun
 from nbpar.pipeline.links import Feed, Link
 from nbpar.pipeline.places import Places
 from nbpar.pipeline.stage import Stage

@@ -1,4 +1,4 @@
-"""A program that tests start, kill and start again: program.py FOLDER BACKEND ITEMS."""
+"""A program that tests start, kill and start again: program.py FOLDER BACKEND ITEMS HOW."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import nbpar
 from nbpar.testing import Gate
 
 
-def main(folder: str, backend: str, items: int) -> None:
+def main(folder: str, backend: str, items: int, how: str) -> None:
     gate = Gate(folder)
 
     def work(x):
@@ -21,7 +21,10 @@ def main(folder: str, backend: str, items: int) -> None:
         return x * x
 
     with nbpar.Pool(2, backend=backend, progress="none") as pool:
-        results = pool.map(work, range(items), resume="killed", chunksize=1)
+        if how == "map":
+            results = pool.map(work, range(items), resume="killed", chunksize=1)
+        else:
+            results = nbpar.Pipeline([int, work], pool=pool, batch_size=1).map(range(items), resume="killed")
     run = nbpar.last_run
     figures = run.snapshot if hasattr(run, "snapshot") else run.report
     said = f"{results == [x * x for x in range(items)]} {figures.known}\n"
@@ -29,4 +32,4 @@ def main(folder: str, backend: str, items: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -33,9 +33,9 @@ def programs(tmp_path: Path, notes) -> Iterator[list[subprocess.Popen[str]]]:
 def start(tmp_path: Path, programs):
     """Start the program on a backend."""
 
-    def start(backend: str, items: int = ITEMS) -> subprocess.Popen[str]:
+    def start(backend: str, items: int = ITEMS, how: str = "map") -> subprocess.Popen[str]:
         programs.append(subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(tmp_path), backend, str(items)],
+            [sys.executable, str(PROGRAM), str(tmp_path), backend, str(items), how],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         ))  # fmt: skip
         return programs[-1]
@@ -47,15 +47,16 @@ def items_kept() -> int:
     return sum(info.items for info in nbpar.journals())
 
 
-def test_what_was_done_survives_kill_9(kind, start, tmp_path, notes):
-    program = start(kind)
+@pytest.mark.parametrize("how", ["map", "pipeline"])
+def test_what_was_done_survives_kill_9(kind, start, tmp_path, notes, how):
+    program = start(kind, how=how)
     before_the_gate = 9 if kind == "serial" else ITEMS - 1
     until(lambda: items_kept() == before_the_gate, 60.0, "nothing was kept")
     os.kill(program.pid, signal.SIGKILL)
     program.communicate()
     (tmp_path / "open").touch()
 
-    out, err = start(kind).communicate(timeout=60)
+    out, err = start(kind, how=how).communicate(timeout=60)
 
     assert out.split() == ["True", str(before_the_gate)], err
     assert {item: count for item, count in notes.counts.items() if count > 1} == {"9": 2}

@@ -226,11 +226,6 @@ def test_large_results_come_back(serial):
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
-def test_a_pipeline_refuses_a_journal(serial):
-    with pytest.raises(TypeError, match="a pipeline has no option 'resume'"):
-        nbpar.Pipeline([abs]).map([1], resume="x")
-
-
 class Point:
     """A type of the user's own."""
 
