@@ -4,6 +4,7 @@ Strict nbval compares outputs only where a cell has been executed: one without a
 """
 
 import re
+import runpy
 import subprocess
 import sys
 from itertools import pairwise
@@ -117,3 +118,28 @@ def test_badges_are_those_of_this_project():
     done = subprocess.run(program, check=False, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def wrong_in():
+    return runpy.run_path(str(NOTEBOOKS[0].parent / "by_papermill.py"))["wrong_in"]
+
+
+def executed_cell(count=1, tags=(), errors=()):
+    outputs = [nbformat.v4.new_output("error", ename=name) for name in errors]
+    metadata = {"tags": list(tags)}
+    return nbformat.v4.new_code_cell(id="c", execution_count=count, outputs=outputs, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("cell", "wrong"),
+    [
+        (executed_cell(), ""),
+        (executed_cell(tags=["raises-exception"], errors=["KeyError"]), ""),
+        (executed_cell(errors=["KeyError"]), "cell 'c' raised KeyError"),
+        (executed_cell(tags=["raises-exception"]), "cell 'c' raised nothing"),
+        (executed_cell(count=None), "cell 'c' did not run"),
+    ],
+)
+def test_what_papermill_has_run_is_judged_by_the_tags_of_cells(wrong_in, cell, wrong):
+    assert wrong_in(nbformat.v4.new_notebook(cells=[cell])) == wrong
