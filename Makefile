@@ -6,15 +6,17 @@ BIN := $(VENV)/bin
 KERNELS := 6.29.5 6.31.0 7.0.1 7.3.0 7.4.0
 IN_BROWSER := $(VENV)/browser/bin/python -m pytest -p no:cacheprovider
 
-.PHONY: demo test test-browser test-kernels test-colab check format notebooks docs bench soak clean
+NBVAL := -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 120 \
+    --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+
+.PHONY: demo test test-browser test-kernels test-colab test-notebooks check format notebooks docs bench soak clean
 
 demo: $(VENV)/installed
 	$(BIN)/nbpar demo
 
 test: $(VENV)/installed-for-tests check
 	$(BIN)/python -m pytest tests
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout 120 \
-	    --nbval-sanitize-with notebooks/sanitize.cfg -p no:cacheprovider notebooks
+	$(BIN)/python $(NBVAL)
 
 # In JupyterLab and Notebook 7, in Chromium, which must be installed; pictures go to screenshots/.
 test-browser: $(VENV)/browser/installed
@@ -33,6 +35,12 @@ test-kernels: $(VENV)/installed-for-tests $(VENV)/browser/installed $(KERNELS:%=
 test-colab: $(VENV)/colab/installed $(VENV)/browser/installed
 	$(VENV)/colab/bin/python -m pytest -p no:cacheprovider tests
 	NBPAR_KERNEL_PYTHON=$(CURDIR)/$(VENV)/colab/bin/python $(IN_BROWSER) -q tests/browser/test_buttons_in_browser.py
+
+# The notebooks with an older ipykernel, with optional libraries, by papermill, and with Colab's versions.
+test-notebooks: $(VENV)/notebooks/installed $(VENV)/colab/installed
+	$(VENV)/notebooks/bin/python $(NBVAL)
+	$(VENV)/notebooks/bin/python notebooks/by_papermill.py
+	$(VENV)/colab/bin/python $(NBVAL)
 
 check: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
@@ -82,6 +90,11 @@ $(VENV)/colab/installed: $(VENV)/made pyproject.toml tests/kernels/colab.txt
 	$(@D)/bin/python -m pip install --quiet --constraint tests/kernels/colab.txt --editable ".[test]" \
 	    spacy joblib pandas scikit-learn
 	$(@D)/bin/python -m pip install --quiet --no-deps neuraxle  # it asks for a matplotlib that cannot be built
+	touch $@
+
+$(VENV)/notebooks/installed: $(VENV)/made pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --editable ".[test]" "ipykernel==6.31.*" numba papermill spacy
 	touch $@
 
 $(VENV)/ipykernel-%/installed: $(VENV)/made pyproject.toml

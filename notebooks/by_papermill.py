@@ -1,4 +1,4 @@
-"""Run the notebooks by papermill, and say whether all cells did as they should.
+"""Run the notebooks by papermill, and say whether all cells did as they should, and what that took.
 
     python notebooks/by_papermill.py                        # all of them, with the kernel of this Python
     python notebooks/by_papermill.py 01-quickstart.ipynb
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+from meter import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +30,11 @@ def main(arguments: Sequence[str]) -> int:
     paths = [HERE / name for name in arguments] or sorted(HERE.glob("*.ipynb"))
     failed = 0
     for path in paths:
-        wrong = wrong_by_papermill(path)
+        with Meter() as meter:
+            wrong = wrong_by_papermill(path)
+        wrong = wrong or ("" if meter.modest else "too much")
         failed += bool(wrong)
-        print(f"{path.name}: {wrong or 'as it should be'}", flush=True)
+        print(f"{path.name}: {wrong or 'as it should be'}, {meter}", flush=True)
     return failed
 
 

@@ -15,7 +15,6 @@ import argparse
 import os
 import re
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 CELL_LIMIT = 120
-MOST_SECONDS = 120
-MOST_MEMORY = 1_000_000_000
-"""Of a kernel and its engines together, as small computers in the cloud have it."""
-
 WIDGET = "application/vnd.jupyter.widget-view+json"
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -48,15 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _renew(path: Path, target: Path) -> bool:
     """Execute one notebook and store it; return whether it was modest."""
-    notebook, began = nbformat.read(path, as_version=4), time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
     with Meter() as meter:
         execute(notebook, path.parent)
-    seconds = time.perf_counter() - began
     clean(notebook)
     _write(notebook, target)
-    modest = seconds < MOST_SECONDS and meter.peak < MOST_MEMORY
-    print(f"{path.name}: {seconds:.0f} s, {meter.peak / 1e6:.0f} MB{'' if modest else ', which is too much'}")
-    return modest
+    print(f"{path.name}: {meter}{'' if meter.modest else ', which is too much'}")
+    return meter.modest
 
 
 def execute(notebook: Any, folder: Path) -> None:

@@ -1,9 +1,9 @@
-"""Watch how much memory a notebook takes: its kernel, and every process that has been started below it."""
+"""Measure what a notebook takes: time, and the memory of its kernel and of every process below it."""
 
 from __future__ import annotations
 
-import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import psutil
@@ -11,22 +11,28 @@ import psutil
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+MOST_SECONDS = 120
+MOST_MEMORY = 1_000_000_000
+"""Bytes; small computers in the cloud have little more."""
+
 INTERVAL = 0.5
 
 
 class Meter:
-    """Measures the descendants of this process within its `with` block.
+    """Measures its `with` block, and what this process has started.
 
-    Only what each process has for itself is counted: pages that engines share with the process that
-    they were forked from would count again and again.
+    Only the memory that each process has for itself is counted: pages that engines share with the
+    process that they were forked from would count again and again.
     """
 
+    seconds = 0.0
     peak = 0
     """Most bytes that were seen at once."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._began = time.perf_counter()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -35,12 +41,20 @@ class Meter:
     def __exit__(self, *exc_info: object) -> None:
         self._over.set()
         self._thread.join()
+        self.seconds = time.perf_counter() - self._began
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.0f} s, {self.peak / 1e6:.0f} MB"
+
+    @property
+    def modest(self) -> bool:
+        """Whether it was within the limits that we have set ourselves."""
+        return self.seconds < MOST_SECONDS and self.peak < MOST_MEMORY
 
     def _watch(self) -> None:
         while not self._over.wait(INTERVAL):
-            self.peak = max(
-                self.peak, sum(map(_own_memory, psutil.Process(os.getpid()).children(recursive=True)))
-            )
+            below = psutil.Process().children(recursive=True)
+            self.peak = max(self.peak, sum(map(_own_memory, below)))
 
 
 def _own_memory(process: psutil.Process) -> int:

@@ -121,7 +121,8 @@ def test_badges_are_those_of_this_project():
 
 
 @pytest.fixture
-def wrong_in():
+def wrong_in(monkeypatch):
+    monkeypatch.syspath_prepend(NOTEBOOKS[0].parent)
     return runpy.run_path(str(NOTEBOOKS[0].parent / "by_papermill.py"))["wrong_in"]
 
 
