@@ -20,8 +20,8 @@ from nbpar.views.timeline import Timeline
 INTERVAL = 0.1
 """Seconds between two updates, at least."""
 
-SHARE = 0.01
-"""Part of a core that updates may take; when one takes longer, the next one waits longer."""
+SHARE = 0.0075
+"""Part of a core that updates may take here; sending them, in a thread of the kernel, takes a third of that."""
 
 LONGEST = 1.0
 """Seconds between two updates, at most."""

@@ -29,7 +29,7 @@ def test_stop_by_click_ends_the_run_at_once_and_the_queued_next_cell_runs_normal
     assert notebook.text(2) == "next 42\n"
 
 
-def test_stop_by_key_does_the_same(open_here):
+def test_stop_by_key_does_the_same(open_here, front_end):
     notebook = open_here("play(total=10**6)", "print('next', 6 * 7)")
     notebook.run(1)
     notebook.run(2)
@@ -37,7 +37,7 @@ def test_stop_by_key_does_the_same(open_here):
 
     card.get_by_role("button", name="Pause").focus()
     notebook.page.keyboard.press("Tab")
-    notebook.shoot("focus-light", card)
+    notebook.shoot(f"focus-{front_end}", card)
     notebook.page.keyboard.press("Enter")
 
     notebook.wait_finished(1)
@@ -46,7 +46,7 @@ def test_stop_by_key_does_the_same(open_here):
     assert notebook.text(2) == "next 42\n"
 
 
-def test_pause_holds_the_run_and_resume_lets_it_go_on(open_here):
+def test_pause_holds_the_run_and_resume_lets_it_go_on(open_here, front_end):
     notebook = open_here("play(total=10**6)")
     notebook.run(1)
     card = notebook.card()
@@ -55,7 +55,7 @@ def test_pause_holds_the_run_and_resume_lets_it_go_on(open_here):
     notebook.wait_until("state", "^paused$")
     notebook.wait_until("names", r"^(\didle)+$")  # what was under way is done
     held = notebook.done(card)
-    notebook.shoot("paused-light", card)
+    notebook.shoot(f"paused-{front_end}", card)
 
     assert notebook.done(card) == held
     notebook.press("Resume")
@@ -79,11 +79,11 @@ def test_workers_are_added_and_taken_away_while_the_run_goes_on(open_here):
     notebook.wait_finished(1)
 
 
-def test_two_runs_in_one_cell_each_have_a_card_and_buttons_of_their_own(open_here):
+def test_two_runs_in_one_cell_each_have_a_card_and_buttons_of_their_own(open_here, front_end):
     notebook = open_here("play_together(2, total=10**6, workers=2)")
     notebook.run(1)
     notebook.card(1)
-    notebook.shoot("two-light")
+    notebook.shoot(f"two-{front_end}")
 
     notebook.press("Stop run 1")
     notebook.wait_finished(1)
@@ -91,7 +91,7 @@ def test_two_runs_in_one_cell_each_have_a_card_and_buttons_of_their_own(open_her
     assert re.search(r"\nstopped: [\d,]+ of 1,000,000 done$", notebook.text(1))
 
 
-def test_a_run_in_the_background_keeps_its_card_and_reports_under_its_own_cell(open_here):
+def test_a_run_in_the_background_keeps_its_card_and_reports_under_its_own_cell(open_here, front_end):
     notebook = open_here("thread = play_in_background(total=10**6)", "print('next', 6 * 7)")
     notebook.run(1)
     card = notebook.card()
@@ -104,4 +104,4 @@ def test_a_run_in_the_background_keeps_its_card_and_reports_under_its_own_cell(o
 
     assert re.search(r"count_words over 1,000,000 items\nstopped: ", notebook.text(1))
     assert notebook.text(2) == "next 42\n"
-    notebook.shoot("background-light")
+    notebook.shoot(f"background-{front_end}")

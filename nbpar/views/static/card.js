@@ -502,7 +502,7 @@ function paint(pen, tick, { width, row, ink, chosen, font }) {
     }
     if (tick.lanes.state[place] === "b" && !OVER.includes(tick.state)) {
       const [slot, slots] = drawn[drawn.length - 1] ?? [0, 0];
-      const left = x(Math.max(tick.lanes.since?.[place] ?? 0, (slot + slots) * tick.width));
+      const left = Math.max(from, x(Math.max(tick.lanes.since?.[place] ?? 0, (slot + slots) * tick.width)));
       pen.globalAlpha = 0.28;
       pen.fillRect(left, top, Math.max(upto - left, 1), tall);
     }
