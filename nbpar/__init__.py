@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
         WorkerDied,
         WrongNumberError,
     )
+    from nbpar.integrations.joblib import register_joblib
     from nbpar.journal.listing import journals
     from nbpar.pipeline.pipe import pipe
     from nbpar.pipeline.pipeline import Pipeline, Union
@@ -87,6 +88,7 @@ _HOMES = {
         "WorkerDied",
         "WrongNumberError",
     ),
+    "nbpar.integrations.joblib": ("register_joblib",),
     "nbpar.pipeline.pipe": ("pipe",),
     "nbpar.pipeline.pipeline": ("Pipeline", "Union"),
     "nbpar.pipeline.stage": ("Stage",),
