@@ -9,10 +9,12 @@ from functools import partial
 from typing import Any
 
 from nbpar.core.chunking import Chunker
+from nbpar.core.outcome import Part
 from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
 from nbpar.core.spread import Spread
 from nbpar.dispatch.job import Job
+from nbpar.journalled import AHEAD
 from nbpar.launch import STREAM_CHUNK
 from nbpar.options import Options
 from nbpar.pipeline.conductor import Conductor
@@ -118,12 +120,13 @@ class Wiring:
         chunker = Chunker(batch, **({"largest": STREAM_CHUNK} if streaming else {}))
         retries = order.options.retry if stage.retries is None else Retry.of(stage.retries)
         limit = stage.workers or None
-        return RunState(
+        state = RunState(
             self._places.pool_of(stage).launcher.dispatcher.new_id(), source, chunker,
             ordered=order.ordered or not then.last, streaming=streaming,
             buffersize=self._room(stage, batch, then), retry=retries, most_workers=limit,
-            known=source.known,
         )  # fmt: skip
+        state.known = partial(_known, state, source)
+        return state
 
     def _room(self, stage: Stage, batch: int | None, then: _Next) -> int | None:
         """Items that a stage may have taken and the next one not yet."""
@@ -167,6 +170,12 @@ class _Next:
     @property
     def last(self) -> bool:
         return not self.workers
+
+
+def _known(state: RunState, source: Feed) -> Part | None:
+    """Take outcomes that are final, unless whoever follows is too far behind."""
+    behind = state.taken - state.consumed
+    return None if state.streaming and behind >= (state.buffersize or AHEAD) else source.known()
 
 
 def functions_of(stage: Stage) -> list[Callable[..., Any]]:

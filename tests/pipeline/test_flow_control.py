@@ -63,6 +63,28 @@ def _same(x):
     return x
 
 
+def test_a_slow_consumer_holds_back_also_what_fails(pool, pipeline):
+    taken, ahead = [0], []
+
+    def items():
+        for n in itertools.count():
+            ahead.append(n - taken[0])
+            yield n
+
+    def fails(x):
+        raise ValueError(x)
+
+    stages = [fails, Stage(_same, queue_size=2), Stage(_same, queue_size=2)]
+    steps = pipeline(stages, pool=pool, batch_size=1)
+    results = steps.imap(items(), progress="none", errors="collect", buffersize=8)
+    for n, failure in enumerate(itertools.islice(results, 300)):
+        assert failure.index == n
+        taken[0] += 1
+    results.close()
+
+    assert max(ahead) <= 16 + 16 * pool.size
+
+
 def test_leaving_the_loop_stops_all_stages(threads, pipeline):
     steps = pipeline([_same, _same], pool=threads, batch_size=1)
 

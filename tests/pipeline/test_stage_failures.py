@@ -104,19 +104,32 @@ def test_another_number_of_results_than_items_is_an_error_of_the_batch(pool, pip
         steps.map(range(8), progress="none")
 
 
-def test_retries_hold_for_each_stage(threads, pipeline):
-    tries = {}
-
-    def flaky(x):
-        tries[x] = tries.get(x, 0) + 1
-        if tries[x] < 3:
+def test_retries_hold_for_each_stage(pool, pipeline, tmp_path):
+    def flaky(x, where):
+        file = tmp_path / f"{where} {x}"
+        with file.open("a") as tries:
+            tries.write(".")
+        if file.stat().st_size < 3:
             raise OSError("try again")
         return x
 
-    steps = pipeline([int, flaky], pool=threads, batch_size=1)
+    steps = pipeline([lambda x: flaky(x, "first"), lambda x: flaky(x, "second")], pool=pool, batch_size=2)
 
     assert steps.map(range(3), retries=nbpar.Retry(2, first=0.0), progress="none") == [0, 1, 2]
-    assert set(tries.values()) == {3}
+    assert {file.stat().st_size for file in tmp_path.iterdir()} == {3}
+    assert [stage.retried for stage in nbpar.last_run.stages] == [6, 6]
+
+
+def test_a_stage_may_have_retries_of_its_own(pool, pipeline, tmp_path):
+    def flaky(x):
+        if not (tmp_path / str(x)).exists():
+            (tmp_path / str(x)).touch()
+            raise OSError("try again")
+        return x
+
+    steps = pipeline([int, Stage(flaky, retries=nbpar.Retry(1, first=0.0))], pool=pool)
+
+    assert steps.map(range(3), progress="none") == [0, 1, 2]
 
 
 def test_a_dead_worker_costs_the_item_that_killed_it(engines, pipeline):
@@ -133,13 +146,14 @@ def test_a_dead_worker_costs_the_item_that_killed_it(engines, pipeline):
     assert (got[5].stage, got[5].batch) == ("deadly", 1)
 
 
-def test_a_time_limit_costs_the_item_that_is_too_slow(engines, pipeline):
+@pytest.mark.parametrize("backend", ["engines", "serial"])
+def test_a_time_limit_costs_the_item_that_is_too_slow(pools, pipeline, backend):
     def slow(x):
         if x == 2:
             time.sleep(60)
         return x
 
-    got = pipeline([int, slow], pool=engines, batch_size=1).map(
+    got = pipeline([int, slow], pool=pools[backend], batch_size=1).map(
         range(4), timeout=0.5, errors="collect", progress="none"
     )
 
