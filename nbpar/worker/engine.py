@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import socket as network
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -44,10 +46,23 @@ def serve_engine(settings: dict[str, Any]) -> None:
             "local": local,
             "address": settings["address"] if local else "",
         }
-        with Interrupts() as interrupts, inside(whole_process=True):
+        with _mortal(), Interrupts() as interrupts, inside(whole_process=True):
             loop = Loop(transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"])
             with _recorded(loop):
                 loop.serve()
+
+
+@contextmanager
+def _mortal() -> Iterator[None]:
+    """Let SIGTERM end the process: the engine's own handler asks its event loop, which waits for us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

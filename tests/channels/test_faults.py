@@ -16,9 +16,9 @@ import nbpar
 from nbpar.errors import ChannelBroken, RemoteError
 
 
-def kill(pool, gateway):
+def kill(pool, gateway, how=signal.SIGKILL):
     [pid] = [facts["pid"] for facts in pool.workers if facts["worker"] == gateway.worker]
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, how)
 
 
 def interrupt_soon():
@@ -26,7 +26,8 @@ def interrupt_soon():
     threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)).start()
 
 
-def test_an_engine_killed_while_it_waits_breaks_the_channel(own_pool):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_an_engine_killed_while_it_waits_breaks_the_channel(own_pool, how):
     pool = own_pool()
     gateway = pool.gateways[0]
     ends, channel = [], gateway.remote_exec(echo)
@@ -36,7 +37,7 @@ def test_an_engine_killed_while_it_waits_breaks_the_channel(own_pool):
     assert channel.receive(timeout=10) == "before"
     multi = nbpar.MultiChannel([channel])
 
-    kill(pool, gateway)
+    kill(pool, gateway, how)
 
     with pytest.raises(ChannelBroken, match="gone"):
         channel.receive(timeout=10)
