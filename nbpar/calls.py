@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from nbpar.background import BackgroundViews
+from nbpar.call_queue import CallQueue
 from nbpar.core.results import Results
 from nbpar.core.spread import Spread
 from nbpar.futures import RunFuture
@@ -132,6 +133,13 @@ class Calls(ABC):
         begun: list[Run] = []
         with _stopped_on_error(begun):
             return list(self._wait(self.launcher.everywhere(fn, args, begun), "none", None))
+
+    def queue(self, fn: Callable[[Any], Any]) -> CallQueue:
+        """Return a `CallQueue`: `put(item)` has `fn(item)` called, `get()` returns results as they are ready.
+
+        For work that turns up bit by bit.  Use it with `with`, or close it.
+        """
+        return CallQueue(fn, self.launcher)
 
     def executor(self) -> Executor:
         """Return a `concurrent.futures.Executor` that runs calls on these workers.
