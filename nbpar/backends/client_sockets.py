@@ -14,7 +14,7 @@ import zmq
 from nbpar.backends.local_server import Connection, LocalServer, has_unix_sockets
 from nbpar.wire.frames import Decoder, encode
 from nbpar.wire.messages import Message
-from nbpar.wire.signing import Signer
+from nbpar.wire.signing import Correspondence, Signer
 from nbpar.worker.bell import Bell
 from nbpar.worker.sockets import send_frames
 
@@ -58,9 +58,25 @@ class ClientSockets:
         self._receiver = 0
         """The thread that receives; it must not wait when it sends."""
 
+        self._letters: dict[bytes, Correspondence] = {}
+        """What is said through the controller, by the identity of who is at the other end."""
+
         self._decoder = Decoder()
+        self.cut: list[bytes] = []
+        """Identities of those whose way was cut, for whoever receives to take."""
+
         self.only_messages = False
         """Whether nothing but messages made `receive` return the last time."""
+
+    def admit(self, identity: bytes) -> None:
+        """Take messages from one more worker."""
+        with self._far_lock:
+            self._letters[identity] = Correspondence(self._signer, self.identity, identity)
+
+    def dismiss(self, identity: bytes) -> None:
+        """Take nothing from a worker any more."""
+        with self._far_lock:
+            self._letters.pop(identity, None)
 
     def send(self, identity: bytes, messages: Sequence[Message], *, local: bool) -> None:
         """Send messages to one worker; safe from any thread."""
@@ -69,11 +85,10 @@ class ClientSockets:
             if self._local.send(identity, frames, patient=threading.get_ident() != self._receiver):
                 self._bell.ring()
             return
-        signed = self._signer.enclosed(identity, self.identity, frames)
         with self._far_lock:
-            if self._closed:
+            if self._closed or (letters := self._letters.get(identity)) is None:
                 return
-            send_frames(self._far, signed)
+            send_frames(self._far, letters.enclosed(frames))
             there = bool(int(self._far.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
             self._far_there = self._far_there or there
         if there:
@@ -132,6 +147,7 @@ class ClientSockets:
             self._poller.unregister(handle)
             self._crowded.discard(handle)
             local.forget(connection)
+            self.cut.append(connection.identity)
             return False
         return True
 
@@ -185,5 +201,9 @@ class ClientSockets:
             except zmq.Again:
                 self._far_there = False
         for identity, *frames in read:
-            if messages := self._decoder.decode(self._signer.opened(identity, frames)):
+            if (letters := self._letters.get(identity)) is None:
+                continue
+            if messages := self._decoder.decode(letters.opened(frames)):
                 arrived.append((identity, messages))
+            if letters.broken:
+                self.cut.append(identity)

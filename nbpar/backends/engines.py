@@ -20,6 +20,7 @@ from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.backends.client_sockets import ClientSockets
+from nbpar.backends.ends import CUT, End, Ends, reason_of
 from nbpar.backends.packing import Packing
 from nbpar.backends.watching import ProcessWatch
 from nbpar.errors import ClusterError
@@ -27,12 +28,8 @@ from nbpar.version import __version__
 from nbpar.wire.messages import Bye, Call, Done, Item, Lost, Message, Ping, Ready, Release
 from nbpar.wire.shipping import bootstrap, shipment
 
-PING_EVERY = 15.0
-"""Seconds between two signs of life to workers that have nothing to do."""
-
-REASON_WAIT = 0.5
-"""Seconds that an engine's death waits for its reason to arrive."""
-
+PING_EVERY = 5.0
+"""Seconds between two signs of life to workers; an answer that is missing is noticed by the next."""
 
 ENTER_WITHIN = 60.0
 """Seconds that an engine may take to begin its loop: something else may run there, or everything is slow."""
@@ -73,9 +70,7 @@ class EnginesBackend:
         self._engines: dict[WorkerId, _Engine] = {}
         self._by_identity: dict[bytes, _Engine] = {}
         self._notes: deque[tuple[bytes, str]] = deque()
-        self._reasons: dict[str, str] = {}
-        self._unfit: set[str] = set()
-        self._dying: dict[WorkerId, tuple[float, str]] = {}
+        self._ends = Ends()
         self._pinged = time.monotonic()
         self._entered = 0
         self._kept_packed: set[int] = set()
@@ -96,7 +91,7 @@ class EnginesBackend:
         held = {engine.uuid for engine in self._engines.values()}
         for engine_id in self._client.ids:
             uuid = self._client._engines.get(engine_id)  # noqa: SLF001 (there is no public way)
-            if uuid is not None and uuid not in held and uuid not in self._unfit:
+            if uuid is not None and uuid not in held and uuid not in self._ends.unfit:
                 self._enter(engine_id, uuid)
 
     def coming(self) -> Sequence[WorkerId]:
@@ -118,7 +113,7 @@ class EnginesBackend:
             time.sleep(0.001 if timeout is None else min(timeout, 0.001))
             return self._lost()
         self._ping_idle()
-        if self._dying:
+        if len(self._ends):
             timeout = 0.02
         deadline = None if timeout is None else time.monotonic() + timeout
         arrived: list[tuple[WorkerId, Message]] = []
@@ -126,7 +121,10 @@ class EnginesBackend:
             if deadline is not None and (timeout := deadline - time.monotonic()) <= 0:
                 break
         for worker in self._watch.gone():
-            self._begin_dying(worker, "its process ended")
+            self._end(worker, "its process ended")
+        while self._sockets.cut:
+            if (engine := self._by_identity.get(self._sockets.cut.pop())) is not None:
+                self._end(engine.worker, CUT, lives=True)
         return arrived + self._lost()
 
     def _receive_into(
@@ -166,7 +164,7 @@ class EnginesBackend:
         engine = self._engines.get(worker)
         if engine is None or self.killer is None:
             return False
-        self._reasons[engine.uuid] = reason
+        self._ends.note(engine.uuid, reason, surely=True)
         with suppress(ClusterError):  # it has ended meanwhile
             self.killer(engine.uuid, reason)
         return True
@@ -176,16 +174,12 @@ class EnginesBackend:
 
     def retire(self, worker: WorkerId) -> None:
         if (engine := self._engines.get(worker)) is not None:
-            self._unfit.add(engine.uuid)
+            self._ends.unfit.add(engine.uuid)
         self.release(worker)
 
     def describe(self) -> list[dict[str, object]]:
-        known = {engine.engine_id: engine for engine in list(self._engines.values())}
-        rows: list[dict[str, object]] = []
-        for engine_id in self._client.ids:
-            engine = known.get(engine_id)
-            rows.append({"worker": f"engine {engine_id}", **(engine.facts if engine is not None else {})})
-        return rows
+        known = {engine.engine_id: engine.facts for engine in list(self._engines.values())}
+        return [{"worker": f"engine {number}", **known.get(number, {})} for number in self._client.ids]
 
     def close(self) -> None:
         if self._sockets is None:
@@ -205,7 +199,7 @@ class EnginesBackend:
 
     def note_death(self, uuid: str, reason: str) -> None:
         """Take in why an engine died; safe from any thread."""
-        self._reasons.setdefault(uuid, reason)
+        self._ends.note(uuid, reason)
         self.wake()
 
     # ---- entering and leaving
@@ -232,16 +226,12 @@ class EnginesBackend:
         except (LookupError, NoEnginesRegistered):
             return  # it was struck off since its id was read, in the client's own thread
         self._engines[worker] = self._by_identity[identity] = engine
+        self._sockets.admit(identity)
         result.add_done_callback(lambda done: self._note_end(identity, done))
 
     def _note_end(self, identity: bytes, done: Any) -> None:
         """Take in that a loop's `apply` ended (called in the client's own thread)."""
-        try:
-            done.result()
-            reason = ""
-        except Exception as error:  # noqa: BLE001 (whatever ended it is the reason)
-            reason = f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}"
-        self._notes.append((identity, reason))
+        self._notes.append((identity, reason_of(done)))
         self.wake()
 
     def _lost(self) -> list[tuple[WorkerId, Message]]:
@@ -249,28 +239,35 @@ class EnginesBackend:
         while self._notes:
             identity, reason = self._notes.popleft()
             if (engine := self._by_identity.get(identity)) is not None:
-                self._begin_dying(engine.worker, reason)
-        now = time.monotonic()
+                lives = engine.ready and not reason
+                self._end(engine.worker, reason or "its loop ended", lives=lives)
         lost: list[tuple[WorkerId, Message]] = []
-        for worker, (deadline, reason) in list(self._dying.items()):
-            known = self._reasons.get(self._engines[worker].uuid)
-            if known is not None or now >= deadline:
-                self._unfit.add(self._engines[worker].uuid)
-                self._forget(worker)
-                lost.append((worker, Lost(known or reason or "its loop ended")))
+        for end in self._ends.due():
+            if not (end.lives and self._leave_alive(end)):
+                self._ends.unfit.add(end.uuid)
+            self._forget(end.worker)
+            lost.append((end.worker, Lost(end.reason)))
         return lost
 
-    def _begin_dying(self, worker: WorkerId, reason: str) -> None:
-        """Wait a moment for the reason, or for a `Bye` on its way."""
-        if worker in self._engines:
-            wait = REASON_WAIT if self.explains_deaths or not reason else 0.0
-            self._dying.setdefault(worker, (time.monotonic() + wait, reason))
+    def _end(self, worker: WorkerId, reason: str, *, lives: bool = False) -> None:
+        if (engine := self._engines.get(worker)) is not None:
+            self._ends.begin(worker, engine.uuid, reason, wait=self.explains_deaths or lives, lives=lives)
+
+    def _leave_alive(self, end: End) -> bool:
+        """Whether a living engine may be entered again; what it still runs for nobody is ended."""
+        if end.reason == CUT:
+            if self.kill(end.worker, CUT):
+                return False
+            self.interrupt(end.worker)
+        return True
 
     def _forget(self, worker: WorkerId) -> None:
         self._watch.forget(worker)
-        self._dying.pop(worker, None)
+        self._ends.forget(worker)
         if (engine := self._engines.pop(worker, None)) is not None:
             self._by_identity.pop(engine.identity, None)
+            if self._sockets is not None:
+                self._sockets.dismiss(engine.identity)
 
     def _interrupt_far(self, ident: bytes) -> None:
         client = self._client
@@ -297,5 +294,6 @@ class EnginesBackend:
         now = time.monotonic()
         if now - self._pinged > PING_EVERY:
             self._pinged = now
-            for worker in list(self._engines):
-                self.send(worker, [Ping(0)])
+            for worker, engine in self._engines.items():
+                if engine.ready:
+                    self.send(worker, [Ping(0)])

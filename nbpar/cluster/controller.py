@@ -20,15 +20,14 @@ import zmq
 from ipyparallel import util
 from ipyparallel.controller import app as controller_app
 from ipyparallel.controller.heartmonitor import HeartMonitor
+from traitlets import Float
 from traitlets.config import Config
 from zmq.eventloop.zmqstream import ZMQStream
 
-SILENCE = 30.0
-"""Seconds without an answer after which an engine is given up."""
-
-
 class QuickHeartMonitor(HeartMonitor):  # type: ignore[misc]  # ipyparallel has no types
     """Pings an engine as soon as it can hear, and counts silence in seconds, not in beats."""
+
+    silence = Float(30.0, help="Seconds without an answer after which an engine is given up.", config=True)
 
     def start(self) -> None:
         super().start()
@@ -51,7 +50,7 @@ class QuickHeartMonitor(HeartMonitor):  # type: ignore[misc]  # ipyparallel has 
         """Engines that have been silent for too long, and since when the others are."""
         now = time.monotonic()
         silent = {heart: silent_since.get(heart, now) for heart in missed if heart in hearts}
-        lost = [heart for heart, since in silent.items() if now - since > SILENCE]
+        lost = [heart for heart, since in silent.items() if now - since > self.silence]
         return lost, {heart: since for heart, since in silent.items() if heart not in lost}
 
 

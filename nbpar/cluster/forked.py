@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from nbpar.cluster.healing import Healing
 from nbpar.cluster.limits import thread_limits
 from nbpar.cluster.opening import prepare_client
@@ -22,6 +24,10 @@ from nbpar.cluster.room import Occupant, Settings, with_logs
 from nbpar.cluster.stack import CONTROLLER_SETTINGS, ENGINE_SETTINGS
 from nbpar.cluster.warm import Template, tail
 from nbpar.errors import ClusterError
+
+
+SILENT = "killed because it did not answer any more"
+"""Why an engine ends that hangs."""
 
 
 class ForkedRoom:
@@ -89,6 +95,10 @@ class ForkedRoom:
 
     def left(self, uuid: str) -> None:
         """Kill an engine that has not answered for long, unless it is dead, which is told elsewhere."""
+        with self._lock:
+            process = self._engines.get(uuid)
+            if process is not None and not process.expected and psutil.pid_exists(process.pid):
+                process.killed_for = process.killed_for or SILENT
         self._template.signal(uuid, signal.SIGKILL)
 
     def coming(self) -> int:

@@ -1,4 +1,4 @@
-"""Sign frames over all their bytes (HMAC-SHA-256, RFC 2104).
+"""Sign frames over all their bytes (HMAC-SHA-256, RFC 2104), and number them.
 
 Jupyter's own signatures leave buffers out; what passes a controller without encryption
 needs more, because it will be unpickled.
@@ -35,12 +35,40 @@ class Signer:
         """Whether the signature belongs to these frames from this sender."""
         return hmac.compare_digest(bytes(signature), self.sign(sender, frames))
 
-    def enclosed(self, receiver: bytes, sender: bytes, frames: Sequence[Any]) -> list[Any]:
-        """Return frames as they pass a controller: for whom, delimiter, signature, and the frames."""
-        return [receiver, DELIMITER, self.sign(sender, frames), *frames]
 
-    def opened(self, sender: bytes, frames: Sequence[Any]) -> Sequence[Any]:
-        """Return what was enclosed; nothing, which is no message, when it is not genuine."""
-        if len(frames) < 2 or frames[0] != DELIMITER or not self.genuine(frames[1], sender, frames[2:]):
+class Correspondence:
+    """Signed and numbered messages between two sides; that one is missing is noticed by the next.
+
+    zmq makes a connection that was cut anew by itself, but what was under way is gone.  Then nothing
+    is taken any more: the two would not agree on what has been said.
+    """
+
+    def __init__(self, signer: Signer, own: bytes, other: bytes) -> None:
+        self.broken = False
+        """Whether messages are missing."""
+
+        self._signer = signer
+        self._own = own
+        self._other = other
+        self._sent = 0
+        self._taken = 0
+
+    def enclosed(self, frames: Sequence[Any]) -> list[Any]:
+        """Return the next message as it passes a controller: for whom, delimiter, signature, frames."""
+        number = self._sent.to_bytes(8, "big")
+        self._sent += 1
+        return [self._other, DELIMITER, number + self._signer.sign(self._own, [number, *frames]), *frames]
+
+    def opened(self, frames: Sequence[Any]) -> Sequence[Any]:
+        """Return what was enclosed; nothing, which is no message, when it is not genuine or not the next."""
+        if len(frames) < 2 or frames[0] != DELIMITER or self.broken:
             return []
-        return frames[2:]
+        number, signature, content = frames[1][:8], frames[1][8:], frames[2:]
+        if not self._signer.genuine(signature, self._other, [number, *content]):
+            return []
+        place = int.from_bytes(number, "big")
+        self.broken = place > self._taken
+        if place != self._taken:
+            return []
+        self._taken += 1
+        return content

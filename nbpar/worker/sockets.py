@@ -17,7 +17,7 @@ import zmq
 
 from nbpar.wire.frames import Decoder, FrameError, encode
 from nbpar.wire.messages import Message
-from nbpar.wire.signing import Signer
+from nbpar.wire.signing import Correspondence, Signer
 from nbpar.wire.stream import Incoming, Outgoing, enlarge
 from nbpar.worker.bell import Bell
 
@@ -34,7 +34,7 @@ class _Way(ABC):
 
     @property
     def ended(self) -> bool:
-        """Whether the client has gone."""
+        """Whether the client has gone, or what it said."""
         return False
 
     def receive(self, timeout: float) -> list[Message]:
@@ -125,22 +125,25 @@ class SocketTransport(_Way):
     def __init__(self, socket: zmq.Socket[bytes], identity: bytes, *, client: bytes, signer: Signer) -> None:
         self._socket = socket
         self._client = client
-        self._signer = signer
-        self._identity = identity
+        self._letters = Correspondence(signer, identity, client)
         self._lock = threading.Lock()
         self._there = True
         """Something may be there that the descriptor does not tell of any more."""
 
         super().__init__(Bell(int(socket.getsockopt(zmq.FD))))
 
+    @property
+    def ended(self) -> bool:
+        return self._letters.broken
+
     def poll(self, timeout: float) -> None:
         if not self._there:
             self._bell.wait(timeout)
 
     def send(self, messages: Sequence[Message]) -> None:
-        frames = self._signer.enclosed(self._client, self._identity, encode(messages))
+        frames = encode(messages)
         with self._lock:
-            send_frames(self._socket, frames)
+            send_frames(self._socket, self._letters.enclosed(frames))
             there = bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
             self._there = self._there or there
         if there:
@@ -153,7 +156,8 @@ class SocketTransport(_Way):
     def _read(self) -> list[Message]:
         messages: list[Message] = []
         for client, *frames in self._arrived():
-            messages += self.decoder.decode(self._signer.opened(client, frames))
+            if client == self._client:
+                messages += self.decoder.decode(self._letters.opened(frames))
         return messages
 
     def _arrived(self) -> list[list[bytes]]:

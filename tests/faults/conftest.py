@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import time
-
 import psutil
 import pytest
 
 import nbpar
+from nbpar.backends import engines
 
 PATHS = ("auto", "controller")
 
 
 @pytest.fixture(scope="module", params=PATHS, ids=["same host", "through the controller"])
-def pool(request):
+def path(request):
+    """How messages go to the engines."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def pool(path):
     """A pool of two engines; at the end nothing of it is left."""
     before = set(psutil.Process().children(recursive=True))
-    with nbpar.Pool(2, path=request.param, progress="none") as pool:
+    with pytest.MonkeyPatch.context() as patch, nbpar.Pool(2, path=path, progress="none") as pool:
+        patch.setattr(engines, "PING_EVERY", 0.3)  # what was lost on the way is noticed soon
         pool.wait()
         yield pool
     assert gone(set(psutil.Process().children(recursive=True)) - before)
@@ -34,30 +39,3 @@ def gone(processes, within=5.0):
     """Whether all processes end in time."""
     _, alive = psutil.wait_procs(processes, timeout=within)
     return not alive
-
-
-def until(true, within=20.0):
-    """Wait until something is true; fail when it does not become so."""
-    deadline = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        os.sched_yield()
-        time.sleep(0.005)
-
-
-def family(pool):
-    """The pool's template, controller and engines, by role, when none is coming or going."""
-    roles = {}
-
-    def complete():
-        engines = set(pool.each(os.getpid))
-        children = psutil.Process().children(recursive=True)
-        parents = {process.pid: process.ppid() for process in children}
-        templates = {parents[pid] for pid in engines if pid in parents}
-        others = [p.pid for p in children if p.ppid() in templates and p.pid not in engines]
-        if len(templates) == len(others) == 1:
-            roles.update(template=templates.pop(), controller=others[0], engine=min(engines))
-        return bool(roles)
-
-    until(complete)
-    return roles

@@ -11,7 +11,7 @@ import zmq
 
 import nbpar
 
-from .conftest import family, until
+from .harm import family, until
 
 pytestmark = pytest.mark.engines
 
@@ -36,16 +36,6 @@ def test_a_centre_that_dies_during_a_run_ends_it_and_keeps_what_is_done(pool, ce
     with pytest.raises((nbpar.NoWorkersError, nbpar.WorkerDied)):
         run.get(60)
     assert run.results() == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("centre", ["controller", "template"])
-def test_a_centre_that_dies_between_runs_is_replaced_with_all_that_hangs_on_it(pool, centre):
-    before = family(pool)
-    os.kill(before[centre], signal.SIGKILL)
-    until(lambda: pool.broken)
-
-    assert pool.map(abs, range(-9, 0)) == list(range(9, 0, -1))
-    assert family(pool)[centre] != before[centre]
 
 
 GARBAGE = [b"", b"\x00", b"nonsense", b"cos\nsystem\n(S'true'\ntR.", b"\xff" * 100_000]

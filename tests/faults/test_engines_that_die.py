@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import pathlib
 import signal
+import socket
 
 import psutil
 import pytest
 
 import nbpar
 
-from .conftest import family, until
+from .harm import until
 
 pytestmark = pytest.mark.engines
 
@@ -111,6 +114,27 @@ def test_many_killers_cost_themselves_alone(pool):
     assert [results[i] for i in range(20) if i % 5 != 2] == [i for i in range(20) if i % 5 != 2]
 
 
+def spoils_its_connection(item):
+    if item == POISON:
+        for descriptor in pathlib.Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(descriptor.name))) as copy:
+                if copy.family == socket.AF_UNIX and "/pool-" in copy.getpeername():
+                    copy.send(b"\xff" * 64)
+    return item
+
+
+def test_an_item_that_spoils_its_engines_connection_costs_itself_alone(pool, path):
+    results = pool.map(spoils_its_connection, range(20), errors="collect", chunksize=5)
+
+    values = [item for item in results if not isinstance(item, nbpar.Failure)]
+    if path == "auto":
+        assert [failure.index for failure in results.failures] == [POISON]
+        assert isinstance(results.failures[0].exception, nbpar.WorkerDied)
+        assert values == [item for item in range(20) if item != POISON]
+    else:  # there is no such connection
+        assert values == list(range(20))
+
+
 def test_an_engine_killed_from_outside_costs_nothing(pool, tmp_path):
     started = tmp_path / "started"
 
@@ -125,19 +149,6 @@ def test_an_engine_killed_from_outside_costs_nothing(pool, tmp_path):
     os.kill(int(started.read_text()), signal.SIGKILL)
 
     assert run.get(60) == [item * 2 for item in range(10)]
-
-
-def test_an_engine_killed_between_runs_costs_nothing(pool):
-    os.kill(family(pool)["engine"], signal.SIGKILL)
-
-    assert pool.map(abs, range(-50, 0)) == list(range(50, 0, -1))
-
-
-def test_all_engines_killed_at_once_are_replaced(pool):
-    for pid in set(pool.each(os.getpid)):
-        os.kill(pid, signal.SIGKILL)
-
-    assert pool.map(abs, range(-50, 0)) == list(range(50, 0, -1))
 
 
 def test_an_engine_that_goes_at_the_moment_it_is_entered_costs_nothing(pool, monkeypatch):
