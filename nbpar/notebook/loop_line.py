@@ -32,6 +32,9 @@ class Loop:
     source: str
     """The expression as it was written, for messages."""
 
+    written: str
+    """Targets and expression as they were written, on one line."""
+
 
 def read_loop(text: str, line: int = 1, column: int = 0) -> Loop:
     """Read a loop from one line; a comment may end it.
@@ -47,7 +50,7 @@ def read_loop(text: str, line: int = 1, column: int = 0) -> Loop:
     source = ast.get_source_segment(f"for {loop}", statement.iter) or loop
     for node in (*ast.walk(statement.target), *ast.walk(statement.iter)):
         _move(node, line - 1, column - len("for "))
-    return Loop(statement.target, statement.iter, name, source)
+    return Loop(statement.target, statement.iter, name, source, " ".join(loop.split()))
 
 
 def _tokens(text: str) -> list[tokenize.TokenInfo]:

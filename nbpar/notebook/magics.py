@@ -23,6 +23,7 @@ from nbpar.notebook.names import assigned_globals
 from nbpar.notebook.option_line import OptionLine, misplaced_option, split_options
 from nbpar.notebook.options import TAKES_VALUE, magic_with_options, map_options
 from nbpar.notebook.place import Place, locate
+from nbpar.views import wording
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from nbpar.notebook.pools import MapPool, Pools
 
 MAGIC = "%%parallel_map"
+
+LABEL = 40
+"""Characters of the loop by which a run is called, unless it is given another label."""
 
 _FUTURE = 0
 for _feature in __future__.all_feature_names:
@@ -83,7 +87,8 @@ class ParallelMap:
         if asked.backend == "engines":
             _mention_large(function)
         pool = self._pools.default_pool(workers=asked.workers, backend=asked.backend)
-        return self._deliver(_run(pool, function, items, asked), loop, body)
+        options = {"label": wording.one_line(loop.written, LABEL), **map_options(asked)}
+        return self._deliver(_run(pool, function, items, asked, options), loop, body)
 
     def _read(self, line: str, body: str) -> tuple[Namespace, Loop, Place]:
         """Understand the magic's line."""
@@ -148,8 +153,9 @@ class ParallelMap:
         return None if _ends_with_semicolon(self._shell.transform_cell(body)) else results
 
 
-def _run(pool: MapPool, function: FunctionType, items: Iterable[Any], asked: Namespace) -> Any:
-    options = map_options(asked)
+def _run(
+    pool: MapPool, function: FunctionType, items: Iterable[Any], asked: Namespace, options: dict[str, Any]
+) -> Any:
     if asked.background:
         order = {"ordered": False} if asked.unordered else {}
         return pool.map_async(function, items, **order, **options)

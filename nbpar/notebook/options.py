@@ -102,7 +102,7 @@ _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "help": "Keep results under this name; the same cell, run again, computes only what is missing.",
         },
     ),
-    (("--label",), {"help": "What the run is called where its progress is shown."}),
+    (("--label",), {"help": "What the run is called where its progress is shown; its loop, if not given."}),
     (("--progress",), {"choices": PROGRESS, "help": "How progress is shown."}),
 )
 

@@ -56,7 +56,13 @@ def test_options_that_are_not_given_are_left_to_the_pool(run, pools):
     run("%%parallel_map x in [1]\nx")
 
     assert (pools.pools[-1].count, pools.pools[-1].backend) == (None, "engines")
-    assert pools.pools[-1].asked == [("map", {})]
+    assert pools.pools[-1].asked == [("map", {"label": "x in [1]"})]
+
+
+def test_a_run_without_a_label_is_called_by_its_loop_which_may_be_long(run, pools):
+    run("%%parallel_map x,  y in zip(range(10), range(20, 30), strict=True) -> pairs  # so it is\nx")
+
+    assert pools.pools[-1].asked == [("map", {"label": "x, y in zip(range(10), range(20, 30), s…"})]
 
 
 def test_unordered_gives_results_as_they_come(run, pools):
@@ -67,7 +73,7 @@ def test_background_gives_the_run(run, shell, pools):
     run("%%parallel_map --background --unordered x in range(3) -> later\nx")
 
     assert shell.user_ns["later"] == ("run", [0, 1, 2])
-    assert pools.pools[-1].asked == [("map_async", {"ordered": False})]
+    assert pools.pools[-1].asked == [("map_async", {"ordered": False, "label": "x in range(3)"})]
 
 
 def test_dollars_and_braces_on_the_line_are_python(run):
