@@ -71,7 +71,7 @@ class ClientSockets:
     def admit(self, identity: bytes) -> None:
         """Take messages from one more worker."""
         with self._far_lock:
-            self._letters[identity] = Correspondence(self._signer, self.identity, identity)
+            self._letters[identity] = Correspondence(self._signer, self.identity, identity, greeted=True)
 
     def dismiss(self, identity: bytes) -> None:
         """Take nothing from a worker any more."""

@@ -72,7 +72,9 @@ class Workforce:
         return [worker for worker, state in self._workers.items() if state.ready]
 
     def arrive(self, worker: WorkerId, facts: dict[str, Any]) -> bool:
-        """Take a worker in; False when its initializer has to run first."""
+        """Take a worker in; False when it is here already, or when its initializer has to run first."""
+        if worker in self._workers:
+            return False  # it greets until it hears something
         self._workers[worker] = state = _Worker(facts)
         if self._initializer is None or (worker, facts.get("pid")) in self._initialized:
             state.ready = True

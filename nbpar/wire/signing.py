@@ -41,15 +41,19 @@ class Correspondence:
 
     zmq makes a connection that was cut anew by itself, but what was under way is gone.  Then nothing
     is taken any more: the two would not agree on what has been said.
+
+    Args:
+        greeted: the other side greets until it is heard, so its first messages may be missing.
     """
 
-    def __init__(self, signer: Signer, own: bytes, other: bytes) -> None:
+    def __init__(self, signer: Signer, own: bytes, other: bytes, *, greeted: bool = False) -> None:
         self.broken = False
         """Whether messages are missing."""
 
         self._signer = signer
         self._own = own
         self._other = other
+        self._greeted = greeted
         self._sent = 0
         self._taken = 0
 
@@ -67,6 +71,8 @@ class Correspondence:
         if not self._signer.genuine(signature, self._other, [number, *content]):
             return []
         place = int.from_bytes(number, "big")
+        if self._greeted and not self._taken:
+            self._taken = place
         self.broken = place > self._taken
         if place != self._taken:
             return []

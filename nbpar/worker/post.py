@@ -27,6 +27,9 @@ TICK = 0.02
 FUNCTIONS = 32
 """How many functions a worker keeps."""
 
+GREETINGS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between two greetings, until the client has said something."""
+
 _clock = time.monotonic
 
 
@@ -68,6 +71,17 @@ class Post:
 
     def __exit__(self, *exc_info: object) -> None:
         self._over.set()
+
+    def greet(self, greeting: Message) -> None:
+        """Tell the client that the loop has begun, again and again until it says something.
+
+        A controller that does not know the client's socket yet drops what is for it.
+        """
+        for pause in GREETINGS:
+            self.send(greeting)
+            with self._lock:
+                if self._receive(pause) or self._transport.ended:
+                    return
 
     def next_call(self, silence: float) -> Call | Open | None:
         """Return the next call, code of channels first; wait for one.  None: the loop has to end."""

@@ -96,7 +96,7 @@ class Loop:
 
     def serve(self) -> str:
         """Answer until released; return why it ended."""
-        self._post.send(Ready(self._facts))
+        self._post.greet(Ready(self._facts))
         with self._post:
             while (call := self._post.next_call(self._silence)) is not None:
                 if isinstance(call, Open):

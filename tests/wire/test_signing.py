@@ -74,6 +74,17 @@ def test_a_message_that_is_missing_is_noticed_by_the_next_and_ends_it(key):
     assert pass_on(ours.enclosed([b"one more"]), theirs) == []
 
 
+def test_greetings_that_were_lost_are_not_missed():
+    ours, _ = pair()
+    theirs = Correspondence(Signer(b"key"), b"them", b"us", greeted=True)
+    ours.enclosed([b"hello"])
+
+    assert pass_on(ours.enclosed([b"hello"]), theirs) == [b"hello"]
+    assert pass_on(ours.enclosed([b"next"]), theirs) == [b"next"]
+    ours.enclosed([b"lost on the way"])
+    assert pass_on(ours.enclosed([b"one more"]), theirs) == []
+
+
 def test_a_message_that_comes_twice_counts_once():
     ours, theirs = pair()
     message = ours.enclosed([b"pay ten"])

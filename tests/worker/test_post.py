@@ -1,6 +1,6 @@
 """The mail of a worker loop, which the loop and its attendant share."""
 
-from nbpar.wire.messages import Release
+from nbpar.wire.messages import Ping, Ready, Release
 from nbpar.worker.post import Post
 
 
@@ -37,3 +37,27 @@ def test_the_loop_ends_when_its_attendant_has_read_of_the_end_meanwhile():
     assert post.next_call(silence=60) is None
 
     assert post.reason == "released"
+
+
+class Deaf:
+    """A way on which the first messages are lost; then the client answers each."""
+
+    ended = False
+
+    def __init__(self, lost):
+        self.lost = lost
+        self.sent = 0
+
+    def receive(self, timeout):
+        return [Ping(0)] if self.sent > self.lost else []
+
+    def send(self, messages):
+        self.sent += len(messages)
+
+
+def test_a_loop_greets_until_the_client_has_heard_it():
+    way = Deaf(lost=2)
+
+    Post(way, not_begun=lambda call: call).greet(Ready({}))
+
+    assert way.sent == 3
