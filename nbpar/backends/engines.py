@@ -25,7 +25,7 @@ from nbpar.backends.packing import Packing
 from nbpar.backends.watching import ProcessWatch
 from nbpar.errors import ClusterError
 from nbpar.version import __version__
-from nbpar.wire.messages import Bye, Call, Done, Item, Lost, Message, Ping, Ready, Release
+from nbpar.wire.messages import Bye, Call, Done, Item, Items, Lost, Message, Ping, Ready, Release
 from nbpar.wire.shipping import bootstrap, shipment
 
 PING_EVERY = 5.0
@@ -74,7 +74,7 @@ class EnginesBackend:
         self._pinged = time.monotonic()
         self._entered = 0
         self._kept_packed: set[int] = set()
-        self.take_item: Callable[[WorkerId, Item], None] = lambda *_: None
+        self.take_item: Callable[[WorkerId, Item | Items], None] = lambda *_: None
         """Takes items of channels, which do not go through `receive`: there may be very many."""
 
         self.killer: Callable[[str, str], None] | None = None
@@ -136,7 +136,7 @@ class EnginesBackend:
             if (engine := self._by_identity.get(identity)) is None:
                 continue
             for message in messages:
-                if type(message) is Item and not arrived:  # what came before comes first
+                if isinstance(message, (Item, Items)) and not arrived:  # what came before comes first
                     self.take_item(engine.worker, message)
                     handed_on = True
                 else:

@@ -11,7 +11,7 @@ from nbpar.channels.awaited import is_awaited
 from nbpar.channels.news import news_of
 from nbpar.errors import ChannelClosed, EndOfChannel
 from nbpar.worker.channel import Channel as AnyChannel
-from nbpar.worker.payload import unpack_value
+from nbpar.worker.payload import NOTHING, unpack_value
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -51,7 +51,9 @@ class Channel(AnyChannel):
     def receive(self, timeout: float | None = None) -> Any:
         if is_awaited(sys._getframe(1)):  # noqa: SLF001 (the caller's own frame)
             return self.areceive(timeout)
-        return super().receive(timeout)
+        if self._end.printed:
+            self._end.show()
+        return AnyChannel.receive(self, timeout)
 
     receive.__doc__ = f"{AnyChannel.receive.__doc__}\n        `await channel.receive()` works too."
 
@@ -60,12 +62,12 @@ class Channel(AnyChannel):
         end, clock = self._end, asyncio.get_running_loop().time
         deadline = None if timeout is None else clock() + timeout
         with news_of([end]) as came:
-            while (packed := end.next_now()) is None:
+            while (item := end.next_now()) is NOTHING:
                 came.clear()
                 if not end.has_news:
                     await _within(came.wait(), None if deadline is None else deadline - clock(), timeout)
         end.show()
-        return unpack_value(packed, end.port)
+        return unpack_value(item, end.port)
 
     def interrupt(self) -> None:
         """Stop the code at the other end, as Ctrl-C does; the channel then ends with its error.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.origin import Origin
 from nbpar.wire.messages import Message, Printed
-from nbpar.wire.pickling import Packed
 from nbpar.worker.end import End
 
 if TYPE_CHECKING:
@@ -21,27 +21,30 @@ class ClientEnd(End):
         super().__init__(number, port, **bounds)
         self.how = "bare"
         self.worker = port.worker
+        self.changed = threading.Condition()
+        self.waiting = 0
+        """Threads that wait for `changed`."""
+
         self._origin = Origin()
-        self._printed: deque[tuple[str, str]] = deque()
+        self.printed: deque[tuple[str, str]] = deque()
         self._line_begun = False
 
-    def next(self, timeout: float | None) -> Packed:
-        packed = super().next(timeout)
-        if self._printed:
-            self.show()
-        return packed
+    def next(self, timeout: float | None) -> Any:
+        item = super().next(timeout)
+        self.show()
+        return item
 
     def take(self, message: Message) -> None:
         if isinstance(message, Printed):
-            self._printed += message.lines
+            self.printed += message.lines
             self.port.call_back(self)
         else:
             super().take(message)
 
     def show(self) -> None:
-        while self._printed:
+        while self.printed:
             try:
-                stream, text = self._printed.popleft()
+                stream, text = self.printed.popleft()
             except IndexError:  # another thread was faster
                 return
             self._origin.write(stream, self._labelled(text))
@@ -57,7 +60,7 @@ class ClientEnd(End):
 
     def show_unseen(self) -> None:
         """Show an error of the code that nobody has seen and nobody will see."""
-        with self.changed:
+        with self._lock:
             fault, self.fault = self.fault, None
         if fault is not None:
             self._origin.write(

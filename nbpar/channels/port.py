@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from nbpar.channels.channel import Channel
 from nbpar.channels.client_end import ClientEnd
 from nbpar.errors import GatewayBusy
-from nbpar.wire.messages import Message, Open
-from nbpar.worker.end import ITEMS, NBYTES, End, drop_all
+from nbpar.wire.messages import Open
+from nbpar.worker.dropped import drop_all
+from nbpar.worker.end import ITEMS, NBYTES, End
 
 if TYPE_CHECKING:
     from nbpar.channels.hub import Hub
@@ -28,7 +29,7 @@ class ClientPort:
         self.gateway: Any = None
         self._hub = hub
         self._lines = hub.dispatcher.lines
-        self._box = self._lines.box(worker)
+        self.outbox = self._lines.box(worker)
         self._class = channel_class
         self._ends: weakref.WeakValueDictionary[int, ClientEnd] = weakref.WeakValueDictionary()
         """Ends that are open, which the dispatcher holds, and closed ones that somebody holds."""
@@ -50,8 +51,8 @@ class ClientPort:
         channel = self._class(end)
         if how == "main":
             self._lines.occupy(self.worker, end.number)
-        self._box.cork()
-        self._box.post(Open(end.number, how, items, nbytes, code))
+        self.outbox.cork()
+        self.outbox.post(Open(end.number, how, items, nbytes, code))
         self._hub.dispatcher.admit(lambda: self._lines.open(self.worker, end, occupies=how == "main"))
         return channel
 
@@ -73,14 +74,16 @@ class ClientPort:
 
     # ---- for ends
 
-    def post(self, message: Message, nbytes: int = 0, *, in_flow: bool = False) -> None:
-        self._box.post(message, nbytes, in_flow=in_flow)
-
     def wait(self, end: End, ready: Callable[[], bool], timeout: float | None) -> bool:
-        self._box.flush()
+        assert isinstance(end, ClientEnd)
+        self.outbox.flush()
         try:
             with end.changed:
-                return end.changed.wait_for(ready, timeout)
+                end.waiting += 1
+                try:
+                    return end.changed.wait_for(ready, timeout)
+                finally:
+                    end.waiting -= 1
         except KeyboardInterrupt:
             self.stop(end)
             raise
@@ -92,8 +95,11 @@ class ClientPort:
         else:
             end.close()
 
-    def notify(self) -> None:
-        """Ends wake those who wait for them by themselves."""
+    def notify(self, end: End) -> None:
+        assert isinstance(end, ClientEnd)
+        if end.waiting:
+            with end.changed:
+                end.changed.notify_all()
 
     def wake(self) -> None:
         self._hub.dispatcher.request(self._sweep)

@@ -12,9 +12,7 @@ from nbpar.channels.channel import Channel
 from nbpar.channels.news import news_of
 from nbpar.errors import ChannelClosed, EndOfChannel
 from nbpar.worker.channel import NO_END_MARKER
-from nbpar.worker.payload import unpack_value
-
-_MARK = object()
+from nbpar.worker.payload import NOTHING, unpack_value
 
 
 class ReceiveQueue:
@@ -84,28 +82,29 @@ class ReceiveQueue:
                 return None
             channel = next(iter(self._turns))
             del self._turns[channel]
-            if channel in self._open and (item := self._take(channel)) is not _MARK:
+            if channel in self._open and (item := self._take(channel)) is not NOTHING:
                 self._turns[channel] = None  # it may have more already
                 return channel, item
 
     def _take(self, channel: Channel) -> Any:
-        """Return a channel's next item or its end marker; `_MARK` when there is nothing now."""
+        """Return a channel's next item or its end marker; `NOTHING` when there is nothing now."""
         end = channel._end  # noqa: SLF001 (of our own kind)
         try:
-            packed = end.next_now() if end.has_items or self._marker is NO_END_MARKER else self._none(end)
+            item = end.next_now() if end.has_items or self._marker is NO_END_MARKER else self._nothing(end)
         except (EndOfChannel, ChannelClosed):
             self._open.discard(channel)
-            return _MARK if self._marker is NO_END_MARKER else self._marker
+            return NOTHING if self._marker is NO_END_MARKER else self._marker
         except BaseException:
             self._open.discard(channel)
             raise
-        if packed is None:
-            return _MARK
+        if item is NOTHING:
+            return NOTHING
         end.show()
-        return unpack_value(packed, end.port)
+        return unpack_value(item, end.port)
 
     @staticmethod
-    def _none(end: Any) -> None:
+    def _nothing(end: Any) -> Any:
         """Leave an error where it is, for `wait_closed`."""
         if end.over or end.closed:
             raise EndOfChannel
+        return NOTHING

@@ -13,13 +13,13 @@ from typing import Protocol
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core.scheduler import Scheduler
 from nbpar.dispatch.workforce import Workforce
-from nbpar.wire.messages import Close, Credit, Item, Message, Open, Printed
+from nbpar.wire.messages import Close, Credit, Item, Items, Message, Open, Printed
 from nbpar.worker.outbox import Outbox
 
-GATHER = 0.0005
+GATHER = 0.001
 """Seconds that frequent messages wait for company."""
 
-CHANNEL_MESSAGES = (Item, Credit, Close, Open, Printed)
+CHANNEL_MESSAGES = (Item, Items, Credit, Close, Open, Printed)
 
 
 class LineEnd(Protocol):
@@ -49,6 +49,7 @@ class Lines:
         self._connected: set[WorkerId] = set()
         self._flush_at: float | None = None
         self._flush_wanted = False
+        self._reminded = False
         self._lock = threading.Lock()  # for making boxes
         if hasattr(backend, "take_item"):
             backend.take_item = self.take
@@ -74,7 +75,7 @@ class Lines:
             if (box := self._boxes.get(worker)) is None:
                 box = self._boxes[worker] = Outbox(
                     lambda messages: self._backend.send(worker, messages),
-                    lambda: self.request(self._flush_soon),
+                    self._remind,
                 )
                 box.cork()
             return box
@@ -134,7 +135,7 @@ class Lines:
             if (new := self.accept(worker, message)) is not None:
                 self._ends.setdefault(worker, {})[message.channel] = new
             return
-        assert isinstance(message, (Item, Credit, Close, Printed))
+        assert isinstance(message, (Item, Items, Credit, Close, Printed))
         end = self._ends.get(worker, {}).get(message.channel)
         if isinstance(message, Close) and not message.half:
             self._free(worker, message.channel)
@@ -182,8 +183,15 @@ class Lines:
             self._flush_at = now + GATHER if self._flush_at is None else self._flush_at
         if self._flush_at is not None and now >= self._flush_at:
             self._flush_at = None
+            self._reminded = False
             for box in tuple(self._boxes.values()):
                 box.flush()
+
+    def _remind(self) -> None:
+        """Have what waits sent in a moment (from any thread)."""
+        if not self._reminded:
+            self._reminded = True
+            self.request(self._flush_soon)
 
     def _flush_soon(self) -> None:
         self._flush_wanted = True

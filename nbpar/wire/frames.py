@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nbpar.wire.faults import Fault
-from nbpar.wire.messages import KINDS, Call, Close, Done, Item, Load, Message, Open
+from nbpar.wire.messages import KINDS, Call, Close, Done, Item, Items, Load, Message, Open
 from nbpar.wire.pickling import Packed
 
 INLINE = 1 << 14
 """A body smaller than this travels in the head."""
 
-_SHORT = 1
-"""First byte of a frame that is one small item; every pickle begins with 128."""
+_ITEM, _ITEMS = _ITEM_OR_ITEMS = (1, 2)
+"""First byte of a frame that is an item, or short items, and nothing else; every pickle begins with 128."""
 
 _NUMBER = struct.Struct("<q")
 
@@ -59,8 +59,8 @@ class Decoder:
 
 def encode(messages: Sequence[Message]) -> list[Any]:
     """Return the frames of several messages."""
-    if len(messages) == 1 and type(messages[0]) is Item and (short := _short_item(messages[0])):
-        return [short]
+    if len(messages) == 1 and (by_itself := _by_itself(messages[0])):
+        return [by_itself]
     frames: list[Any] = [b""]
     heads = []
     for message in messages:
@@ -83,8 +83,8 @@ def decode(frames: Sequence[Any]) -> list[Message]:
         FrameError: the bytes are no messages of ours.
     """
     try:
-        if len(frames) == 1 and frames[0][0] == _SHORT:
-            return [Item(_NUMBER.unpack_from(frames[0], 1)[0], Packed(frames[0][9:], None, []))]
+        if len(frames) == 1 and frames[0][0] in _ITEM_OR_ITEMS:
+            return [_one_message(frames[0])]
         heads = _HeadUnpickler(io.BytesIO(frames[0])).load()
         rest = iter(frames[1:])
         return [_message(code, fields, rest) for code, fields in heads]
@@ -92,12 +92,23 @@ def decode(frames: Sequence[Any]) -> list[Message]:
         raise FrameError(f"not a message: {error}") from error
 
 
-def _short_item(item: Item) -> bytes | None:
-    """Return the one frame of a small item by itself, which is what channels send most."""
-    channel, packed = item
-    if type(packed) is Packed and packed.layout is None and len(packed.head) <= INLINE:
-        return b"%c%b%b" % (_SHORT, _NUMBER.pack(channel), packed.head)
-    return None
+def _by_itself(message: Message) -> bytes | None:
+    """Return the one frame of what channels send most."""
+    if type(message) is Items:
+        return b"%c%b%b" % (_ITEMS, _NUMBER.pack(message.channel), pickle.dumps(message.values, 5))
+    if type(message) is not Item or type(packed := message.value) is not Packed:
+        return None
+    if packed.layout is not None or len(packed.head) > INLINE:
+        return None
+    return b"%c%b%b" % (_ITEM, _NUMBER.pack(message.channel), packed.head)
+
+
+def _one_message(frame: bytes) -> Message:
+    """Reverse `_by_itself`."""
+    number, body = _NUMBER.unpack_from(frame, 1)[0], frame[9:]
+    if frame[0] == _ITEM:
+        return Item(number, Packed(body, None, []))
+    return Items(number, list(_HeadUnpickler(io.BytesIO(body)).load()))
 
 
 def _place(packed: Packed, frames: list[Any]) -> tuple[Any, ...]:

@@ -178,6 +178,13 @@ class Item(NamedTuple):
     value: Any
 
 
+class Items(NamedTuple):
+    """Short items of plain types through a channel."""
+
+    channel: int
+    values: list[Any]
+
+
 class Credit(NamedTuple):
     """The other side may send so many items and bytes more."""
 
@@ -220,6 +227,7 @@ Message = (
     | Lost
     | Open
     | Item
+    | Items
     | Credit
     | Close
     | Printed
@@ -227,6 +235,6 @@ Message = (
 
 KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
-    Printed, Begin,
+    Printed, Begin, Items,
 )  # fmt: skip
 """All that are sent; the place of a kind among them is its number on the way."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nbpar.wire.faults import describe
-from nbpar.worker.payload import unpack_value
+from nbpar.worker.payload import NOTHING, unpack_value
 
 if TYPE_CHECKING:
     from nbpar.worker.end import End
@@ -63,15 +63,15 @@ def _serve(end: End) -> bool:
         return True
     function, marker, marked = end.callback
     for _ in range(TURN):
-        packed, ended = end.next_for_callback()
-        if packed is None:
+        item, ended = end.next_for_callback()
+        if item is NOTHING:
             if ended and end.callback is not PASSED:
                 if marked:
                     _call(end, function, marker)
                 _finish(end)
             return True
         try:
-            function(unpack_value(packed, end.port))
+            function(unpack_value(item, end.port))
         except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
             end.close(describe(error))
     return False
@@ -79,10 +79,8 @@ def _serve(end: End) -> bool:
 
 def _finish(end: End) -> None:
     """Tell those who wait that the callback has had everything."""
-    with end.changed:
-        end.callback = PASSED
-        end.changed.notify_all()
-    end.port.notify()
+    end.callback = PASSED
+    end.port.notify(end)
 
 
 def _call(end: End, function: Callable[[object], object], marker: object) -> None:

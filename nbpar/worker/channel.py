@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.errors import ChannelClosed, EndOfChannel, PicklingError
 from nbpar.wire.faults import Fault, describe
+from nbpar.wire.pickling import Packed
 from nbpar.worker.channel_file import ChannelReader, ChannelWriter
 from nbpar.worker.end import End
-from nbpar.worker.payload import arrive, current_port, pack_value, unpack_value
+from nbpar.worker.payload import (
+    NOTHING,
+    NUMBERS,
+    SHORT,
+    TEXTS,
+    arrive,
+    current_port,
+    pack_value,
+    unpack_value,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,8 +57,17 @@ class Channel:
             PicklingError: the item cannot travel.
         """
         end = self._end
+        kind = type(item)
+        if kind in NUMBERS or (kind in TEXTS and len(item) <= SHORT):
+            room = end.room
+            with room.lock:
+                if (batch := room.batch) is not None and len(batch) < room.limit:
+                    batch.append(item)
+                    return
+        else:
+            item = pack_value(item, end.port)
         with end.port.guard:
-            end.send(pack_value(item, end.port), timeout)
+            end.send(item, timeout)
 
     def receive(self, timeout: float | None = None) -> Any:
         """Return the next item; what came before the other side closed still comes.
@@ -62,9 +81,17 @@ class Channel:
             ChannelClosed: you closed the channel before.
         """
         end = self._end
-        with end.port.guard:
-            packed = end.next(timeout)
-        return unpack_value(packed, end.port)
+        try:
+            item = end.items.popleft()
+        except IndexError:
+            item = NOTHING
+        if item is NOTHING:
+            with end.port.guard:
+                item = end.next(timeout)
+        elif len(end.items) <= end.low:
+            with end.port.guard:
+                end.acknowledge()
+        return unpack_value(item, end.port) if type(item) is Packed else item
 
     def __iter__(self) -> Iterator[Any]:
         while True:

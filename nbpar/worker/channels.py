@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from nbpar.errors import ItemExitedError
 from nbpar.wire.faults import Fault
-from nbpar.wire.messages import Close, Credit, Item, Message, Open, Printed
+from nbpar.wire.messages import Close, Credit, Item, Items, Message, Open, Printed
 from nbpar.wire.pickling import Packed
 from nbpar.worker.callbacks import Callbacks
 from nbpar.worker.channel import Channel
 from nbpar.worker.code import FunctionCode, lines_known, run
 from nbpar.worker.desk import Desk
-from nbpar.worker.end import End, drop_all
+from nbpar.worker.dropped import drop_all
+from nbpar.worker.end import End
 from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupted, Interrupts
 from nbpar.worker.outbox import Outbox
@@ -45,7 +46,7 @@ class Channels:
         self._desk = desk
         self._interrupts = interrupts
         self._describe = describe
-        self._outbox = Outbox(desk.post, desk.flush_soon)
+        self.outbox = Outbox(self._send, desk.flush_soon)
         self._callbacks = Callbacks(lambda ready: desk.wait(ready, IDLE), name="nbpar callbacks")
         self._class: type[Channel] = Channel
         self._ends: dict[int, End] = {}
@@ -70,7 +71,7 @@ class Channels:
         """Take in a message for a channel; False when it is for the loop, as is code for the main thread."""
         if isinstance(message, Open):
             return self._open(message)
-        if isinstance(message, (Item, Credit, Close)):
+        if isinstance(message, (Item, Items, Credit, Close)):
             if (end := self._ends.get(message.channel)) is not None:
                 end.take(message)
         else:
@@ -111,10 +112,6 @@ class Channels:
 
     # ---- for ends
 
-    def post(self, message: Message, nbytes: int = 0, *, in_flow: bool = False) -> None:
-        self._print()
-        self._outbox.post(message, nbytes, in_flow=in_flow)
-
     def wait(self, end: End, ready: Callable[[], bool], timeout: float | None) -> bool:  # noqa: ARG002
         arrived = self._desk.wait(ready, timeout)
         if not arrived and self._desk.lost:
@@ -122,7 +119,7 @@ class Channels:
             return True
         return arrived
 
-    def notify(self) -> None:
+    def notify(self, end: End) -> None:  # noqa: ARG002
         self._desk.notify()
 
     def wake(self) -> None:
@@ -149,7 +146,7 @@ class Channels:
             self._numbers -= 1
             number = self._numbers
         self._ends[number] = end = End(number, self)
-        self.post(Open(number, "bare", end.buffersize, end.window, None))
+        self.outbox.post(Open(number, "bare", end.buffersize, end.window, None))
         return self._class(end)
 
     # ---- inside
@@ -211,13 +208,17 @@ class Channels:
         if (end := self._ends.get(number)) is not None:
             end.end_code(fault)
 
+    def _send(self, messages: Sequence[Message]) -> None:
+        self._print()
+        self._desk.post(messages)
+
     def _print(self) -> None:
         if lines := self.printed():
             self._others += self.sort_out(lines)
 
     def _flush(self) -> None:
         self._print()
-        self._outbox.flush()
+        self.outbox.flush()
 
 
 def _handle(end: End, make: type[Channel]) -> Channel:

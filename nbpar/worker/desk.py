@@ -50,7 +50,9 @@ class Desk:
         self._shield = shield
         self._silence = silence
         self._changed = threading.Condition()
-        self._reading = False
+        self._reader = 0
+        """The thread that reads; 0: none."""
+
         self._loop: deque[Message] = deque()
         self._heard = time.monotonic()
         self._flusher: threading.Thread | None = None
@@ -73,7 +75,7 @@ class Desk:
         """Return what has arrived for the loop; nothing when the client was silent for so long."""
         if timeout:
             self.wait(lambda: bool(self._loop), timeout)
-        elif not self._reading:
+        elif not self._reader:
             self._read(0.0)
         messages: list[Message] = []
         while self._loop:
@@ -102,9 +104,11 @@ class Desk:
 
     def notify(self) -> None:
         """Have those who wait look again."""
+        if self._reader == threading.get_ident():
+            return  # it does that when it is through with what has come
         with self._changed:
             self._changed.notify_all()
-            reading = self._reading
+            reading = self._reader
         if reading:
             self._transport.wake()
 
@@ -135,7 +139,7 @@ class Desk:
         self._unflushed.set()
         with self._changed:
             self._changed.notify_all()
-            while self._reading:
+            while self._reader:
                 self._transport.wake()
                 self._changed.wait(SLICE)
 
@@ -148,7 +152,7 @@ class Desk:
     def _read(self, timeout: float, ready: Callable[[], bool] = lambda: False) -> None:
         """Read for everybody, or wait while another thread does."""
         with self._changed:
-            if self._reading:
+            if self._reader:
                 if not ready():
                     self._changed.wait(min(timeout, SLICE) if self._shield.up else timeout)
                 if self._shield.up:
@@ -156,7 +160,7 @@ class Desk:
                 return
             if ready():
                 return
-            self._reading = True
+            self._reader = threading.get_ident()
         try:
             if timeout:
                 self._shield.wait(self._transport.poll, timeout)
@@ -166,7 +170,7 @@ class Desk:
                     self._loop.append(message)
         finally:
             with self._changed:
-                self._reading = False
+                self._reader = 0
                 self._changed.notify_all()
 
     def _flush_now_and_then(self) -> None:

@@ -4,7 +4,7 @@ opened -> items over (the other side sends no more) -> gone (it takes no more ei
 opened -> closed (by this side)
 
 Each side says `Close` in full exactly once; when both have, the channel is forgotten.
-`changed` guards all of it.  It is never held while calling out.
+`_lock` guards all of it but `room`.  It is never held while calling out.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbpar.errors import ChannelClosed, ChannelError
 from nbpar.wire.faults import Fault
-from nbpar.wire.messages import Close, Credit, Item, Message
+from nbpar.wire.messages import Close, Credit, Item, Items, Message
 from nbpar.wire.pickling import Packed
 from nbpar.worker.callbacks import PASSED, in_callback
-from nbpar.worker.payload import size_of
+from nbpar.worker.lots import Lots
+from nbpar.worker.payload import NOTHING, SHORT, size_of
 from nbpar.worker.port import Port
 from nbpar.worker.reasons import Reasons
+from nbpar.worker.room import Room
 
 ITEMS = 1024
 """Items that a sender may be ahead."""
@@ -41,13 +42,20 @@ class End(Reasons):
     def __init__(self, number: int, port: Port, *, items: int = ITEMS, nbytes: int = NBYTES) -> None:
         self.number = number
         self.port = port
-        self._lock = threading.RLock()
-        self.changed = threading.Condition(self._lock)
         self.buffersize = items
         self.window = nbytes
-        self._items: deque[Packed] = deque()
-        self._room_items, self._room_bytes = items, nbytes
-        self._untold_items = self._untold_bytes = 0
+        self.items: deque[Any] = deque()
+        """What may be received: short items as they are, others `Packed`.  Any thread may take."""
+
+        self.low = -1
+        """When no more items than this are left, `acknowledge` has something to say."""
+
+        self.room = Room(port.outbox.lock, items, nbytes)
+        self._lock = threading.RLock()
+        self._came = self.items
+        """Where items are put; not the same as `items` when a callback gets them."""
+
+        self._lots = Lots(items, nbytes)
         self.closed = False
         """This side has closed it."""
 
@@ -73,31 +81,38 @@ class End(Reasons):
         self.handle: weakref.ref[Any] | None = None
         self._said_close = False
         self._in_flow = False
-        """The last item that was taken had come already: the owner works through a stream."""
+        """More had come when the owner waited the last time: it works through a stream."""
 
     # ---- for this side
 
-    def next(self, timeout: float | None) -> Packed:
+    def next(self, timeout: float | None) -> Any:
         """Wait for the next item and take it."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        waited = False
-        while True:
-            packed, credit = self._take_next()
-            if packed is not None:
-                if credit is not None:
-                    self.port.post(credit)
-                self._in_flow = not waited
-                return packed
-            waited = True
+        while (item := self.next_now()) is NOTHING:
             if not self.port.wait(self, self._something, _left(deadline)):
                 raise TimeoutError(f"nothing came through the channel within {timeout:g} s")
+        self._in_flow = bool(self.items)
+        return item
 
-    def next_now(self) -> Packed | None:
-        """Take the next item, or None when there is none now; raises what `next` raises."""
-        packed, credit = self._take_next()
-        if credit is not None:
-            self.port.post(credit)
-        return packed
+    def next_now(self) -> Any:
+        """Take the next item, or `NOTHING` when there is none now; raises what `next` raises."""
+        try:
+            item = self.items.popleft()
+        except IndexError:
+            item = NOTHING
+        if item is NOTHING:
+            self._raise_why_nothing_comes()
+        if len(self.items) <= self.low:
+            self.acknowledge()
+        return item
+
+    def acknowledge(self) -> None:
+        """Tell the other side what has been taken, if that is worth a message."""
+        with self._lock:
+            items, nbytes = self._lots.taken(len(self._came))
+            self.low = self._lots.mark
+        if items and not self.gone:
+            self.port.outbox.post(Credit(self.number, items, nbytes))
 
     @property
     def has_news(self) -> bool:
@@ -107,17 +122,21 @@ class End(Reasons):
     @property
     def has_items(self) -> bool:
         """Whether something is there to be taken."""
-        return bool(self._items)
+        return bool(self.items)
 
-    def send(self, packed: Packed, timeout: float | None) -> None:
-        """Send an item as soon as the other side is not too far behind."""
+    def send(self, item: Any, timeout: float | None) -> None:
+        """Send an item as soon as the other side is not too far behind; one that is not `Packed` is short."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        size = size_of(packed)
+        packed = type(item) is Packed
+        size = size_of(item) if packed else SHORT
         while not self._claim(size):
             self._in_flow = False
             if not self.port.wait(self, self._may_send, _left(deadline)):
                 raise TimeoutError(f"the other side did not take what was sent before within {timeout:g} s")
-        self.port.post(Item(self.number, packed), size, in_flow=self._in_flow)
+        if packed:
+            self.port.outbox.post(Item(self.number, item), size, in_flow=self._in_flow)
+        else:
+            self.port.outbox.post(Items(self.number, [item]), size, in_flow=self._in_flow, room=self.room)
 
     def await_over(self, timeout: float | None) -> None:
         """Wait until nothing more can come, and a callback has had it all; raise what went wrong there."""
@@ -135,12 +154,11 @@ class End(Reasons):
             if self.closed:
                 return
             self.closed = True
-            self._items.clear()
+            self._came.clear()
             half, say = self.runs_code, not self._said_close
             self._said_close = self._said_close or not half
-            self.changed.notify_all()
         if say:
-            self.port.post(Close(self.number, half, fault))
+            self.port.outbox.post(Close(self.number, half, fault))
         self._settle()
 
     def drop(self) -> None:
@@ -150,16 +168,15 @@ class End(Reasons):
         if self.callback is None or self.over:
             self.close()
         elif not self._said_close:
-            self.port.post(Close(self.number, True, None))
+            self.port.outbox.post(Close(self.number, True, None))
 
     def end_code(self, fault: Fault | None) -> None:
         """The code at this end is over, and with it the channel."""
         with self._lock:
             self.runs_code = False
             self.closed = self._said_close = True
-            self._items.clear()
-            self.changed.notify_all()
-        self.port.post(Close(self.number, False, fault))
+            self._came.clear()
+        self.port.outbox.post(Close(self.number, False, fault))
         self._settle()
 
     def set_callback(self, callback: Callable[[Any], object], marker: Any, *, marked: bool) -> None:
@@ -170,17 +187,17 @@ class End(Reasons):
             if self.closed:
                 raise ChannelClosed("you closed this channel before; it gets no callback")
             self.callback = (callback, marker, marked)
+            self.items = deque()
         self.port.call_back(self)
 
-    def next_for_callback(self) -> tuple[Packed | None, bool]:
+    def next_for_callback(self) -> tuple[Any, bool]:
         """Take the next item, if there is one, and say whether there will be no more."""
         with self._lock:
-            packed = self._items.popleft() if self._items else None
-            credit = self._credit(packed) if packed is not None else None
-            ended = packed is None and (self.over or self.closed)
-        if credit is not None:
-            self.port.post(credit)
-        return packed, ended
+            item = self._came.popleft() if self._came else NOTHING
+            ended = item is NOTHING and (self.over or self.closed)
+        if len(self._came) <= self.low:
+            self.acknowledge()
+        return item, ended
 
     def show(self) -> None:
         """Show what the code at the other end has printed; nothing on the worker's side."""
@@ -189,17 +206,13 @@ class End(Reasons):
 
     def take(self, message: Message) -> None:
         """Take in what the other side says."""
-        if type(message) is Item:
-            with self._lock:
-                if self.closed:
-                    return
-                self._items.append(message.value)
-                self.changed.notify()
+        if type(message) is Items:
+            self._put(message.values, SHORT * len(message.values))
+        elif type(message) is Item:
+            self._put((message.value,), size_of(message.value))
         elif type(message) is Credit:
-            with self._lock:
-                self._room_items += message.items
-                self._room_bytes += message.nbytes
-                self.changed.notify_all()
+            with self.room.lock:
+                self.room.grant(message.items, message.nbytes)
         elif type(message) is Close:
             self._take_close(message)
         self._tell()
@@ -214,9 +227,16 @@ class End(Reasons):
             if not self.over:
                 self.broken = reason
             self.over = self.gone = self._said_close = True
-            self.changed.notify_all()
+        self._stop_joining()
         self._tell()
         self.port.forget(self)
+
+    def _put(self, items: Sequence[Any], nbytes: int) -> None:
+        with self._lock:
+            if not self.closed:
+                self._lots.add(len(items), nbytes)
+                self._came.extend(items)
+                self.low = self._lots.mark
 
     def _take_close(self, message: Close) -> None:
         with self._lock:
@@ -225,73 +245,55 @@ class End(Reasons):
             self.fault = message.fault or self.fault
             reply = self.gone and not self._said_close and not self.runs_code
             self._said_close = self._said_close or reply
-            self.changed.notify_all()
         if reply:
-            self.port.post(Close(self.number, False, None))
+            self.port.outbox.post(Close(self.number, False, None))
         self._settle()
 
     # ---- inside
 
-    def _take_next(self) -> tuple[Packed | None, Credit | None]:
-        with self._lock:
-            if self._items and not self.closed and self.callback is None:
-                packed = self._items.popleft()
-                return packed, self._credit(packed)
-            error = self._why_no_item()
-        if error is not None:
-            raise error
-        return None, None
-
-    def _credit(self, packed: Packed) -> Credit | None:
-        """Count an item as taken; what to tell the other side when that is worth a message."""
-        self._untold_items += 1
-        self._untold_bytes += size_of(packed)
-        if 2 * self._untold_items < self.buffersize and 2 * self._untold_bytes < self.window:
-            return None
-        credit = Credit(self.number, self._untold_items, self._untold_bytes)
-        self._untold_items = self._untold_bytes = 0
-        return None if self.gone else credit
-
     def _claim(self, size: int) -> bool:
+        if self.gone or self.closed:
+            with self._lock:
+                error = self._why_no_send()
+            if error is not None:
+                raise error
+        with self.room.lock:
+            self.port.outbox.close_batch(self.room)
+            return self.room.claim(size)
+
+    def _raise_why_nothing_comes(self) -> None:
         with self._lock:
-            error = self._why_no_send()
-            if error is None and self._room_items > 0 and self._room_bytes > 0:
-                self._room_items -= 1
-                self._room_bytes -= size
-                return True
+            error = None if self.items else self._why_no_item()
         if error is not None:
             raise error
-        return False
 
     def _is_over(self, *, called: bool) -> bool:
         return (self.over or self.closed) and (called or self.callback in (None, PASSED))
 
     def _something(self) -> bool:
-        return bool(self._items) or self.over or self.closed or self.callback is not None
+        return bool(self.items) or self.over or self.closed or self.callback is not None
 
     def _may_send(self) -> bool:
-        return (self._room_items > 0 and self._room_bytes > 0) or self.gone or self.closed
+        return self.room.left or self.gone or self.closed
+
+    def _stop_joining(self) -> None:
+        """Have the next item that is sent looked at, not only joined to others."""
+        with self.room.lock:
+            self.port.outbox.close_batch(self.room)
 
     def _settle(self) -> None:
         """Forget the channel when both sides have closed it."""
-        self.port.notify()
+        self._stop_joining()
+        self.port.notify(self)
         if self._said_close and self.gone:
             self.port.forget(self)
 
     def _tell(self) -> None:
+        self.port.notify(self)
         if self.callback is not None:
             self.port.call_back(self)
         for listener in tuple(self.listeners):
             listener()
-
-
-def drop_all(dropped: deque[End]) -> None:
-    """Close ends that nobody holds any more; several threads may do it at the same time."""
-    while dropped:
-        with suppress(IndexError):
-            end = dropped.popleft()
-            if end.handle is None or end.handle() is None:
-                end.drop()
 
 
 def _left(deadline: float | None) -> float | None:

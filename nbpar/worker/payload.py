@@ -16,8 +16,20 @@ from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain, explain_unpickling
 from nbpar.wire.pickling import OUT_OF_BAND, Packed, pack_one, unpack_one
 
-PLAIN = frozenset({int, float, complex, bool, str, bytes, NoneType})
+NUMBERS = frozenset({int, float, bool, NoneType})
+"""Types of short items; `None` travels like them."""
+
+TEXTS = frozenset({str, bytes})
+"""Types whose items are short when they are no longer than `SHORT`."""
+
+PLAIN = NUMBERS | TEXTS | {complex}
 """Types that need no more than the quickest way of pickling."""
+
+SHORT = 128
+"""Bytes that a short item counts for.  Short items travel many together, as they are."""
+
+NOTHING: Any = object()
+"""Stands for "there is no item now"."""
 
 OVERHEAD = 64
 """Bytes that an item is counted for besides its own."""
@@ -73,12 +85,14 @@ def pack_code(code: Any, port: Any, *, name: str) -> Packed:
     return _packed(code, port, what=f"{name} to the worker")
 
 
-def unpack_value(packed: Packed, port: Any) -> Any:
-    """Reverse `pack_value`.
+def unpack_value(packed: Any, port: Any) -> Any:
+    """Reverse `pack_value`; what is short has come as it is.
 
     Raises:
         PicklingError: it cannot be unpickled here; the message says why.
     """
+    if type(packed) is not Packed:
+        return packed
     if packed.layout == ():
         return bytes(packed.head)
     if packed.layout is None:
@@ -92,7 +106,7 @@ def unpack_code(packed: Packed, port: Any) -> Any:
 
 
 def size_of(packed: Packed) -> int:
-    """Bytes that an item counts for, on both sides."""
+    """Bytes that an item counts for that is not short, on both sides."""
     return (packed.nbytes if packed.buffers else len(packed.head)) + OVERHEAD
 
 

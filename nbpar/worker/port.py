@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nbpar.wire.messages import Message
+from nbpar.worker.outbox import Outbox
 
 if TYPE_CHECKING:
     from nbpar.worker.end import End
@@ -18,6 +18,9 @@ class Port(Protocol):
 
     guard: AbstractContextManager[object]
     """Around every operation of a user."""
+
+    outbox: Outbox
+    """Where messages to the other side are put."""
 
     dropped: deque[End]
     """Ends that nobody holds any more; `wake` has them looked at.  Neither takes a lock."""
@@ -31,14 +34,11 @@ class Port(Protocol):
     def channel(self, number: int) -> Any:
         """Return what users hold for a channel that came inside a message."""
 
-    def post(self, message: Message, nbytes: int = 0, *, in_flow: bool = False) -> None:
-        """Send a message soon; together with others when items flow both ways."""
-
     def wait(self, end: End, ready: Callable[[], bool], timeout: float | None) -> bool:
         """Wait until `ready()`, or for `timeout` seconds; whether it is ready."""
 
-    def notify(self) -> None:
-        """Have those who wait look again."""
+    def notify(self, end: End) -> None:
+        """Have those who wait for this end look again; the caller may be who reads for them."""
 
     def forget(self, end: End) -> None:
         """The channel is over on both sides."""
