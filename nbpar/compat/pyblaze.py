@@ -57,6 +57,8 @@ class Vectorizer:
     def process(self, items: Iterable[Any], *args: Any) -> list[Any]:
         """Return the results of all items, in the order of the items.
 
+        Items of a list, too, are dealt out as workers get free: which rank an item meets is not fixed.
+
         Raises:
             Exception: what `worker_func`, `worker_init` or `callback_func` raised first.
             WorkerDied: an item killed its worker twice.

@@ -278,18 +278,8 @@ def test_nothing_is_left_running(opened):
     assert threading.active_count() <= before
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_steps_and_containers_of_neuraxle_work(sequential):
-    pytest.importorskip("neuraxle.base")
-    from neuraxle.data_container import DataContainer as TheirContainer
-    from neuraxle.steps.loop import ForEach
-    from neuraxle.steps.numpy import MultiplyByN, NumpyConcatenateInnerFeatures
+def test_preparing_a_pipeline_as_neuraxle_wants_it_changes_nothing(opened):
+    steps = opened(SequentialQueuedPipeline, [Times()], batch_size=2, use_savers=True)
 
-    steps = sequential([ForEach(MultiplyByN(2)), ("times", 2, MultiplyByN(5))], batch_size=2)
-
-    assert list(steps.transform([1, 2, 3])) == [10, 20, 30]
-    got = steps.handle_transform(TheirContainer(di=[1, 2, 3], eo=[4, 5, 6], ids=["a", "b", "c"]))
-    assert isinstance(got, TheirContainer)
-    assert (list(got.di), list(got.ids), list(got.eo)) == ([10, 20, 30], ["a", "b", "c"], [4, 5, 6])
-    inner = sequential([MultiplyByN(2)], batch_size=2, data_joiner=NumpyConcatenateInnerFeatures())
-    assert np.ravel(inner.transform([1, 2, 3])).tolist() == [2, 4, 6]
+    assert steps.setup() is steps.with_context(None) is steps
+    assert list(steps.transform([1, 2, 3])) == [2, 4, 6]

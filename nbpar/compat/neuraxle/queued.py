@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbpar import last
+from nbpar.compat.neuraxle.applying import Applied
 from nbpar.compat.neuraxle.batches import DataContainer, container_of, minibatches
 from nbpar.compat.neuraxle.errors import MinibatchError
 from nbpar.compat.neuraxle.steps import StepSpec, can_be_fitted, fitted, parse_step
-from nbpar.pipeline import Pipeline, Union
+from nbpar.pipeline import Pipeline, Stage, Union
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,7 +28,8 @@ class _Queued:
         data_joiner: a function of the list of each branch's outputs, or an object with `transform` (or a
             Neuraxle joiner); without it they are concatenated along the outer axis.
         use_processes: run on engines in place of threads.
-        use_savers: accepted; steps go to each engine once, by pickling.
+        use_savers: let Neuraxle steps travel as files that their own savers write, in place of being
+            pickled; other steps have none.  Each worker reads a copy of its own, threads too.
         keep_incomplete_batch: keep a last batch that is not full.
         default_value_data_inputs, default_value_expected_outputs: what fills up the last batch; None and
             `StripAbsentValues()` leave it short.
@@ -58,7 +60,17 @@ class _Queued:
         self.use_savers = use_savers
         self._keep_incomplete = keep_incomplete_batch
         self._fill = (default_value_data_inputs, default_value_expected_outputs)
-        self._flow = self._connect("engines" if use_processes else "threads")
+        self._context: Any = None
+        self._flow = self._begin()
+
+    def setup(self, context: Any = None) -> Self:  # noqa: ARG002 (Neuraxle's)
+        """Do nothing: workers come when they are needed."""
+        return self
+
+    def with_context(self, context: Any) -> Self:
+        """Have Neuraxle steps run in an execution context, with its services."""
+        self._context = context
+        return self
 
     def transform(self, data_inputs: Any) -> Any:
         """Return what the steps make of a list or any other iterable.
@@ -68,15 +80,17 @@ class _Queued:
         """
         return self.handle_transform(DataContainer(data_inputs)).data_inputs
 
-    def handle_transform(self, data_container: Any, context: Any = None) -> Any:  # noqa: ARG002 (Neuraxle's)
+    def handle_transform(self, data_container: Any, context: Any = None) -> Any:
         """Like `transform`, for a container with ids and expected outputs, of which it returns a new one."""
         given = container_of(data_container)
+        self._prepare(context)
         with _named_failures():
             batches = list(self._flow.map(self._batches(given), progress=self.progress))
         return self._result(data_container, given, batches)
 
     def stream(self, data_inputs: Iterable[Any]) -> Iterator[Any]:
         """Yield the outputs as they come, in the order of the inputs; endless input is fine."""
+        self._prepare(None)
         with _named_failures():
             for batch in self._flow.imap(self._batches(DataContainer(data_inputs)), progress=self.progress):
                 yield from self._joined([part.data_inputs for part in _branches(batch)])
@@ -92,13 +106,15 @@ class _Queued:
         if not any(can_be_fitted(spec.step) for spec in self._specs):
             return self, self.handle_transform(given).data_inputs
         batches = [self._fit(batch) for batch in self._batches(given)]
-        self._flow.close()
-        self._flow = self._connect("engines" if self.use_processes else "threads")
+        self.close()
+        self._flow = self._begin()
         return self, self._result(given, given, batches).data_inputs
 
     def close(self) -> None:
         """Let the workers go.  May be called twice; they come again when they are needed."""
         self._flow.close()
+        for applied in self._applied:
+            applied.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +124,19 @@ class _Queued:
 
     # ---- inside
 
-    def _connect(self, backend: str) -> Any:
+    def _begin(self) -> Any:
+        """Return what the batches pass, for the steps as they are now."""
+        backend = "engines" if self.use_processes else "threads"
+        self._applied = [Applied(spec.step, use_savers=self.use_savers) for spec in self._specs]
+        pairs = zip(self._specs, self._applied, strict=True)
+        return self._connect([spec.stage(backend, applied) for spec, applied in pairs])
+
+    def _prepare(self, context: Any) -> None:
+        """Make the steps ready for a run that begins now."""
+        for applied in self._applied:
+            applied.prepare(self._context if context is None else context, processes=self.use_processes)
+
+    def _connect(self, stages: list[Stage]) -> Any:
         raise NotImplementedError
 
     def _fit(self, batch: DataContainer) -> Any:
@@ -153,8 +181,8 @@ class _Queued:
 class SequentialQueuedPipeline(_Queued):
     """Steps one after another; while one works at a batch, the others work at others."""
 
-    def _connect(self, backend: str) -> Any:
-        return Pipeline([spec.stage(backend) for spec in self._specs], batch_size=1)
+    def _connect(self, stages: list[Stage]) -> Any:
+        return Pipeline(stages, batch_size=1)
 
     def _fit(self, batch: DataContainer) -> DataContainer:
         for place in range(len(self._specs)):
@@ -165,8 +193,8 @@ class SequentialQueuedPipeline(_Queued):
 class ParallelQueuedFeatureUnion(_Queued):
     """Every batch goes to every step; outputs are joined in the order of the steps."""
 
-    def _connect(self, backend: str) -> Any:
-        return Union([spec.stage(backend) for spec in self._specs], join="zip", batch_size=1)
+    def _connect(self, stages: list[Stage]) -> Any:
+        return Union(stages, join="zip", batch_size=1)
 
     def _fit(self, batch: DataContainer) -> tuple[DataContainer, ...]:
         return tuple(self._fit_step(place, batch) for place in range(len(self._specs)))

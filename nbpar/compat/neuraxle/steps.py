@@ -1,12 +1,12 @@
-"""Steps of queued pipelines: how they are written, and what a worker does with one."""
+"""Steps of queued pipelines: how they are written, and how they are fitted."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nbpar.compat.neuraxle.applying import Applied, is_neuraxle, transformed
 from nbpar.compat.neuraxle.batches import DataContainer
 from nbpar.pipeline import Stage
 
@@ -27,14 +27,14 @@ class StepSpec:
     max_queued: int | None
     worker_arguments: tuple[dict[str, Any], ...] | None
 
-    def stage(self, backend: str) -> Stage:
+    def stage(self, backend: str, applied: Applied) -> Stage:
         """Return the stage that applies the step to batches."""
-        arguments = None
+        own = None
         if self.worker_arguments is not None:
-            arguments = [(self.step, attributes) for attributes in self.worker_arguments[: self.n_workers]]
+            own = [(attributes,) for attributes in self.worker_arguments[: self.n_workers]]
         return Stage(
-            transform_with if arguments else Transform(self.step), workers=self.n_workers, backend=backend,
-            queue_size=self.max_queued or None, batch_size=1, name=self.name, worker_args=arguments,
+            applied, workers=self.n_workers, backend=backend, queue_size=self.max_queued or None,
+            batch_size=1, name=self.name, worker_args=own,
         )  # fmt: skip
 
 
@@ -63,49 +63,9 @@ def parse_step(given: Any, n_workers: int | None, max_queued: int | None) -> Ste
     return spec
 
 
-class Transform:
-    """Applies a step to a batch."""
-
-    def __init__(self, step: Any) -> None:
-        self.step = step
-
-    def __call__(self, batch: DataContainer) -> DataContainer:
-        return transformed(self.step, batch)
-
-
-_own: dict[int, tuple[Any, Any]] = {}
-
-
-def transform_with(batch: DataContainer, step: Any, attributes: dict[str, Any]) -> DataContainer:
-    """Apply a worker's own copy of a step, which has the worker's own attributes."""
-    known = _own.get(id(attributes))
-    if known is None or known[0] is not attributes:
-        mine = copy.copy(step)
-        mine.__dict__.update(attributes)
-        known = _own[id(attributes)] = (attributes, mine)
-        while len(_own) > 64:
-            _own.pop(next(iter(_own)))
-    return transformed(known[1], batch)
-
-
-def transformed(step: Any, batch: DataContainer) -> DataContainer:
-    """Return a new batch with what a step makes of one: a Neuraxle step, or anything with `transform`."""
-    new = batch.copy()
-    if hasattr(step, "handle_transform"):
-        from neuraxle.base import ExecutionContext
-        from neuraxle.data_container import DataContainer as TheirContainer
-
-        theirs = TheirContainer(ids=list(batch.ids), di=batch.di, eo=batch.eo)
-        result = step.handle_transform(theirs, ExecutionContext())
-        new.data_inputs, new.ids, new.expected_outputs = result.di, result.ids, result.eo
-    else:
-        new.data_inputs = step.transform(batch.data_inputs)
-    return new
-
-
 def can_be_fitted(step: Any) -> bool:
     """Whether fitting a step means anything."""
-    if hasattr(step, "handle_transform"):
+    if is_neuraxle(step):
         from neuraxle.base import NonFittableMixin, _FittableStep
 
         return isinstance(step, _FittableStep) and not isinstance(step, NonFittableMixin)

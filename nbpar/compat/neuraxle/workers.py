@@ -6,6 +6,7 @@ import queue
 from collections.abc import Iterator
 from typing import Any
 
+from nbpar.compat.neuraxle.applying import Applied
 from nbpar.compat.neuraxle.batches import DataContainer, container_of
 from nbpar.compat.neuraxle.errors import MinibatchError
 from nbpar.compat.neuraxle.steps import parse_step
@@ -29,7 +30,7 @@ class ParallelWorkersWrapper:
         max_queued_minibatches: batches that wait at most before `put_minibatch_produced` waits too.
         n_workers: how many workers.
         use_processes: engines in place of threads.
-        use_savers: accepted; the step goes to each engine once, by pickling.
+        use_savers: let a Neuraxle step travel as files that its own savers write.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class ParallelWorkersWrapper:
         use_savers: bool = False,
     ) -> None:
         self._spec = parse_step((n_workers, wrapped), None, max_queued_minibatches)
+        self._applied = Applied(wrapped, use_savers=use_savers)
         self.name = self._spec.name
         self.use_processes = use_processes
         self.use_savers = use_savers
@@ -67,7 +69,7 @@ class ParallelWorkersWrapper:
     def start(self, context: Any = None, logging_queue: Any = None) -> None:  # noqa: ARG002 (the original's)
         """Begin to work; workers that get their batches from others begin with those."""
         if self.producer is None and self._run is None:
-            stages = [one._stage() for one in self._chain()]  # noqa: SLF001 (of the same class)
+            stages = [one._stage(context) for one in self._chain()]  # noqa: SLF001 (of the same class)
             self._pipeline = Pipeline(stages, batch_size=1)
             self._run = self._pipeline.map_async(iter(self._inputs.get, None), progress="none")
 
@@ -116,6 +118,7 @@ class ParallelWorkersWrapper:
             self._drain()
         if self._pipeline is not None:
             self._pipeline.close()
+        self._applied.discard()
 
     join = stop
 
@@ -124,8 +127,9 @@ class ParallelWorkersWrapper:
         if isinstance(self._consumer, ParallelWorkersWrapper):
             yield from self._consumer._chain()  # noqa: SLF001 (of the same class)
 
-    def _stage(self) -> Any:
-        return self._spec.stage("engines" if self.use_processes else "threads")
+    def _stage(self, context: Any) -> Any:
+        self._applied.prepare(context, processes=self.use_processes)
+        return self._spec.stage("engines" if self.use_processes else "threads", self._applied)
 
     def _finish_input(self) -> None:
         while self._run is not None and not self._run.done:
