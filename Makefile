@@ -5,15 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 KERNELS := 6.29.5 6.31.0 7.0.1 7.3.0 7.4.0
 IN_BROWSER := $(VENV)/browser/bin/python -m pytest -p no:cacheprovider
-
-<<<<<<< HEAD
-.PHONY: demo test test-browser test-kernels test-colab test-originals check format notebooks docs bench soak clean
-=======
 NBVAL := -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 120 \
     --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
-.PHONY: demo test test-browser test-kernels test-colab test-notebooks check format notebooks docs bench soak clean
->>>>>>> origin/main
+.PHONY: demo test test-browser test-kernels test-colab test-notebooks test-originals check format notebooks docs bench soak clean
 
 demo: $(VENV)/installed
 	$(BIN)/nbpar demo
@@ -40,17 +35,15 @@ test-colab: $(VENV)/colab/installed $(VENV)/browser/installed
 	$(VENV)/colab/bin/python -m pytest -p no:cacheprovider tests tests/originals
 	NBPAR_KERNEL_PYTHON=$(CURDIR)/$(VENV)/colab/bin/python $(IN_BROWSER) -q tests/browser/test_buttons_in_browser.py
 
-<<<<<<< HEAD
 # What needs other libraries: spaCy's and Neuraxle's own objects on nbpar's workers.
 test-originals: $(VENV)/originals/installed
 	$(VENV)/originals/bin/python -m pytest -p no:cacheprovider tests/originals
-=======
+
 # The notebooks with an older ipykernel, with optional libraries, by papermill, and with Colab's versions.
 test-notebooks: $(VENV)/notebooks/installed $(VENV)/colab/installed
 	$(VENV)/notebooks/bin/python $(NBVAL)
 	$(VENV)/notebooks/bin/python notebooks/by_papermill.py
 	$(VENV)/colab/bin/python $(NBVAL)
->>>>>>> origin/main
 
 check: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
@@ -102,16 +95,15 @@ $(VENV)/colab/installed: $(VENV)/made pyproject.toml tests/kernels/colab.txt
 	$(@D)/bin/python -m pip install --quiet --no-deps neuraxle  # it asks for a matplotlib that cannot be built
 	touch $@
 
-<<<<<<< HEAD
 $(VENV)/originals/installed: $(VENV)/made pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --editable ".[test]" spacy joblib pandas scikit-learn
 	$(@D)/bin/python -m pip install --quiet --no-deps neuraxle  # it asks for a matplotlib that cannot be built
-=======
+	touch $@
+
 $(VENV)/notebooks/installed: $(VENV)/made pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --editable ".[test]" "ipykernel==6.31.*" numba papermill spacy
->>>>>>> origin/main
 	touch $@
 
 $(VENV)/ipykernel-%/installed: $(VENV)/made pyproject.toml
