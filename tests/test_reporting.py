@@ -34,7 +34,7 @@ def test_the_report_of_a_run_on_engines():
     assert figures.moved > 20_000
     assert (report.slowest[0].index, report.slowest[0].item) == (7, 7)
     assert repr(report).startswith("burn over 20 items: 20 of 20 done; ")
-    assert "<svg" in report._repr_html_()
+    assert "<img" in report._repr_html_()
     assert nbpar.last_run.report.elapsed == report.elapsed
 
 

@@ -21,7 +21,7 @@ INTERVAL = 0.1
 """Seconds between two updates, at least."""
 
 SHARE = 0.0075
-"""Part of a core that updates may take here; sending them, in a thread of the kernel, takes a third of that."""
+"""Part of a core that updates may take here; a thread of the kernel takes a third of that to send them."""
 
 LONGEST = 1.0
 """Seconds between two updates, at most."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from nbpar.core.lanes import Lane, Span
@@ -16,27 +18,57 @@ LANES = 32
 WIDTH, NAMES, ROW, BAR = 640, 90, 16, 10
 """Pixels: of the picture, of the names at its left, of a worker's row, of the bar in it."""
 
+INK = "#777"
+"""Of whatever is not coloured."""
+
 _TEXT = "font:11px sans-serif;fill:currentColor"
 
 
-def timeline_svg(snapshot: Snapshot) -> str:
-    """Return the workers' latest work as a picture; empty when there was none.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing, and what it shows."""
+
+    drawing: str
+    """Elements of SVG."""
+
+    height: int
+    """Pixels."""
+
+    words: str
+    """What it shows, for who cannot see it."""
+
+    @property
+    def svg(self) -> str:
+        """The picture as a file would have it."""
+        box = f'width="{WIDTH}" height="{self.height}" viewBox="0 0 {WIDTH} {self.height}"'
+        return f'<svg xmlns="http://www.w3.org/2000/svg" {box} color="{INK}">{self.drawing}</svg>'
+
+    @property
+    def html(self) -> str:
+        """The picture in a page.
+
+        It is an image, because front ends take `<svg>` out of a notebook that nobody trusts.  So
+        it cannot have the page's colours: its grey is readable on white and on black.
+        """
+        data = b64encode(self.svg.encode()).decode()
+        style = f"max-width:{WIDTH}px;width:100%;display:block"
+        return f'<img alt="{escape(self.words)}" src="data:image/svg+xml;base64,{data}" style="{style}"/>'
+
+
+def timeline(snapshot: Snapshot) -> Picture | None:
+    """Draw the workers' latest work; None when there was none.
 
     Bars are work, a cross is a failed item, a line through the rest of a row a worker that is gone.
     """
     lanes = [lane for lane in lanes_shown(snapshot.lanes) if lane.spans]
     if not lanes or snapshot.elapsed <= 0:
-        return ""
+        return None
     shown = lanes[:LANES]
     start = start_of(shown, snapshot.elapsed)
     rows = "".join(_row(lane, place, start, snapshot.elapsed) for place, lane in enumerate(shown))
     height = ROW * (len(shown) + 1)
     more = len(lanes) - len(shown)
-    return (
-        f'<svg role="img" aria-label="{escape(_spoken(shown, more))}" viewBox="0 0 {WIDTH} {height}" '
-        f'style="max-width:{WIDTH}px;width:100%;display:block">{rows}'
-        f"{axis(start, snapshot.elapsed, height, more)}</svg>"
-    )
+    return Picture(rows + axis(start, snapshot.elapsed, height, more), height, _spoken(shown, more))
 
 
 def start_of(lanes: Sequence[Lane], end: float) -> float:

@@ -10,8 +10,9 @@ from nbpar.core.analysis import Finding
 from nbpar.core.limits import limit_of
 from nbpar.core.stages import Bottleneck, StageFigures, bottleneck
 from nbpar.views import wording
+from nbpar.views.picture import Picture
 from nbpar.views.run_report import SLOW, Report, SlowItem, html_table
-from nbpar.views.stage_picture import stages_svg
+from nbpar.views.stage_picture import stages_timeline
 
 HEADS = ("stage", "workers", "items", "an item", "busy")
 
@@ -50,8 +51,8 @@ class PipelineReport(Report):
         rows = [row for stage in self.stages for row in _slow_items(stage)]
         return sorted(rows, key=lambda row: -row.seconds)[: len(self.snapshot.slowest)]
 
-    def _picture(self) -> str:
-        return stages_svg(self.snapshot)
+    def _picture(self) -> Picture | None:
+        return stages_timeline(self.snapshot)
 
     def _more_lines(self) -> list[str]:
         rows = [HEADS, *(_row(stage) for stage in self.stages)]

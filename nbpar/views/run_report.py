@@ -11,7 +11,7 @@ from typing import Any
 from nbpar.core.analysis import Figures, Finding, findings
 from nbpar.core.progress import Snapshot
 from nbpar.views import report, wording
-from nbpar.views.picture import timeline_svg
+from nbpar.views.picture import Picture, timeline
 
 SLOW = 1e-3
 """Seconds below which no item is called slow."""
@@ -104,8 +104,9 @@ class Report:
             f"<div>{escape(self._title())}</div>",
             *self._more_html(),
             html_table(("where time went", "", ""), self._table()),
-            self._picture(),
         ]
+        if (picture := self._picture()) is not None:
+            parts.append(picture.html)
         if self.slowest:
             rows = [(f"{row.index}", _named(row), wording.seconds(row.seconds)) for row in self.slowest]
             parts.append(html_table(("slowest item", "value", "time"), rows))
@@ -117,8 +118,8 @@ class Report:
             parts.append(f"<ul>{said}</ul>")
         return f'<div class="nbpar-run-report">{"".join(parts)}</div>'
 
-    def _picture(self) -> str:
-        return timeline_svg(self.snapshot)
+    def _picture(self) -> Picture | None:
+        return timeline(self.snapshot)
 
     def _more_lines(self) -> list[str]:
         """Return what a kind of report says after its title."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from nbpar.core.progress import Snapshot
 from nbpar.core.stages import StageFigures
 from nbpar.views import wording
-from nbpar.views.picture import NAMES, WIDTH, axis, start_of, text
+from nbpar.views.picture import NAMES, WIDTH, Picture, axis, start_of, text
 
 ROW, TALL = 24, 18
 """Pixels: of a stage's row, of its curve when all its workers are busy."""
@@ -17,21 +16,18 @@ STEP = 4
 """Pixels from one value of a curve to the next."""
 
 
-def stages_svg(snapshot: Snapshot) -> str:
-    """Return the stages' latest work as a picture; empty when there was none.
+def stages_timeline(snapshot: Snapshot) -> Picture | None:
+    """Draw the stages' latest work; None when there was none.
 
     A curve is as high as the share of a stage's workers that were busy; a cross is a failed item.
     """
     lanes = [lane for stage in snapshot.stages for lane in stage.snapshot.lanes if lane.spans]
     if not lanes or snapshot.elapsed <= 0:
-        return ""
+        return None
     start, end = start_of(lanes, snapshot.elapsed), snapshot.elapsed
     rows = "".join(_row(stage, place, start, end) for place, stage in enumerate(snapshot.stages))
     height = ROW * len(snapshot.stages) + 16
-    return (
-        f'<svg role="img" aria-label="{escape(_spoken(snapshot.stages))}" viewBox="0 0 {WIDTH} {height}" '
-        f'style="max-width:{WIDTH}px;width:100%;display:block">{rows}{axis(start, end, height)}</svg>'
-    )
+    return Picture(rows + axis(start, end, height), height, _spoken(snapshot.stages))
 
 
 def shares(stage: StageFigures, start: float, end: float, steps: int) -> list[float]:

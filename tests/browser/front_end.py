@@ -46,7 +46,7 @@ class Notebook:
     """A page of JupyterLab or Notebook 7 with one notebook."""
 
     def __init__(self, page: Page, address: str, file: Path, front_end: str) -> None:
-        self.page, self.file = page, file
+        self.page, self.file, self._address = page, file, address
         self._problems: list[str] = []
         page.on("pageerror", self._note)
         lab = f"lab/workspaces/{uuid4().hex}/tree/{file.name}?reset"
@@ -144,6 +144,13 @@ class Notebook:
         self.page.wait_for_function(SAVED)
         stored: dict[str, Any] = json.loads(self.file.read_text())
         return stored
+
+    def exported(self, kind: str) -> str:
+        """Return what the server's nbconvert makes of the saved notebook."""
+        address = f"{self._address}/nbconvert/{kind}/{self.file.name}"
+        answer = self.page.request.get(address, headers={"referer": self._address})
+        assert answer.ok, answer.status_text
+        return answer.text()
 
     def close(self) -> None:
         """End the kernel, close the page, and tell what went wrong in the card."""

@@ -39,16 +39,13 @@ def test_the_report_is_there_in_a_notebook_that_nobody_trusts(open_notebook, reo
 
 
 @pytest.mark.parametrize("kind", ["html", "markdown"])
-def test_the_report_is_there_when_a_notebook_is_exported(open_notebook, site, kind):
+def test_the_report_is_there_when_a_notebook_is_exported(open_notebook, kind):
     notebook = open_notebook(RUN)
     notebook.result_of(1)
     notebook.save()
 
-    address = f"{site[0]}/nbconvert/{kind}/{notebook.file.name}"
-    answer = notebook.page.request.get(address, headers={"referer": site[0]})
+    exported = notebook.exported(kind)
 
-    assert answer.ok, answer.status_text
-    exported = answer.text()
     assert all(words in exported for words in REPORT)
     assert "widget-view" not in exported
     assert "nbpar-card" not in exported
