@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -58,7 +58,7 @@ class Picture:
 def timeline(snapshot: Snapshot) -> Picture | None:
     """Draw the workers' latest work; None when there was none.
 
-    Bars are work, a cross is a failed item, a line through the rest of a row a worker that is gone.
+    Bars are work, a red mark is a failed item, a line through the rest of a row a worker that is gone.
     """
     lanes = [lane for lane in lanes_shown(snapshot.lanes) if lane.spans]
     if not lanes or snapshot.elapsed <= 0:
@@ -85,10 +85,7 @@ def _row(lane: Lane, place: int, start: float, end: float) -> str:
         f"M{NAMES + left:.0f} {middle}h{max(right - left, 1):.0f}"
         for left, right in _joined(spans, start, scale)
     )
-    crosses = "".join(
-        f"M{x - 3:.0f} {middle - 5}l6 10m0 -10l-6 10"
-        for x in sorted({round(NAMES + (span.end - start) * scale) for span in spans if span.failed})
-    )
+    failed = [NAMES + (span.end - start) * scale for span in spans if span.failed]
     gone = ""
     if lane.gone is not None and lane.gone < end:
         x = NAMES + max(lane.gone - start, 0.0) * scale
@@ -96,7 +93,7 @@ def _row(lane: Lane, place: int, start: float, end: float) -> str:
     return (
         text(0, middle + 4, lane.worker[:14])
         + f'<path d="{pieces}" style="stroke:#4c8dbf;stroke-width:{BAR}"/>{gone}'
-        + (f'<path d="{crosses}" style="stroke:currentColor;stroke-width:2;fill:none"/>' if crosses else "")
+        + failures(failed, middle)
     )
 
 
@@ -126,8 +123,14 @@ def axis(start: float, end: float, height: int, more: int = 0) -> str:
     )
 
 
+def failures(places: Iterable[float], middle: int) -> str:
+    """Return a mark for each failed item, as the live card has it."""
+    marks = "".join(f"M{x - 4} {middle - 4}h8l-4 8z" for x in sorted({round(x) for x in places}))
+    return f'<path d="{marks}" style="fill:#cf222e;stroke:#fff"/>' if marks else ""
+
+
 def text(x: int, y: int, words: str, anchor: str = "start") -> str:
-    """Return words at a place, in the colour of what is around the picture."""
+    """Return words at a place."""
     return f'<text x="{x}" y="{y}" text-anchor="{anchor}" style="{_TEXT}">{escape(words)}</text>'
 
 

@@ -16,7 +16,7 @@ from nbpar.views.picture import Picture, timeline
 SLOW = 1e-3
 """Seconds below which no item is called slow."""
 
-_CELL = "text-align:left;padding:0 1em 0 0"
+_CELL = "text-align:left;padding:.1em 1.2em .1em 0"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nbpar.core.progress import Snapshot
 from nbpar.core.stages import StageFigures
 from nbpar.views import wording
-from nbpar.views.picture import NAMES, WIDTH, Picture, axis, start_of, text
+from nbpar.views.picture import NAMES, WIDTH, Picture, axis, failures, start_of, text
 
 ROW, TALL = 24, 18
 """Pixels: of a stage's row, of its curve when all its workers are busy."""
@@ -19,7 +19,7 @@ STEP = 4
 def stages_timeline(snapshot: Snapshot) -> Picture | None:
     """Draw the stages' latest work; None when there was none.
 
-    A curve is as high as the share of a stage's workers that were busy; a cross is a failed item.
+    A curve is as high as the share of a stage's workers that were busy; a red mark is a failed item.
     """
     lanes = [lane for stage in snapshot.stages for lane in stage.snapshot.lanes if lane.spans]
     if not lanes or snapshot.elapsed <= 0:
@@ -55,13 +55,11 @@ def _row(stage: StageFigures, place: int, start: float, end: float) -> str:
         span.end for lane in stage.snapshot.lanes for span in lane.spans if span.failed and span.end >= start
     ]
     scale = (WIDTH - NAMES) / (end - start)
-    places = sorted({round(NAMES + (at - start) * scale) for at in failed})
-    crosses = "".join(f"M{x - 3} {floor - TALL // 2 - 4}l6 8m0 -8l-6 8" for x in places)
     return (
         text(0, floor - 4, stage.name[:14])
         + f'<path d="M{NAMES} {floor}{points}V{floor}z" style="fill:#4c8dbf"/>'
         + f'<path d="M{NAMES} {floor}H{WIDTH}" style="stroke:currentColor;stroke-opacity:.3"/>'
-        + (f'<path d="{crosses}" style="stroke:currentColor;stroke-width:2;fill:none"/>' if crosses else "")
+        + failures([NAMES + (at - start) * scale for at in failed], floor - TALL // 2)
     )
 
 
