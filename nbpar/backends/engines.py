@@ -21,11 +21,25 @@ from typing import Any
 from nbpar.backends.base import WorkerId
 from nbpar.backends.client_sockets import ClientSockets
 from nbpar.backends.ends import CUT, End, Ends, reason_of
+from nbpar.backends.lodgings import Lodgings
 from nbpar.backends.packing import Packing
 from nbpar.backends.watching import ProcessWatch
 from nbpar.errors import ClusterError
 from nbpar.version import __version__
-from nbpar.wire.messages import Bye, Call, Done, Item, Items, Lost, Message, Ping, Ready, Release
+from nbpar.wire.messages import (
+    Bye,
+    Call,
+    Done,
+    Item,
+    Items,
+    Load,
+    Lost,
+    Message,
+    Missing,
+    Ping,
+    Ready,
+    Release,
+)
 from nbpar.wire.shipping import bootstrap, shipment
 
 PING_EVERY = 5.0
@@ -74,6 +88,7 @@ class EnginesBackend:
         self._pinged = time.monotonic()
         self._entered = 0
         self._kept_packed: set[int] = set()
+        self._lodgings = Lodgings()
         self.take_item: Callable[[WorkerId, Item | Items], None] = lambda *_: None
         """Takes items of channels, which do not go through `receive`: there may be very many."""
 
@@ -102,7 +117,7 @@ class EnginesBackend:
         engine = self._engines.get(worker)
         if engine is None or self._sockets is None:
             return
-        ready = [engine.packing.packed(one) if isinstance(one, Call) else one for one in messages]
+        ready = [self._packed(engine, message) for message in messages]
         self._sockets.send(engine.identity, ready, local=engine.local)
 
     def keep_packed(self, call: int) -> None:
@@ -220,7 +235,7 @@ class EnginesBackend:
             "client": self._sockets.identity,
             "identity": identity,
         }
-        engine = _Engine(worker, engine_id, uuid, identity, Packing(self._kept_packed))
+        engine = _Engine(worker, engine_id, uuid, identity, Packing(self._kept_packed, self._lodgings))
         try:
             result = self._client[engine_id].apply_async(exec, bootstrap(), {"settings": settings})
         except (LookupError, NoEnginesRegistered):
@@ -268,6 +283,8 @@ class EnginesBackend:
             self._by_identity.pop(engine.identity, None)
             if self._sockets is not None:
                 self._sockets.dismiss(engine.identity)
+        if not self._engines:
+            self._lodgings.clear()  # the pool is idle
 
     def _interrupt_far(self, ident: bytes) -> None:
         client = self._client
@@ -276,6 +293,11 @@ class EnginesBackend:
         )
 
     # ---- messages
+
+    def _packed(self, engine: _Engine, message: Message) -> Message:
+        if isinstance(message, Call):
+            return engine.packing.packed(message)
+        return engine.packing.loaded(message) if isinstance(message, Load) and engine.local else message
 
     def _unpacked(self, engine: _Engine, message: Message) -> Message:
         if isinstance(message, Done):
@@ -286,6 +308,8 @@ class EnginesBackend:
             if engine.facts["host"] == network.gethostname():
                 self._watch.add(engine.worker, message.facts["pid"])
             return Ready(engine.facts)
+        if isinstance(message, Missing):
+            engine.packing.missed(message)
         if isinstance(message, Bye):
             self._forget(engine.worker)
         return message

@@ -1,4 +1,4 @@
-"""Pickle the items of calls to an engine and unpickle the values of its outcomes.
+"""Pickle what goes to an engine and unpickle the values of its outcomes.
 
 What cannot be pickled, or not be unpickled, fails alone.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 
+from nbpar.backends.lodgings import Lodgings
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain, explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.messages import Call, Done
+from nbpar.wire.messages import Call, Done, Load, Missing
 from nbpar.wire.packed_items import PackedItems
 from nbpar.wire.pickling import pack, unpack
 
@@ -20,12 +21,25 @@ class Packing:
 
     Args:
         kept: calls whose values stay packed, since they only pass through here.
+        lodgings: large arrays of functions, for all engines of this host.
     """
 
-    def __init__(self, kept: set[int]) -> None:
+    def __init__(self, kept: set[int], lodgings: Lodgings) -> None:
         self._kept = kept
+        self._lodgings = lodgings
+        self._refused: set[bytes] = set()
+        """Functions that the engine did not find where they were lodged."""
+
         self._sent: dict[int, tuple[int, float]] = {}
         """Bytes sent and the seconds it took to pickle them, by call."""
+
+    def loaded(self, load: Load) -> Load:
+        """Return a function as it travels to this engine, which is on this host."""
+        return load if load.digest in self._refused else self._lodgings.lodged(load)
+
+    def missed(self, missing: Missing) -> None:
+        """Take in that the engine does not have a function: the next time all of it travels."""
+        self._refused.add(missing.digest)
 
     def packed(self, call: Call) -> Call:
         """Return the call with its items as bytes, and with faults for those that cannot be pickled."""

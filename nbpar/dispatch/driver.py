@@ -262,6 +262,8 @@ class Driver:
 
     def _load_again(self, worker: WorkerId, missing: Missing, now: float) -> None:
         self._workforce.forget_function(worker, missing.digest)
+        if INITIALIZER in missing.calls:
+            self._workforce.initialize(worker)
         for call in missing.calls:
             assignment = self._scheduler.call(call)
             if assignment is None:

@@ -79,6 +79,12 @@ class Workforce:
         if self._initializer is None or (worker, facts.get("pid")) in self._initialized:
             state.ready = True
             return True
+        self.initialize(worker)
+        return False
+
+    def initialize(self, worker: WorkerId) -> None:
+        """Have the initializer run on a worker."""
+        assert self._initializer is not None
         load, arguments = self._initializer
         call = Call(
             INITIALIZER,
@@ -94,7 +100,6 @@ class Workforce:
             [(arguments, {})],
         )
         self._backend.send(worker, [load, call])
-        return False
 
     def initialized(self, worker: WorkerId, done: Done) -> bool:
         """Take in the initializer's answer; whether the worker takes calls now."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nbpar.wire.faults import Fault
+from nbpar.wire.lodging import Lodged
 from nbpar.wire.messages import KINDS, Call, Close, Done, Item, Items, Load, Message, Open
 from nbpar.wire.pickling import Packed
 
@@ -116,8 +117,11 @@ def _place(packed: Packed, frames: list[Any]) -> tuple[Any, ...]:
     inline = len(packed.head) <= INLINE
     if not inline:
         frames.append(packed.head)
+    head = packed.head if inline else None
+    if type(packed.buffers) is Lodged:
+        return (head, packed.layout, tuple(packed.buffers))
     frames.extend(packed.buffers)
-    return (packed.head if inline else None, packed.layout, len(packed.buffers))
+    return (head, packed.layout, len(packed.buffers))
 
 
 def _plainly(faults: Fault | dict[int, Fault]) -> Any:
@@ -148,6 +152,8 @@ def _take(said: tuple[Any, ...], rest: Iterator[Any]) -> Packed:
     head, layout, buffers = said
     if head is None:
         head = next(rest)
+    if type(buffers) is tuple:
+        return Packed(head, layout, Lodged(*buffers))
     return Packed(head, layout, [_writable(next(rest)) for _ in range(buffers)] if buffers else [])
 
 

@@ -31,8 +31,8 @@ class Packed(NamedTuple):
     layout: tuple[tuple[int, int], ...] | None
     """Bytes and out-of-band buffers of each object; None for one pickle of them all."""
 
-    buffers: list[Any]
-    """Out-of-band buffers, in order."""
+    buffers: Any
+    """A list of out-of-band buffers, in order; of a function on its way also where they are lodged."""
 
     @property
     def nbytes(self) -> int:

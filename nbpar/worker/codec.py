@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain, explain_unpickling
 from nbpar.wire.faults import Fault, describe
+from nbpar.wire.lodging import Lodged
 from nbpar.wire.pickling import Packed, pack, unpack, unpack_one
 
 
@@ -31,8 +32,7 @@ class Pickled:
     """Everything travels as bytes."""
 
     def function(self, load: Packed) -> Callable[..., Any]:
-        fresh = Packed(load.head, load.layout, [bytearray(buffer) for buffer in load.buffers])
-        made: Callable[..., Any] = unpack_one(fresh)
+        made: Callable[..., Any] = unpack_one(load._replace(buffers=_own(load.buffers)))
         return made
 
     def items(self, body: Packed, first: int) -> tuple[Sequence[Any], dict[int, Fault]]:
@@ -67,6 +67,13 @@ class ByReference:
 
     def describe(self, error: BaseException) -> Fault:
         return describe(error, here=True)
+
+
+def _own(buffers: Any) -> list[Any]:
+    """Return buffers that a function may change without changing them for the next run."""
+    if type(buffers) is Lodged:
+        return buffers.buffers(writable=True)
+    return [bytearray(buffer) for buffer in buffers]
 
 
 def _fault(message: str, error: BaseException) -> Fault:

@@ -17,6 +17,7 @@ from nbpar.core.spread import caller
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain_unpickling
 from nbpar.wire.faults import Fault, describe
+from nbpar.wire.lodging import NotLodgedError
 from nbpar.wire.messages import (
     INITIALIZER,
     NO_COSTS,
@@ -181,7 +182,10 @@ class Loop:
         if key not in self._made:
             if (load := self._post.load(call.digest)) is None:
                 return None
-            self._made[key] = self._make(load, call)
+            try:
+                self._made[key] = self._make(load, call)
+            except NotLodgedError:
+                return None
             self._just_made = True
             while len(self._made) > FUNCTIONS:
                 self._made.popitem(last=False)
@@ -197,6 +201,8 @@ class Loop:
             else:
                 provide(self._pool, function)
             return caller(function, call.spread)
+        except NotLodgedError:
+            raise
         except Exception as error:  # noqa: BLE001 (any user code may run here)
             new = PicklingError(explain_unpickling(error, what=f"the function {load.name}"))
             return describe(new.with_traceback(error.__traceback__))
