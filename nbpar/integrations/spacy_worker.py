@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import cloudpickle
 
 from nbpar.wire.faults import Fault, describe
+from nbpar.wire.pickler import Pickler
 from nbpar.worker.staged import kept
 
 
@@ -222,7 +223,7 @@ def _pickled(thing: Any, names: dict[int, str]) -> bytes:
     return out.getvalue()
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(Pickler):
     """Writes names in place of some objects."""
 
     def __init__(self, out: io.BytesIO, names: dict[int, str]) -> None:

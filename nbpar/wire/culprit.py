@@ -12,9 +12,8 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cloudpickle
-
 from nbpar.wire.parts import MANY, Place, parts
+from nbpar.wire.pickler import Pickler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -99,7 +98,7 @@ class _Nowhere:
             raise _TooLong
 
 
-class _Tracer(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types
+class _Tracer(Pickler):
     """Pickles into nothing and remembers what it touched last."""
 
     def __init__(self, end: float) -> None:

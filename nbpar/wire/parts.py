@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cloudpickle
 
+from nbpar.wire.pickler import Pickler
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -157,7 +159,7 @@ def _state_parts(state: Any, name: Callable[[object], str]) -> Iterator[Place]:
 def _reduced(holder: Any) -> Any:
     if isinstance(holder, type):
         return cloudpickle.CloudPickler(io.BytesIO()).reducer_override(holder)
-    reducer = cloudpickle.CloudPickler.dispatch_table.get(type(holder))
+    reducer = Pickler.dispatch_table.get(type(holder))
     return reducer(holder) if reducer is not None else holder.__reduce_ex__(5)
 
 

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any, NamedTuple
 
-import cloudpickle
+from nbpar.wire.pickler import Pickler
 
 OUT_OF_BAND = 1 << 14
 """Buffers of at least so many bytes travel beside the pickle."""
@@ -162,7 +162,7 @@ def _pack_each(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:
     layout: list[tuple[int, int]] = []
     errors: dict[int, Exception] = {}
     out = io.BytesIO()
-    pickler = cloudpickle.Pickler(out, 5, buffer_callback=_keeper(buffers))
+    pickler = Pickler(out, 5, buffer_callback=_keeper(buffers))
     for place, item in enumerate(items):
         start, had = out.tell(), len(buffers)
         try:
@@ -172,7 +172,7 @@ def _pack_each(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:
             del buffers[had:]
             out.seek(start)
             out.truncate()
-            pickler = cloudpickle.Pickler(out, 5, buffer_callback=_keeper(buffers))
+            pickler = Pickler(out, 5, buffer_callback=_keeper(buffers))
             pickler.dump(None)
         pickler.clear_memo()
         layout.append((out.tell() - start, len(buffers) - had))
