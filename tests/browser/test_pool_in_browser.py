@@ -57,3 +57,47 @@ def test_a_map_is_paused_given_another_worker_and_goes_on_to_its_end(open_pool):
 
     assert notebook.text(1).endswith("399 of 400 done, 1 failed: item 77 (77): ValueError: no words\n399")
     notebook.result_of(2)
+
+
+def test_the_magic_s_card_has_the_loop_s_name(open_pool):
+    notebook = open_pool(
+        "%load_ext nbpar\n%nbpar start 2",
+        "%%parallel_map n in range(10**5) -> numbers\nimport time\ntime.sleep(0.02)\nn",
+        "%nbpar stop",
+    )
+    notebook.result_of(1)
+    notebook.run(2)
+    card = notebook.card()
+
+    notebook.wait_moving(card, by=20)
+    assert card.locator(".nbpar-title").text_content() == "n in range(10**5)"
+    notebook.press("Stop n in range")
+    notebook.wait_finished(2)
+
+    assert re.match(r"n in range\(10\*\*5\) over 100,000 items\nstopped: ", notebook.text(2))
+    notebook.result_of(3)
+
+
+def test_two_runs_in_the_background_share_the_workers_and_leave_the_notebook_free(open_pool):
+    notebook = open_pool(
+        "def wait(x):\n    time.sleep(0.01)\n    return x\n"
+        "one = pool.map_async(wait, range(300), label='one')\n"
+        "two = pool.map_async(wait, range(10**6), label='two')\n"
+        "one.show()\ntwo.show()",
+        "6 * 7",
+        "len(one.get()), two.state",
+        "pool.close()",
+    )
+    notebook.result_of(1)
+    notebook.card(1)
+
+    assert notebook.result_of(2) == "42"
+    notebook.shoot("background-pool")
+    notebook.press("Stop two")
+
+    assert notebook.result_of(3) == "(300, 'stopped')"
+    notebook.page.wait_for_function("() => !document.querySelector('.nbpar-card')")
+    shown = notebook.text(1)
+    assert "one over 300 items\n300 of 300 done" in shown
+    assert re.search(r"two over 1,000,000 items\nstopped: [\d,]+ of 1,000,000 done", shown)
+    notebook.result_of(4)
