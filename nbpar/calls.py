@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +17,7 @@ from nbpar.launch import Launcher, shown_stream, total_of
 from nbpar.options import Options
 from nbpar.run import Run
 from nbpar.showing import shown
+from nbpar.wire.shared import Shared
 
 
 class Calls(ABC):
@@ -134,6 +134,19 @@ class Calls(ABC):
         with _stopped_on_error(begun):
             return list(self._wait(self.launcher.everywhere(fn, args, begun), "none", None))
 
+    def share(self, value: Any) -> Shared:
+        """Return a `Shared`, whose `.value` is the object here and on every worker that gets the handle.
+
+        It is sent once to each engine, however many functions and items refer to it, as it is now.  On
+        engines that nbpar has started here NumPy arrays are in memory once for all of them (Linux), and
+        on all engines they are read-only.  Threads use the very same object.  Keep the handle as long as
+        workers use it: the memory is given back when it is gone.
+
+        Raises:
+            PicklingError: it cannot travel; the message says why.
+        """
+        return self.launcher.share(value)
+
     def queue(self, fn: Callable[[Any], Any]) -> CallQueue:
         """Return a `CallQueue`: `put(item)` has `fn(item)` called, `get()` returns results as they are ready.
 
@@ -188,18 +201,24 @@ class Calls(ABC):
         return run
 
 
-@contextmanager
-def _stopped_on_error(begun: list[Run]) -> Iterator[None]:
+class _stopped_on_error:  # noqa: N801 (it reads like `suppress`)
     """Stop the runs that were begun in the block when it is left by an exception, Ctrl-C above all.
 
     A run is put into `begun` before it begins, so that no moment is left in which one could get away.
+    It is a class because a generator would show frames of `contextlib` to whoever stops a cell.
     """
-    __tracebackhide__ = True
-    try:
-        yield
-    except BaseException as error:
-        for run in begun:
+
+    def __init__(self, begun: Sequence[Run]) -> None:
+        self._begun = begun
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        __tracebackhide__ = True
+        if error is None:
+            return
+        for run in self._begun:
             run.cancel()
-        if begun and type(error) is KeyboardInterrupt:
-            raise begun[0].stopped() from None
-        raise
+        if self._begun and type(error) is KeyboardInterrupt:
+            raise self._begun[0].stopped() from None

@@ -7,6 +7,7 @@ note that names the item.
 from __future__ import annotations
 
 import pickle
+from types import TracebackType
 
 
 class NbparError(Exception):
@@ -125,3 +126,29 @@ class RemoteTraceback(Exception):  # noqa: N818 (a cause that carries text, neve
 
 class StoppedError(KeyboardInterrupt):
     """The run was stopped; finished results are kept in `nbpar.last_run.results()`."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Show the user's own frames, as IPython asks for them: where nbpar waited tells nothing."""
+        from IPython import get_ipython
+
+        trace = _before_nbpar(self.__traceback__)
+        lines: list[str] = get_ipython().InteractiveTB.structured_traceback(type(self), self, trace)
+        return lines
+
+
+def _before_nbpar(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without its end: nbpar, what that calls, and what of IPython leads there."""
+    frames: list[TracebackType] = []
+    while trace is not None and _package(trace) != "nbpar":
+        frames.append(trace)
+        trace = trace.tb_next
+    while len(frames) > 1 and _package(frames[-1]) == "IPython":
+        frames.pop()
+    short = None
+    for frame in reversed(frames):
+        short = TracebackType(short, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return short
+
+
+def _package(trace: TracebackType) -> str:
+    return str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]

@@ -11,6 +11,7 @@ from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.progress import Progress, Snapshot
 from nbpar.core.transcript import Piece, Transcript
+from nbpar.errors import StoppedError
 from nbpar.finish import Finish
 from nbpar.notes import annotate
 from nbpar.printing import RunOutput
@@ -86,8 +87,15 @@ class Record:
         else:
             self._queue.put(parts)
 
+    def stopped(self) -> StoppedError:
+        """Return what Stop raises, which says what is kept."""
+        kept = f"finished results ({self.snapshot.done}) are in nbpar.last_run.results()"
+        return StoppedError(f"{self.label} was stopped; {kept}")
+
     def finish(self, error: BaseException | None) -> None:
         """Take the end (from the dispatcher's thread)."""
+        if type(error) is StoppedError:
+            error = self.stopped()
         self._state = (
             "done" if error is None else "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
         )

@@ -173,11 +173,6 @@ class Run(Record):
 
     # ---- for the pool
 
-    def stopped(self) -> StoppedError:
-        """Return what Ctrl-C raises, which says what is kept."""
-        done = self.snapshot.done
-        return StoppedError(f"{self.label} was stopped; {done} results are in nbpar.last_run.results()")
-
     def prepare(self, job: Job) -> None:
         """Take the job that this run is for the dispatcher."""
         self._job = job
@@ -223,6 +218,11 @@ class Run(Record):
                 if watch is not None:
                     watch()
             self._raise()
+        except KeyboardInterrupt as error:
+            self.cancel()
+            if type(error) is not KeyboardInterrupt:
+                raise
+            raise self.stopped() from None
         finally:
             self.cancel()
 

@@ -80,20 +80,19 @@ def strike(pool: nbpar.Pool, plan: Round, dice: random.Random) -> None:
     elif plan.fault == "resize":
         pool.resize(dice.choice([1, 2, 3]))
     else:
-        engines = {facts.get("pid") for facts in pool.workers}
-        family = psutil.Process().children(recursive=True)
-        templates = {p.ppid() for p in family if p.pid in engines}
-        victims = {
-            "engine": [p for p in family if p.pid in engines],
-            "controller": [p for p in family if p.ppid() in templates and p.pid not in engines],
-            "template": [p for p in family if p.pid in templates],
-        }[plan.fault]
-        for victim in victims[:1]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victim.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim(pool, plan.fault), signal.SIGKILL)
             deadline = time.monotonic() + LONGEST_ROUND
             while plan.fault != "engine" and not pool.broken and time.monotonic() < deadline:
                 time.sleep(0.01)
+
+
+def victim(pool: nbpar.Pool, role: str) -> int:
+    """Return the process of a role in a pool's cluster."""
+    room = pool._place._cluster._room
+    if role == "engine":
+        return min(facts["pid"] for facts in pool.workers)
+    return {"controller": room._controller.pid, "template": room._template._process.pid}[role]
 
 
 def run(pool: nbpar.Pool, plan: Round) -> list[object]:
