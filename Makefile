@@ -54,8 +54,9 @@ format: $(VENV)/installed-for-tests
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-notebooks: $(VENV)/installed-for-tests
-	$(BIN)/python notebooks/execute.py
+# With numba and spaCy, so that readers see what they give.
+notebooks: $(VENV)/notebooks/installed
+	$(VENV)/notebooks/bin/python notebooks/execute.py
 
 docs: $(VENV)/installed-for-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
