@@ -20,6 +20,7 @@ from nbpar.inputs import length_of, source_of
 from nbpar.journalled import journal
 from nbpar.options import Options
 from nbpar.placement import Place
+from nbpar.randomness import warn_of_shared_generator
 from nbpar.run import Run
 from nbpar.showing import shown
 from nbpar.wire.diagnosis import explain
@@ -120,6 +121,8 @@ class Launcher:
                 "timeout= needs engines: Python cannot stop what a thread runs; "
                 'backend="serial" can where it runs in the main thread'
             )
+        if options.seed is not None and self._backend.in_process and not self.dispatcher.blocking:
+            warn_of_shared_generator(fn)
         largest = {"largest": STREAM_CHUNK} if streaming else {}
         chunker = Chunker(options.fixed_chunksize, **{**largest, **self._largest})
         state = RunState(

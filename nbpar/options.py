@@ -37,7 +37,7 @@ class Options:
     """With "collect" and "skip": more failures than this raise after all."""
 
     seed: int | None = None
-    """Gives item i the same random stream on any number of workers."""
+    """Gives item i the same random stream on any number of workers; on threads `nbpar.rng()` only."""
 
     progress: str = "auto"
     """"auto", "widget", "text" or "none"."""

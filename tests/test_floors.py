@@ -15,7 +15,7 @@ FLOORS = {
     2: "wire",
     3: "worker",
     4: "backends cluster views feeder finish gil journal memory_guard options notes printing",
-    5: "dispatch inputs record testing reporting",
+    5: "dispatch inputs randomness record testing reporting",
     6: "run placement journalled care",
     7: "last showing futures background",
     8: "launch",
