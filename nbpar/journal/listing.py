@@ -49,9 +49,9 @@ class Journals(list[JournalInfo]):
                 remove(path)
             del self[:]
             return
-        path = folder / f"{name}{ENDING}"
-        if path not in folder.glob(f"*{ENDING}"):
-            names = ", ".join(repr(info.name) for info in self) or "none at all"
+        path, there = folder / f"{name}{ENDING}", sorted(folder.glob(f"*{ENDING}"))
+        if path not in there:
+            names = ", ".join(repr(other.stem) for other in there) or "none at all"
             raise JournalError(f"there is no journal {name!r} in {folder}; there are {names}")
         remove(path)
         self[:] = [info for info in self if info.name != name]

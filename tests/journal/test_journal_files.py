@@ -182,8 +182,13 @@ def test_one_journal_is_deleted_by_its_name(serial, squaring, folder):
     serial.map(squaring, range(3), resume="one")
     serial.map(squaring, range(3), resume="two")
 
-    nbpar.journals().clear("one")
+    listed = nbpar.journals()
+    listed.clear("one")
+    serial.map(squaring, range(3), resume="three")
 
+    with pytest.raises(nbpar.JournalError, match=r"there are 'three', 'two'"):
+        listed.clear("four")  # of those that there are, and not of those that there were
+    nbpar.journals().clear("three")
     assert [info.name for info in nbpar.journals()] == ["two"]
     with pytest.raises(nbpar.JournalError, match=r"there is no journal 'one' in .*; there are 'two'"):
         nbpar.journals().clear("one")

@@ -19,10 +19,14 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 import nbpar
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+from harm import cut_connections
 
 LONGEST_ROUND = 120
 """Seconds after which a round counts as hung."""
@@ -57,7 +61,9 @@ def draw(number: int, dice: random.Random) -> Round:
         chunksize=dice.choice(["auto", "auto", 1, 7]),
         form=dice.choice(["map", "imap", "imap_unordered", "map_async", "starmap"]),
         retries=dice.choice([0, 0, 1]),
-        fault=dice.choice(["none", "none", "engine", "engine", "controller", "template", "stop", "resize"]),
+        fault=dice.choice(
+            ["none", "none", "engine", "engine", "cut", "controller", "template", "stop", "resize"]
+        ),
         delay=dice.random() * 0.4,
     )
 
@@ -79,8 +85,10 @@ def strike(pool: nbpar.Pool, plan: Round, dice: random.Random) -> None:
         os.kill(os.getpid(), signal.SIGINT)
     elif plan.fault == "resize":
         pool.resize(dice.choice([1, 2, 3]))
+    elif plan.fault == "cut":
+        cut_connections(pool)
     else:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, ValueError):  # it has gone, or none is there just now
             os.kill(victim(pool, plan.fault), signal.SIGKILL)
             deadline = time.monotonic() + LONGEST_ROUND
             while plan.fault != "engine" and not pool.broken and time.monotonic() < deadline:
@@ -90,9 +98,12 @@ def strike(pool: nbpar.Pool, plan: Round, dice: random.Random) -> None:
 def victim(pool: nbpar.Pool, role: str) -> int:
     """Return the process of a role in a pool's cluster."""
     room = pool._place._cluster._room
-    if role == "engine":
-        return min(facts["pid"] for facts in pool.workers)
-    return {"controller": room._controller.pid, "template": room._template._process.pid}[role]
+    pids = {
+        "controller": [room._controller.pid],
+        "template": [room._template._process.pid],
+        "engine": [process.pid for process in list(room._engines.values()) if process.pid],
+    }
+    return min(pids[role])
 
 
 def run(pool: nbpar.Pool, plan: Round) -> list[object]:
@@ -118,7 +129,7 @@ def check(plan: Round, results: list[object]) -> None:
     values = [r for r in results if not isinstance(r, nbpar.Failure)]
     wanted = [item * 3 for item in range(plan.items) if item not in plan.bad | plan.lethal | died]
     assert plan.lethal <= died, f"items {plan.lethal - died} ought to have killed their workers"
-    struck = plan.fault in ("engine", "controller", "template")
+    struck = plan.fault in ("engine", "cut", "controller", "template")
     assert died == plan.lethal or struck, f"items {died - plan.lethal} were blamed for nothing"
     assert failed == plan.bad - died, f"failed {failed}, wanted {plan.bad}"
     assert (sorted(values) if plan.form == "imap_unordered" else values) == wanted, "wrong values"
