@@ -31,11 +31,16 @@ class Finish:
         """Wait for it; whether it has come."""
         return self._over.wait(timeout)
 
-    def then(self, callback: Callable[[], None]) -> None:
-        """Have a function called when it comes; at once if it has."""
+    def then(self, callback: Callable[[], None], *, by: Callable[[], None] | None = None) -> None:
+        """Have a function called when it comes; at once if it has.
+
+        Args:
+            callback: it must be quick: it may hold up others.
+            by: what to call in its place if it has not come yet.
+        """
         with self._lock:
             if not self._over.is_set():
-                self._callbacks.append(callback)
+                self._callbacks.append(by or callback)
                 return
         callback()
 

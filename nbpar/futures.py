@@ -15,7 +15,7 @@ class RunFuture(Future[Any]):
         super().__init__()
         self._run = run
         self.set_running_or_notify_cancel()
-        run.add_done_callback(self._settle)
+        run.when_over(self._settle)
 
     def cancel(self) -> bool:
         """Stop the call, also while it runs; False when it is over."""
@@ -31,7 +31,13 @@ class RunFuture(Future[Any]):
     def cancelled(self) -> bool:
         return self._run.state == "stopped"
 
-    def _settle(self, run: Run) -> None:
+    def _invoke_callbacks(self) -> None:
+        """Call the user's callbacks where they may take their time; Future has no public way to say so."""
+        if self._done_callbacks:  # type: ignore[attr-defined]  # neither of them is in the stub
+            self._run.tell(super()._invoke_callbacks)  # type: ignore[misc]
+
+    def _settle(self) -> None:
+        run = self._run
         if run.state == "stopped":
             self.set_exception(CancelledError())
             return

@@ -85,6 +85,7 @@ class Pool(Calls):
         self._launcher_or_none: Launcher | None = None
         self._closed = False
         self._size = 1 if self.backend == "serial" else number
+        self._joined = cluster is not None and self.backend == "engines"
         self._reopen = partial(self._open, cluster, path)
         self._pending = self._reopen(number)
         _remember(self)
@@ -132,8 +133,8 @@ class Pool(Calls):
 
     @property
     def size(self) -> int:
-        """How many workers were asked for."""
-        return self._size
+        """How many workers were asked for; of a cluster that was joined, how many engines it has."""
+        return len(self._place.describe()) if self._joined else self._size
 
     def resize(self, workers: int) -> None:
         """Have so many workers from now on, also while runs are under way.
@@ -181,6 +182,8 @@ class Pool(Calls):
 
     def __repr__(self) -> str:
         state = " (closed)" if self._closed else ""
+        if self._joined:
+            return f"<nbpar.Pool: the engines of a cluster{state}>"
         where = {"engines": "engines", "threads": "threads", "serial": "the caller's thread"}[self.backend]
         return f"<nbpar.Pool: {self._size} on {where}{state}>"
 
@@ -224,7 +227,7 @@ class Pool(Calls):
         """Add or take away workers; None where that cannot be done."""
         if not self._place.resizable:
             return None
-        return lambda more: self.resize(max(1, self._size + more))
+        return lambda more: self.resize(max(1, self.size + more))
 
 
 def _number(workers: Any) -> int:

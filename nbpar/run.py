@@ -18,6 +18,7 @@ from nbpar.dispatch.job import Job
 from nbpar.errors import StoppedError
 from nbpar.record import Record
 from nbpar.reporting import report_of
+from nbpar.telling import teller
 
 if TYPE_CHECKING:
     from nbpar.views.run_report import Report
@@ -134,11 +135,22 @@ class Run(Record):
         self._set_paused(paused=False)
 
     def add_done_callback(self, callback: Callable[[Run], None]) -> None:
-        """Have `callback(run)` called when it is over; at once if it is.
+        """Have `callback(run)` called when it is over, in a thread for callbacks; here and now if it is.
 
-        What it raises is logged.
+        What it raises is logged.  A serial pool calls it where the run is waited for.
         """
-        self._over.then(lambda: callback(self))
+        self._over.then(lambda: callback(self), by=lambda: self.tell(lambda: callback(self)))
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Have something quick done the moment it is over, in the dispatcher's thread; at once if it is."""
+        self._over.then(callback)
+
+    def tell(self, callback: Callable[[], object]) -> None:
+        """Call a callback where it may take its time."""
+        if self._dispatcher.blocking:
+            callback()
+        else:
+            teller.tell(callback, f"the run {self.label}")
 
     def show(self) -> None:
         """Show a live view here, which turns into a report when it is over; for runs in the background."""

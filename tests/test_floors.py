@@ -14,7 +14,7 @@ FLOORS = {
     1: "core",
     2: "wire",
     3: "worker",
-    4: "backends cluster views feeder finish gil journal memory_guard options notes printing",
+    4: "backends cluster views feeder finish gil journal memory_guard options notes printing telling",
     5: "dispatch inputs randomness record testing reporting",
     6: "run placement journalled care",
     7: "last showing futures background",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.errors import PicklingError
 from nbpar.options import Options
+from nbpar.telling import teller
 
 if TYPE_CHECKING:
     from nbpar.calls import Calls
@@ -29,7 +30,7 @@ class PoolExecutor(Executor):
 
     def __init__(self, pool: Calls) -> None:
         self._pool = pool
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # guards what follows; tells when a call is forgotten
         self._closed = False
         self._futures: dict[Future[Any], None] = {}
         """Calls that are not done, the newest last."""
@@ -51,7 +52,7 @@ class PoolExecutor(Executor):
                 future = Future()
                 future.set_exception(error)
             self._futures[future] = None
-        future.add_done_callback(lambda done: self._futures.pop(done, None))
+        future.add_done_callback(self._forget)
         return future
 
     def map(
@@ -104,6 +105,19 @@ class PoolExecutor(Executor):
             self._cancel()
         if wait:
             _finish(list(self._futures), self._runs)
+            self._finish_callbacks()
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._futures.pop(future, None)
+            self._lock.notify_all()
+
+    def _finish_callbacks(self) -> None:
+        """Wait until the futures' callbacks have been called, unless this is one of them."""
+        if not teller.here:
+            with self._lock:
+                self._lock.wait_for(lambda: not self._futures)
+            teller.wait()
 
     def _cancel(self) -> None:
         for run in self._runs:

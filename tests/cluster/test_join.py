@@ -50,6 +50,13 @@ def test_a_client_stays_the_users(shared):
     assert connect(shared.client) == (shared.client, False)
 
 
+@pytest.mark.parametrize("workers", [None, 7])
+def test_a_pool_has_as_many_workers_as_the_cluster_that_it_joins(shared, workers):
+    with nbpar.Pool(workers, cluster=shared.client) as pool:
+        assert repr(pool) == "<nbpar.Pool: the engines of a cluster>"
+        assert pool.size == len(pool.workers) == 2
+
+
 def test_a_connection_file_gives_a_client_of_our_own(shared, file):
     for path in (file, str(file)):
         client, owned = connect(path)

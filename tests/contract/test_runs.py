@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
 
 import pytest
 
 import nbpar
 from nbpar import PoolClosedError
+from nbpar.telling import teller
 
 
 def test_a_run_gives_its_results_and_says_that_it_is_done(pool):
@@ -137,7 +139,27 @@ def test_a_callback_that_fails_harms_nobody_else(busy_pool, gate, caplog):
 
     assert run.get(timeout=30) == [None]
     assert busy_pool.map(abs, [-1]) == [1]
+    teller.wait()
     assert "a callback of the run <lambda> failed" in caplog.text
+
+
+def test_a_slow_callback_holds_up_no_other_run(busy_pool, gate):
+    answered = threading.Event()
+    run = busy_pool.map_async(lambda _: gate.wait(), [1])
+    future = busy_pool.submit(gate.wait)
+    gate.until_waiting(2)
+    late = []
+    run.add_done_callback(lambda run: late.append(answered.wait(60)))
+    future.add_done_callback(lambda done: late.append(answered.wait(60)))
+    gate.open()
+
+    assert busy_pool.map(abs, [-1]) == [1]
+    assert busy_pool.submit(abs, -2).result(timeout=30) == 2
+    assert late == []
+
+    answered.set()
+    teller.wait()
+    assert late == [True, True]
 
 
 def test_submit_gives_a_standard_future(pool):
