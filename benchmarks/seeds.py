@@ -51,6 +51,9 @@ class Contest:
     """Our warm seconds are at most so many in any case."""
 
 
+AS_FAST = 1.01
+"""Equally fast, as far as two measurements tell: for a program that does nothing but wait."""
+
 PAIRS = ("pyblaze", "nbpar"), ("neuraxle", "nbpar"), ("gluonnlp", "nbpar")
 BOTH = ("one process", "spacy", "nbpar")
 
@@ -58,13 +61,13 @@ CONTESTS = (
     Contest("pyblaze", "pyblaze: 100 x 10 ms, 4 workers",
             "pyblaze_notebook", PAIRS[0], "pyblaze", 1.0, 0.280),
     Contest("uneven", "pyblaze: 10 x 100 ms, 30 x 1 ms, 4 workers",
-            "pyblaze_uneven", PAIRS[0], "pyblaze", 1.0, 1.01, 0.32),
+            "pyblaze_uneven", PAIRS[0], "pyblaze", 1.0, 1.01, 0.305),
     Contest("neuraxle", "Neuraxle: 100 x 20 ms, batches of 5, 4 workers",
             "neuraxle_example", PAIRS[1], "neuraxle", 1.0, 0.51),
     Contest("batches", "Neuraxle: 4000 batches of one item",
             "neuraxle_batches", PAIRS[1], "neuraxle", 0.5, 1.0),
     Contest("gluonnlp", "gluonnlp: 100 x 10 ms, 4 threads",
-            "gluonnlp_waits", PAIRS[2], "gluonnlp", 1.0, 0.255),
+            "gluonnlp_waits", PAIRS[2], "gluonnlp", AS_FAST, 0.255),
     Contest("spacy", "spaCy: blank English, 20 k texts, 2 workers",
             "spacy_tokens", BOTH, "one process", 1 / 0.9),
     Contest("component", "spaCy: a component of 0.2 ms, 5 k texts, 2 workers",

@@ -10,9 +10,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from nbpar.call_queue import CallQueue
 from nbpar.pool import Pool
-from nbpar.worker.inside import inside_item
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -50,11 +48,11 @@ class Parallel:
     ) -> None:
         self._parallizable = parallizable
         self._num_serial = num_workers if serial_init else 0
-        self._done: deque[Any] = deque()
+        self._made_here: deque[Any] = deque()
         """Results of what ran in `put`."""
 
-        self._queue: CallQueue | None = None
-        if num_workers > 0 and not inside_item():
+        self._queue = None
+        if num_workers > 0:
             pool = Pool(num_workers, backend=backend, progress="none")
             self._finalizer = weakref.finalize(self, pool.close)
             self._queue = pool.queue(parallizable.forward_backward)
@@ -67,7 +65,7 @@ class Parallel:
         """
         if self._queue is None or self._num_serial > 0:
             self._num_serial -= 1
-            self._done.append(self._parallizable.forward_backward(x))
+            self._made_here.append(self._parallizable.forward_backward(x))
         else:
             self._queue.put(x)
 
@@ -79,15 +77,17 @@ class Parallel:
             TimeoutError: none got ready in time.
             LookupError: there is nothing to wait for.
         """
-        if self._done:
-            return self._done.popleft()
-        if self._queue is None:
-            raise LookupError("get() has returned everything that was put()")
+        try:
+            return self._made_here.popleft()
+        except IndexError:
+            if self._queue is None:
+                raise LookupError("get() has returned everything that was put()") from None
         return self._queue.get(timeout)
 
     def close(self) -> None:
         """Let the workers go; what has not begun is dropped.  May be called twice."""
         if self._queue is not None:
+            self._queue.close()
             self._finalizer()
 
     def __enter__(self) -> Self:
