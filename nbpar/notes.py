@@ -22,13 +22,19 @@ def note_of(failure: Failure) -> str:
 
 
 def annotate(failure: Failure) -> None:
-    """Add the note to a failure's exception; once, also when the same exception comes back twice."""
-    error, note = failure.exception, note_of(failure)
-    notes = getattr(error, "__notes__", None)
-    if isinstance(notes, list) and note in notes:
+    """Add the note to a failure's exception.
+
+    An exception has one such note, however often it comes: of items that failed together, as those of a
+    batch do, the first one's; when it is raised again, the latest.
+    """
+    error, note, trace = failure.exception, note_of(failure), id(failure.exception.__traceback__)
+    before, raised = getattr(error, "__nbpar_note__", ("", 0))
+    if before and trace == raised:
         return
     try:
-        error.__notes__ = [*(notes or []), note]  # type: ignore[attr-defined]
+        others = [other for other in getattr(error, "__notes__", None) or () if other != before]
+        error.__notes__ = [*others, note]  # type: ignore[attr-defined]
+        error.__nbpar_note__ = note, trace  # type: ignore[attr-defined]
     except AttributeError:
         pass  # an exception that takes no attributes
     if not notes_are_shown() and error.__cause__ is None:

@@ -50,14 +50,19 @@ def test_an_item_is_shown_short(item, short):
     assert len(shown) < 300
 
 
-def test_the_note_is_added_once_also_when_the_exception_comes_back():
+def test_items_that_failed_together_have_one_note_and_a_later_raise_another():
     error = ValueError("no")
+    error.__notes__ = ["of its own"]
 
-    notes.annotate(failure(error))
     notes.annotate(failure(error))
     notes.annotate(failure(error, item="y"))
+    together = list(error.__notes__)
+    with pytest.raises(ValueError, match="no"):
+        raise error
+    notes.annotate(failure(error, item="z"))
 
-    assert error.__notes__ == ["item 3, 'x', failed on engine 1", "item 3, 'y', failed on engine 1"]
+    assert together == ["of its own", "item 3, 'x', failed on engine 1"]
+    assert error.__notes__ == ["of its own", "item 3, 'z', failed on engine 1"]
 
 
 def test_an_exception_that_takes_no_note_is_left_as_it_is():

@@ -29,9 +29,10 @@ class Prepared:
     def __call__(self, item: Any) -> Any:
         here = self._here.__dict__
         if "error" not in here:
-            here["error"] = self._prepare_once()
+            here["error"] = error = self._prepare_once()
+            here["trace"] = None if error is None else error.__traceback__
         if here["error"] is not None:
-            raise here["error"]
+            raise here["error"].with_traceback(here["trace"])  # or it would get longer with every item
         return self._fn(item)
 
     def __reduce__(self) -> tuple[Any, ...]:
