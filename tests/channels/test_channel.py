@@ -393,16 +393,32 @@ def test_awaiting_gives_up_after_its_timeout(gateway):
         asyncio.run(wait(channel))
 
 
-def test_thousands_of_channels_leave_nothing_behind(gateway, pool, until):
+def alive(channel=None):
+    """Count the ends of channels, and the threads for channels, that are in this process."""
+    import gc
+    import threading
+
+    from nbpar.worker.end import End
+
+    gc.collect()
+    ends = sum(isinstance(thing, End) for thing in gc.get_objects())
+    threads = sum(thread.name.startswith("nbpar channel") for thread in threading.enumerate())
+    if channel is not None:
+        channel.send((ends, threads))
+    return ends, threads
+
+
+def test_ten_thousand_channels_leave_nothing_behind(gateway, pool, until):
     lines = pool.launcher.dispatcher.lines
-    threads = threading.active_count()
-    for _ in range(40):
-        channels = [gateway.new_channel() for _ in range(25)]
+    before, there = alive(), gateway.remote_exec(alive).receive(10)
+    for _ in range(90):
+        channels = [gateway.new_channel() for _ in range(100)]
         for channel in channels:
             channel.close()
-    for _ in range(300):
-        gateway.remote_exec("pass")
+    for number in range(1000):
+        gateway.remote_exec("pass", thread=number % 100 == 0)
     del channel, channels
 
-    until(lambda: not len(lines) and not len(gateway._port._ends))
-    assert threading.active_count() <= threads + 2
+    until(lambda: not len(lines) and not len(gateway._port._ends), timeout=60)
+    until(lambda: gateway.remote_exec(alive).receive(60) <= there)
+    until(lambda: alive() <= before)
