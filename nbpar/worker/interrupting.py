@@ -64,6 +64,11 @@ class Interrupts:
             signal.signal(number, handler)
         self._before.clear()
 
+    def stop(self) -> None:
+        """Interrupt the user's code in the main thread; from any thread of this process."""
+        if signal.SIGINT in self._before:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
     @contextmanager
     def shield(self) -> Iterator[None]:
         """Let no signal through in this block; one that came raises after it."""

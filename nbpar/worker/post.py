@@ -2,7 +2,7 @@
 
 While user code keeps the loop's own thread busy, an attendant thread goes on reading and
 sending: finished answers do not wait for a long item, calls that wait behind it can be
-recalled, and pings are answered.
+recalled, pings are answered, and code whose client is gone is stopped.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class Mail(Protocol):
     def ended(self) -> bool:
         """Whether the client has gone."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether it has gone, or has been silent for too long."""
+
     def receive(self, timeout: float) -> Sequence[Message]:
         """Return what has arrived; wait up to `timeout` seconds for something."""
 
@@ -53,6 +57,9 @@ class Post:
     def __init__(self, transport: Mail, not_begun: Callable[[Call], Message]) -> None:
         self.reason = ""
         """Why the loop has to end; empty while it goes on."""
+
+        self.abandon: Callable[[], None] = lambda: None
+        """Called again and again, in the attendant's thread, once nobody waits for what the loop does."""
 
         self._transport = transport
         self._not_begun = not_begun
@@ -136,6 +143,9 @@ class Post:
                         self._flush()
                 finally:
                     self._lock.release()
+            if self._transport.lost and not self._over.is_set():
+                self.reason = self.reason or "the client is gone"
+                self.abandon()
 
     def _look(self, silence: float) -> None:
         """Read what has arrived, but not after every microsecond of work."""

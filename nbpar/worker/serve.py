@@ -68,6 +68,7 @@ class Loop:
         shield = Shield(interrupts)
         self._desk = Desk(transport, shield, silence=silence)
         self._post = Post(self._desk, self._not_begun)
+        self._post.abandon = interrupts.stop
         self.channels = Channels(self._desk, shield, interrupts, codec.describe)
         self._codec = codec
         self._interrupts = interrupts

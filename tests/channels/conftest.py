@@ -20,15 +20,15 @@ def cluster():
 
 
 @contextmanager
-def encrypted_client(engines, folder):
-    """A client of engines behind a controller that encrypts (CURVE)."""
+def cluster_of_its_own(engines, folder, *, encrypted):
+    """A client of engines that nbpar joins, perhaps behind a controller that encrypts (CURVE)."""
     cluster = ipyparallel.Cluster(
         n=engines, engines="nbpar", controller="nbpar", profile_dir=str(folder), log_level=40,
-        controller_args=["--IPController.enable_curve=True"],
+        controller_args=["--IPController.enable_curve=True"] if encrypted else [],
     )  # fmt: skip
     client = cluster.start_and_connect_sync()
     try:
-        assert client.curve_serverkey
+        assert bool(client.curve_serverkey) == encrypted
         yield client
     finally:
         client.close()
@@ -37,7 +37,7 @@ def encrypted_client(engines, folder):
 
 @pytest.fixture(scope="session")
 def encrypted(tmp_path_factory):
-    with encrypted_client(2, tmp_path_factory.mktemp("encrypted")) as client:
+    with cluster_of_its_own(2, tmp_path_factory.mktemp("encrypted"), encrypted=True) as client:
         yield client
 
 
@@ -117,7 +117,8 @@ def own_pool(engine_way, tmp_path):
             path = "auto" if engine_way == "engines" else "controller"
             options = {"path": path, "progress": "none"}
             if engine_way == "encrypted":
-                options["cluster"] = ends.enter_context(encrypted_client(number, tmp_path / "profile"))
+                made = cluster_of_its_own(number, tmp_path / "profile", encrypted=True)
+                options["cluster"] = ends.enter_context(made)
             return ends.enter_context(nbpar.Pool(number, **options))
 
         yield make
