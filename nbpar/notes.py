@@ -46,6 +46,7 @@ def notes_are_shown() -> bool:
     if not hasattr(BaseException, "add_note"):
         return False  # Python 3.10
     ipython = sys.modules.get("IPython")
-    if ipython is None or ipython.get_ipython() is None:
+    get_ipython = getattr(ipython, "get_ipython", None)  # it may just be imported by another thread
+    if ipython is None or get_ipython is None or get_ipython() is None:
         return True
     return bool(tuple(ipython.version_info[:2]) >= (8, 15))
