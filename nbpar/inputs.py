@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
-from nbpar.core.source import DirectSource, SequenceSource, Source
+from nbpar.core.source import Arms, DirectSource, SequenceSource, Source
 from nbpar.feeder import FeederSource
 
 
@@ -15,11 +15,13 @@ def source_of(
     wake: Callable[[], None],
     threaded: bool,
     total: int | None = None,
+    arms: Arms | None = None,
 ) -> Source:
     """Return the source of one or several iterables; several give tuples, up to the shortest.
 
     Lists, tuples, ranges, strings and arrays are sliced where they are.  Anything else is read by
-    a thread of its own, or by whoever waits for the results when not `threaded`.
+    a thread of its own, or by whoever waits for the results when not `threaded`; `arms` lets Ctrl-C
+    through there.
 
     Raises:
         TypeError: something is not iterable.
@@ -35,7 +37,7 @@ def source_of(
         return SequenceSource(*iterables)  # type: ignore[arg-type]
     known = total if total is not None else length_of(iterables)
     items = iterables[0] if len(iterables) == 1 else zip(*iterables)  # noqa: B905 (as `map` does)
-    return FeederSource(items, wake=wake, total=known) if threaded else DirectSource(items, known)
+    return FeederSource(items, wake=wake, total=known) if threaded else DirectSource(items, known, arms)
 
 
 def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:

@@ -11,7 +11,7 @@ from nbpar import last
 from nbpar.care import WorkerCare
 from nbpar.core.chunking import Chunker
 from nbpar.core.runstate import RunState
-from nbpar.core.source import SequenceSource, Source
+from nbpar.core.source import Arms, SequenceSource, Source
 from nbpar.core.spread import Spread
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job
@@ -73,8 +73,9 @@ class Launcher:
         __tracebackhide__ = True
         total = total_of(iterables, options)
         source = source_of(
-            iterables, wake=self._backend.wake, threaded=not self.dispatcher.blocking, total=total
-        )
+            iterables, wake=self._backend.wake, threaded=not self.dispatcher.blocking, total=total,
+            arms=self.arms,
+        )  # fmt: skip
         if spread is None:
             spread = Spread.ONE if len(iterables) == 1 else Spread.STAR
         return self._launch(
@@ -147,6 +148,11 @@ class Launcher:
         begun.append(run)
         run.begin()
         return run
+
+    @property
+    def arms(self) -> Arms | None:
+        """What lets Ctrl-C through to input that is read here; None where nothing holds it back."""
+        return getattr(self._backend, "interrupts", None)
 
     def wake(self) -> None:
         """Have the dispatcher look around; from any thread."""

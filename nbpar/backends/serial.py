@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbpar.backends.base import WorkerId
+from nbpar.backends.here import Deferred
 from nbpar.core.spread import caller
 from nbpar.wire.messages import NO_COSTS, Bye, Call, Cancel, Done, Load, Message, Missing, Output, Ready
 from nbpar.worker.catching import caught
 from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution
 from nbpar.worker.inside import inside
-from nbpar.worker.interrupting import Interrupts
 from nbpar.worker.memory import resident_bytes
 from nbpar.worker.output import FollowingRecorder
 from nbpar.worker.post import FUNCTIONS
@@ -39,6 +39,7 @@ class SerialBackend:
         self._functions: dict[bytes, Callable[..., Any]] = {}  # the latest last
         self._codec = ByReference()
         self._here = False
+        self.interrupts = Deferred()
         self._make_recorder = recorder
         self._recorder: tuple[int, FollowingRecorder] | None = None
         """The run that is shown, and what shows it."""
@@ -66,7 +67,7 @@ class SerialBackend:
         """Nothing is packed here."""
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:  # noqa: ARG002 (nothing is waited for)
-        if not self._arrived and self._calls:
+        if not self._arrived and self._calls and not self.interrupts.came:
             self._run(self._calls.popleft())
         arrived = [(WORKER, message) for message in self._arrived]
         self._arrived.clear()
@@ -104,7 +105,7 @@ class SerialBackend:
         function = caller(self._functions[call.digest], call.spread)
         execution = Execution(
             function, call.items, call, call.broken,
-            interrupts=Interrupts(), describe=self._codec.describe, stopped_by=KeyboardInterrupt,
+            interrupts=self.interrupts, describe=self._codec.describe, stopped_by=KeyboardInterrupt,
         )  # fmt: skip
         over, recorder = False, self._recorder_of(call.run)
         recorder.follow(execution)

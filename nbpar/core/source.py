@@ -63,11 +63,21 @@ class SequenceSource:
         """Nothing is read ahead."""
 
 
-class DirectSource:
-    """Items of any iterable, read by whoever takes them, no further than they are wanted."""
+class Arms(Protocol):
+    """What lets Ctrl-C through while it is armed."""
 
-    def __init__(self, iterable: Iterable[Any], total: int | None = None) -> None:
+    armed: bool
+
+
+class DirectSource:
+    """Items of any iterable, read by whoever takes them, no further than they are wanted.
+
+    It is `arms.armed` while the iterable computes.
+    """
+
+    def __init__(self, iterable: Iterable[Any], total: int | None = None, arms: Arms | None = None) -> None:
         self._iterator = iter(iterable)
+        self._arms = arms if arms is not None else _Unarmed()
         self._total = total
         self._taken = 0
         self._wanted = 0
@@ -86,8 +96,11 @@ class DirectSource:
         items: list[Any] = []
         limit = min(limit, self._wanted - self._taken)
         try:
+            self._arms.armed = True
             items.extend(islice(self._iterator, limit))
-        except Exception as error:  # noqa: BLE001 (whatever the user's iterable raises ends the input)
+            self._arms.armed = False
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (whatever the user's iterable raises ends the input)
+            self._arms.armed = False
             self.error = error
         self._taken += len(items)
         self.ended = self.error is not None or len(items) < limit
@@ -95,3 +108,9 @@ class DirectSource:
 
     def want(self, total: int) -> None:
         self._wanted = max(self._wanted, total)
+
+
+class _Unarmed:
+    """Where Ctrl-C is somebody else's business."""
+
+    armed = False

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from nbpar.backends.base import Backend
@@ -37,6 +38,7 @@ class Dispatcher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
+        self._interrupts = getattr(backend, "interrupts", nullcontext())
         self._clock = clock
         self._driver = Driver(
             backend,
@@ -129,7 +131,14 @@ class Dispatcher:
     # ---- the thread
 
     def step(self) -> None:
-        """Do what can be done now, and wait for what comes next."""
+        """Do what can be done now, and wait for what comes next.
+
+        In the caller's own thread Ctrl-C strikes items and input only, or when this is over.
+        """
+        with self._interrupts:
+            self._step()
+
+    def _step(self) -> None:
         while self._inbox:
             self._inbox.popleft()()
         now = self._clock()
@@ -147,7 +156,7 @@ class Dispatcher:
         error: BaseException = PoolClosedError("the pool was closed before the run was over")
         try:
             while not self._closed:
-                self.step()
+                self._step()
         except BaseException as bug:  # a bug here must not leave anybody waiting
             with self._lock:  # a job that is being started is either refused or ended below
                 self._closed = True

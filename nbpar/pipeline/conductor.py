@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+import queue
 from collections.abc import Callable
+from contextlib import suppress
 
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job
@@ -17,7 +18,9 @@ class Conductor:
 
     def __init__(self) -> None:
         self.jobs: list[tuple[Dispatcher, Job]] = []
-        self._happened = threading.Event()
+        self._happened: queue.SimpleQueue[None] = (
+            queue.SimpleQueue()
+        )  # Ctrl-C cannot break it, unlike an event
 
     def add(self, dispatcher: Dispatcher, job: Job) -> None:
         """Take in a stage."""
@@ -26,12 +29,13 @@ class Conductor:
     def wake(self, dispatcher: Dispatcher, wake: Callable[[], None]) -> Callable[[], None]:
         """Return what tells a dispatcher that there is something to take."""
         if dispatcher.blocking:
-            return self._happened.set
+            return self.nudge
         return lambda: None if dispatcher.here else wake()
 
     def nudge(self) -> None:
         """Something has happened: whoever waits in `step` goes on."""
-        self._happened.set()
+        if self._happened.empty():  # else they go on in any case
+            self._happened.put(None)
 
     # ---- a desk
 
@@ -60,7 +64,13 @@ class Conductor:
 
     def step(self) -> None:
         """Run what the stages in this thread have to do, or wait for the others."""
-        self._happened.clear()
+        while not self._happened.empty():
+            self._happened.get()
+        self.settle()
+        with suppress(queue.Empty):
+            self._happened.get(timeout=BREATH)  # returns at once when a stage here has done something
+
+    def settle(self) -> None:
+        """Let the stages in this thread do what they have to, above all end when it is over elsewhere."""
         for dispatcher in {id(each): each for each, _ in self.jobs if each.blocking}.values():
             dispatcher.step()
-        self._happened.wait(BREATH)  # returns at once when a stage here has done something

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbpar.core import events
 from nbpar.core.outcome import Part
@@ -18,7 +18,7 @@ from nbpar.pipeline.conductor import Conductor
 from nbpar.pipeline.ears import PoolProgress, SharedProgress, StageEar, StageFacts
 from nbpar.pipeline.links import Head
 from nbpar.reporting import report_of
-from nbpar.run import Run
+from nbpar.run import Run, Watch
 
 if TYPE_CHECKING:
     from nbpar.pipeline.resuming import ResumedItems
@@ -42,6 +42,8 @@ class PipelineRun(Run):
         self.head = head
         self._progress = SharedProgress()
         self._resumed: ResumedItems | None = None
+        self.pipeline: object = None
+        """What it belongs to, which must live as long, because its pools end with it."""
         self._conductor = conductor
         self._most_failures = 0 if errors == "raise" and not streaming else max_errors
         self._cause: BaseException | None = None
@@ -68,6 +70,10 @@ class PipelineRun(Run):
         seen, now = super().snapshot, time.monotonic()
         pools = [pool.snapshot(now) for pool in list(self._pools.values())]
         return whole(seen, self.label, self.stages, pools, len(self.failures))
+
+    def wait(self, timeout: float | None = None, watch: Watch | None = None) -> None:
+        super().wait(timeout, watch)
+        self._conductor.settle()
 
     # ---- for the wiring
 
@@ -112,6 +118,13 @@ class PipelineRun(Run):
         assert self._job is not None
         self._cause = self._cause or error
         self._conductor.stop(self._job, error)
+
+    def stream(self, watch: Watch | None = None, deadline: float | None = None) -> Iterator[Any]:
+        __tracebackhide__ = True
+        try:
+            yield from super().stream(watch, deadline)
+        finally:
+            self._conductor.settle()
 
     # ---- sink of the last stage
 

@@ -90,7 +90,8 @@ class Link:
         assert self._job is not None
         self.error = error
         self._over = True
-        if error is not None and error is not getattr(self._job.state.source, "error", None):
+        stopped = isinstance(error, KeyboardInterrupt)  # while the input was read
+        if error is not None and (stopped or error is not getattr(self._job.state.source, "error", None)):
             self._listener.aborted(error)
         self._wake()
 

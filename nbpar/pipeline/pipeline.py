@@ -88,6 +88,7 @@ class _Steps:
                 run.wait()
         views = BackgroundViews(run, progress=asked.progress, total=total, resize=None)
         run.prepare_views(views, at_once=asked.progress in ("widget", "text"))
+        run.pipeline = self
         return run
 
     def close(self) -> None:
@@ -118,7 +119,7 @@ class _Steps:
         asked, total, begun = self._asked(iterable, options)
         with _stopped_on_error(begun):
             run = self._begin(iterable, asked, begun, streaming=True, ordered=ordered)
-            return shown_stream(run, asked, total, None)
+            return _kept(shown_stream(run, asked, total, None), self)
 
     def _begin(
         self,
@@ -131,8 +132,9 @@ class _Steps:
     ) -> PipelineRun:
         """Begin a run; it is put into `begun` just before it begins."""
         conductor, head, total = Conductor(), Head(), total_of((iterable,), options)
-        threaded = not self._places.pool_of(self.stages[0]).launcher.dispatcher.blocking
-        source = source_of((iterable,), wake=head.wake, threaded=threaded, total=total)
+        first = self._places.pool_of(self.stages[0]).launcher
+        threaded = not first.dispatcher.blocking
+        source = source_of((iterable,), wake=head.wake, threaded=threaded, total=total, arms=first.arms)
         run = PipelineRun(
             conductor, head, label=options.label or name_of(self.step), errors=options.errors,
             streaming=streaming, max_errors=options.max_errors,
@@ -196,3 +198,9 @@ class Union(_Steps):
         pool: Pool | None = None,
     ) -> None:
         super().__init__(fan_of(branches, join), batch_size, pool)
+
+
+def _kept(values: Iterator[Any], pipeline: _Steps) -> Iterator[Any]:  # noqa: ARG001 (that is the point)
+    """Yield a stream's values; the pipeline, whose pools end with it, lives as long."""
+    __tracebackhide__ = True
+    yield from values

@@ -1,0 +1,118 @@
+"""Ctrl-C on a serial pool, at any moment: it strikes items and input at once, and breaks nothing of ours."""
+
+import itertools
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+
+import nbpar
+from nbpar.backends.here import Deferred
+
+MOMENTS = int(os.environ.get("NBPAR_STOPS", "30"))
+
+
+@pytest.fixture
+def pool():
+    with nbpar.Pool(backend="serial", progress="none") as pool:
+        yield pool
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_stop_at_random_moments_leaves_the_pool_usable(pool):
+    dice = random.Random(MOMENTS)
+    for _ in range(MOMENTS):
+        timer = threading.Timer(dice.random() * 0.02, interrupt)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            map_for_ever(pool)
+        timer.join()
+
+        assert pool.map(abs, range(-3, 0)) == [3, 2, 1]
+
+
+def map_for_ever(pool):
+    while True:
+        pool.map(abs, range(300), chunksize=1)
+
+
+def test_an_item_is_struck_at_once_and_what_was_done_is_kept(pool):
+    def strikes(x):
+        if x == 3:
+            interrupt()
+            time.sleep(60)
+        return x
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.map(strikes, range(6), chunksize=1)
+
+    assert nbpar.last_run.results() == [0, 1, 2]
+    assert nbpar.last_run.state == "stopped"
+
+
+def test_an_item_that_swallows_it_is_struck_again(pool):
+    def swallows(x):
+        for _ in range(2):
+            try:
+                interrupt()
+                time.sleep(60)
+            except KeyboardInterrupt:
+                pass
+        return x
+
+    assert pool.map(swallows, [7]) == [7]
+
+
+def test_input_that_takes_long_is_struck_at_once(pool):
+    def endless():
+        yield 1
+        interrupt()
+        time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.map(abs, endless(), chunksize=1)
+
+    assert nbpar.last_run.results() == [1]
+
+
+def test_a_stream_is_struck_as_well(pool):
+    def strikes(x):
+        if x == 5:
+            interrupt()
+        return x
+
+    got = []
+    with pytest.raises(KeyboardInterrupt):
+        got.extend(pool.imap(strikes, itertools.count(), chunksize=1))
+    assert pool.map(abs, [-1]) == [1]
+
+
+def test_the_handler_of_before_is_in_place_again(pool):
+    before = signal.getsignal(signal.SIGINT)
+
+    def nested(x):
+        with nbpar.Pool(backend="serial", progress="none") as inner:
+            return inner.map(abs, [x])
+
+    assert pool.map(nested, [1, -2]) == [[1], [2]]
+
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_comes_in_a_block_is_raised_at_its_end():
+    reached = []
+
+    def work():
+        with Deferred():
+            interrupt()
+            reached.append(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert reached == [1]
