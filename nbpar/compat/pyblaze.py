@@ -7,17 +7,23 @@ worker's death ends `process` instead of hanging it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from itertools import pairwise
 from typing import Any
 
 from nbpar.cluster.limits import usable_cpus
 from nbpar.defaults import default_pool
 from nbpar.inputs import length_of
 from nbpar.pipeline import Pipeline, Stage
+from nbpar.pipeline.flow import PipelineRun
 from nbpar.pool import Pool
 from nbpar.worker.staged import kept
 
 __all__ = ["Vectorizer"]
+
+TICK = 0.02
+"""Seconds that a callback may be late."""
 
 
 class Vectorizer:
@@ -27,7 +33,8 @@ class Vectorizer:
         worker_func: called as `worker_func(item, *args, *init)`.
         worker_init: called once on each worker as `worker_init(rank, **init_kwargs)`, with ranks from 0.
             A tuple that it returns is handed to `worker_func` as its last arguments, None as none,
-            anything else as one.  What it returned serves later calls of `process` too.
+            anything else as one.  What it returned serves later calls of `process`, too, where the
+            worker has that rank again.
         callback_func: called without arguments in the caller's thread after every item.
         num_workers: how many; -1: the CPUs that this process may use; 0: the caller's thread.
         init_kwargs: for `worker_init`.
@@ -57,20 +64,28 @@ class Vectorizer:
     def process(self, items: Iterable[Any], *args: Any) -> list[Any]:
         """Return the results of all items, in the order of the items.
 
-        Items of a list, too, are dealt out as workers get free: which rank an item meets is not fixed.
+        They are dealt out as workers get free.  Only where there is a `worker_init` each rank gets one part
+        of a list, as with the original, because what it has made may make a difference; an iterator
+        is dealt out also then.
 
         Raises:
             Exception: what `worker_func`, `worker_init` or `callback_func` raised first.
             WorkerDied: an item killed its worker twice.
         """
         workers = self.num_workers
+        if self.worker_init is not None and workers > 1 and hasattr(items, "__getitem__"):
+            return self._by_rank(items, args)
         ranks = None if self.worker_init is None else [(rank,) for rank in range(max(workers, 1))]
-        stage = Stage(self._function(args), workers=workers, worker_args=ranks, name=self._name)
-        pool = self.pool if self.pool is not None or not workers else default_pool(workers)
-        with Pipeline([stage], pool=pool) as pipeline:
+        numbered = self.callback_func is not None
+        stage = Stage(self._function(args, numbered), workers=workers, worker_args=ranks, name=self._name)
+        with Pipeline([stage], pool=self._pool) as pipeline:
             if self.callback_func is None:
                 return list(pipeline.map(items, progress=self.progress))
             return self._counted(pipeline, items, self.callback_func)
+
+    @property
+    def _pool(self) -> Pool | None:
+        return self.pool if self.pool is not None or not self.num_workers else default_pool(self.num_workers)
 
     @property
     def _name(self) -> str:
@@ -84,10 +99,36 @@ class Vectorizer:
             callback()
         return [results[index] for index in sorted(results)]
 
-    def _function(self, args: tuple[Any, ...]) -> Callable[..., Any]:
+    def _by_rank(self, items: Any, args: tuple[Any, ...]) -> list[Any]:
+        """Give each rank its part of the items, on a worker of its own."""
+        function, runs = self._function(args, numbered=False), list[PipelineRun]()
+        with ExitStack() as stack:
+            stack.callback(_cancel, runs)
+            for rank, part in enumerate(_parts(items, self.num_workers)):
+                name = f"{self._name}, rank {rank}"
+                stage = Stage(function, workers=1, worker_args=[(rank,)], name=name)
+                pipeline = stack.enter_context(Pipeline([stage], pool=self._pool))
+                runs.append(pipeline.map_async(part, progress="none"))
+            self._call_back(runs)
+            failed = [run for run in runs if run.state == "failed"]
+            return [value for run in failed or runs for value in run.get()]
+
+    def _call_back(self, runs: list[PipelineRun]) -> None:
+        """Wait until runs are over, or one has failed; call back for every item meanwhile."""
+        called = 0
+        while True:
+            under_way = [run for run in runs if not run.done]
+            done = sum(run.snapshot.done for run in runs)
+            while self.callback_func is not None and called < done:
+                self.callback_func()
+                called += 1
+            if not under_way or any(run.state == "failed" for run in runs):
+                return
+            under_way[0].is_over_within(TICK)
+
+    def _function(self, args: tuple[Any, ...], numbered: bool) -> Callable[..., Any]:
         """Return what the workers run: it travels by value, so that engines need no nbpar of their own."""
         function, init, init_kwargs, token = self.worker_func, self.worker_init, self.init_kwargs, self._token
-        numbered = self.callback_func is not None
 
         def more(rank: int) -> tuple[Any, ...]:
             made = None if init is None else init(rank, **init_kwargs)
@@ -100,3 +141,15 @@ class Vectorizer:
             return function(item, *args, *last)
 
         return call
+
+
+def _cancel(runs: list[PipelineRun]) -> None:
+    for run in runs:
+        run.cancel()
+
+
+def _parts(items: Any, number: int) -> Iterator[Any]:
+    """Yield neighbouring parts of nearly the same length, the first ones longer."""
+    size, longer = divmod(len(items), number)
+    cuts = [part * size + min(part, longer) for part in range(number + 1)]
+    return (items[start:stop] for start, stop in pairwise(cuts))

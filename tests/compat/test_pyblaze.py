@@ -1,6 +1,7 @@
 """`Vectorizer`: the original's arguments and results, without its hangs."""
 
 import os
+import time
 
 import pytest
 
@@ -52,9 +53,30 @@ def test_each_worker_has_a_rank_of_its_own(make):
 def test_the_initialiser_serves_later_calls_too(make):
     vectorizer = make(lambda item, token: token, lambda rank: os.urandom(8))
 
-    first, second = set(vectorizer.process(range(40))), set(vectorizer.process(range(40)))
+    first, second = set(vectorizer.process(iter(range(40)))), set(vectorizer.process(iter(range(40))))
 
     assert len(first | second) <= 2
+
+
+def test_each_rank_gets_one_part_of_a_list(pool):
+    called = []
+    vectorizer = Vectorizer(lambda x, rank: (x, rank), lambda rank: rank, lambda: called.append(1), 3)
+    vectorizer.pool = pool
+
+    got = vectorizer.process(list("abcdefg"))
+
+    assert got == [("a", 0), ("b", 0), ("c", 0), ("d", 1), ("e", 1), ("f", 2), ("g", 2)]
+    assert len(called) == 7
+
+
+def test_when_one_rank_fails_the_others_are_stopped(pool):
+    vectorizer = Vectorizer(_sleep_or_fail, lambda rank: rank, num_workers=2)
+    vectorizer.pool = pool
+
+    with pytest.raises(ZeroDivisionError):
+        vectorizer.process([0, 1])
+
+    assert pool.submit(abs, -1).result(timeout=30) == 1
 
 
 @pytest.mark.parametrize("kind", [list, iter])
@@ -99,6 +121,10 @@ def test_a_worker_that_dies_ends_the_call(pool):
 def test_what_is_not_iterable_is_refused(make):
     with pytest.raises(TypeError, match="not iterable"):
         make(abs).process(5)
+
+
+def _sleep_or_fail(item, rank):
+    return 1 // 0 if rank else time.sleep(600)
 
 
 def _no_model(rank):
