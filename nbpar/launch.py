@@ -28,6 +28,7 @@ from nbpar.wire.freshness import Reach
 from nbpar.wire.levels import levels_here
 from nbpar.wire.messages import Begin, Load
 from nbpar.wire.pickling import digest, pack_one
+from nbpar.wire.shared import Shared
 from nbpar.worker.interrupting import can_limit
 
 STREAM_CHUNK = 4096
@@ -46,6 +47,7 @@ class Launcher:
         care: WorkerCare = WorkerCare(),  # noqa: B008 (it is frozen)
     ) -> None:
         self._backend = place.backend
+        self._same_host = place.same_host
         self._largest = {} if care.max_items is None else {"largest": care.max_items}
         self._numbers = count(1)
         first = None if initializer is None else (self.load(initializer[0]), initializer[1])
@@ -148,6 +150,21 @@ class Launcher:
         begun.append(run)
         run.begin()
         return run
+
+    def share(self, value: Any) -> Shared:
+        """Return a handle to what workers get once.
+
+        Raises:
+            PicklingError: it cannot travel.
+        """
+        if self._backend.in_process:
+            return Shared(value)
+        shared = Shared(value, lodge=self._same_host)
+        try:
+            shared.pack()
+        except Exception as error:  # noqa: BLE001 (any user code may run here; the message has its cause)
+            raise PicklingError(explain(value, error, what="the object to the workers")) from None
+        return shared
 
     @property
     def arms(self) -> Arms | None:

@@ -26,6 +26,9 @@ class Place:
     resizable = False
     """Whether there may be more or fewer of them."""
 
+    same_host = False
+    """Whether all workers are processes of this host, and always will be."""
+
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
@@ -78,6 +81,7 @@ class EnginesPlace(Place):
         backend.explains_deaths = True
         backend.killer = cluster.kill
         super().__init__(backend)
+        self.same_host = cluster.forked and path == "auto"
         self._cluster = cluster
         self._owned = owned
         self._renewing = threading.Lock()

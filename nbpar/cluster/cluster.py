@@ -80,6 +80,11 @@ class Cluster(ClusterState):
         self._settings = Settings(tuple(preload), variables, folder, nice or 0, heal)
         self._start_timeout = start_timeout
 
+    @property
+    def forked(self) -> bool:
+        """Whether its engines are forked from a process on this host."""
+        return bool(self._engines == "nbpar")
+
     # ---- life
 
     def start(self) -> Self:

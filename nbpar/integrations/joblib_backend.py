@@ -15,9 +15,9 @@ from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBacken
 from nbpar.cluster.limits import usable_cpus
 from nbpar.defaults import default_pool
 from nbpar.pool import Pool
+from nbpar.wire.lodging import WORTH
+from nbpar.wire.shared import Shared
 from nbpar.worker.inside import inside_item
-
-Batch = Callable[[], Any]
 
 
 class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
@@ -39,6 +39,9 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         self._given = pool
         self._pool: Pool | None = None
         self._futures: set[Future[Any]] = set()
+        self._shared: dict[int, _ValueOf] = {}
+        """Large arrays among the arguments, by identity; each stays alive with what stands for it."""
+
         self._callbacks: ThreadPoolExecutor | None = None
         """The thread in which joblib asks for the next batch: reading its input may take long."""
 
@@ -69,6 +72,7 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 
     def stop_call(self) -> None:
         """Take no more of them."""
+        self._shared.clear()
         if self._callbacks is not None:
             self._callbacks.shutdown(wait=False)
 
@@ -77,9 +81,18 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         self.reset_batch_stats()
         self._pool = None
 
-    def submit(self, batch: Batch, callback: Callable[[Future[Any]], Any] | None = None) -> Future[Any]:
+    def submit(self, batch: Any, callback: Callable[[Future[Any]], Any] | None = None) -> Future[Any]:
         """Have a batch run; `callback` takes its future when it is over."""
         assert self._pool is not None
+        if self._pool.backend == "engines":
+            batch.items = [
+                (
+                    fn,
+                    tuple(map(self._lighter, args)),
+                    {name: self._lighter(arg) for name, arg in kwargs.items()},
+                )
+                for fn, args, kwargs in batch.items
+            ]
         future = self._pool.submit(type(batch).__call__, batch)  # a function that workers know already
         self._futures.add(future)
         future.add_done_callback(lambda done: self._take(done, callback))
@@ -97,7 +110,26 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         for future in list(self._futures):
             future.cancel()
 
+    def _lighter(self, argument: Any) -> Any:
+        """Return what is sent in place of an argument: a large array travels once, and arrives read-only."""
+        if type(argument).__name__ != "ndarray" or argument.nbytes < WORTH or argument.dtype.hasobject:
+            return argument
+        if id(argument) not in self._shared:
+            assert self._pool is not None
+            self._shared[id(argument)] = _ValueOf(self._pool.share(argument))
+        return self._shared[id(argument)]
+
     def _take(self, future: Future[Any], callback: Callable[[Future[Any]], Any] | None) -> None:
         self._futures.discard(future)
         if callback is not None and self._callbacks is not None and not future.cancelled():
             self._callbacks.submit(callback, future)
+
+
+class _ValueOf:
+    """Becomes the value of a shared object when it is unpickled."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._shared, "value")

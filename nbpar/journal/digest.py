@@ -26,6 +26,7 @@ from typing import Any
 
 from nbpar.journal.code import content, used_values
 from nbpar.journal.sources import compiled, importable, own_modules
+from nbpar.wire.shared import Shared
 
 SIZE = 16
 """Bytes of a digest."""
@@ -115,6 +116,9 @@ class Digester:
         if set(map(type, value)) <= PLAIN:
             return _join("plain", marshal.dumps(value, 2))
         return self._all(type(value).__name__, value)
+
+    def _shared(self, value: Shared) -> bytes:
+        return self.digest(value.value)
 
     def _dict(self, value: dict[Any, Any]) -> bytes:
         if set(map(type, value)) <= PLAIN and set(map(type, value.values())) <= PLAIN:
@@ -216,4 +220,5 @@ _TAKERS: dict[type, Callable[[Digester, Any], bytes]] = {
     FunctionType: Digester._function,  # noqa: SLF001
     GetSetDescriptorType: Digester._descriptor,  # noqa: SLF001
     MemberDescriptorType: Digester._descriptor,  # noqa: SLF001
+    Shared: Digester._shared,  # noqa: SLF001
 }

@@ -7,14 +7,19 @@ nothing is lodged, and bytes travel.
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 WORTH = 1 << 20
 """So many bytes are better lodged than sent."""
+
+ALIGNED = 64
+"""Buffers begin at a multiple of so many bytes, as arrays like it."""
 
 CAN_LODGE = hasattr(os, "memfd_create")
 
@@ -47,10 +52,22 @@ class Lodged(NamedTuple):
             if self.name not in Path(f"/proc/self/fd/{file}").readlink().name:
                 raise NotLodgedError(f"{self.path} is something else now")
             access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
-            memory = memoryview(mmap.mmap(file, 0, access=access))
+            memory = mmap.mmap(file, 0, access=access)
         finally:
             os.close(file)
-        return [memory[first : first + size] for first, size in self.spans]
+        _mapped.add(memory)
+        view = memoryview(memory)
+        return [view[first : first + size] for first, size in self.spans]
+
+
+def give_back() -> None:
+    """Unmap what nobody uses any more, also where functions that refer to themselves seem to."""
+    if len(_mapped):
+        gc.collect()
+
+
+_mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
+"""What is mapped here."""
 
 
 class Lodging:
@@ -76,7 +93,7 @@ class Lodging:
         spans, end = [], 0
         for buffer in buffers:
             rest = memoryview(buffer).cast("B")
-            end = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
+            end = -(-end // ALIGNED) * ALIGNED
             spans.append((end, len(rest)))
             while len(rest):
                 written = os.pwrite(self._file, rest, end)

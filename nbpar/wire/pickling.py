@@ -47,7 +47,7 @@ def pack(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:
         return Packed(plain, None, []), {}
     if type(items).__module__ == "numpy" and not items.dtype.hasobject:  # type: ignore[attr-defined]
         out_of_band: list[Any] = []
-        return Packed(pickle.dumps(items, 5, buffer_callback=_keeper(out_of_band)), None, out_of_band), {}
+        return Packed(pickle.dumps(items, 5, buffer_callback=keeper(out_of_band)), None, out_of_band), {}
     return _pack_each(items)
 
 
@@ -141,15 +141,15 @@ def _numpy_scalar(kind: type) -> bool:
     )
 
 
-def _keeper(kept: list[Any]) -> Callable[[pickle.PickleBuffer], bool]:
-    """Return a callback that keeps large contiguous buffers out of the pickle."""
+def keeper(kept: list[Any], at_least: int = OUT_OF_BAND) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return a callback that keeps contiguous buffers of so many bytes out of the pickle."""
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
         try:
             raw = buffer.raw()
         except BufferError:
             return True  # not contiguous: into the pickle
-        if raw.nbytes < OUT_OF_BAND:
+        if raw.nbytes < at_least:
             return True
         kept.append(raw)
         return False
@@ -162,7 +162,7 @@ def _pack_each(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:
     layout: list[tuple[int, int]] = []
     errors: dict[int, Exception] = {}
     out = io.BytesIO()
-    pickler = Pickler(out, 5, buffer_callback=_keeper(buffers))
+    pickler = Pickler(out, 5, buffer_callback=keeper(buffers))
     for place, item in enumerate(items):
         start, had = out.tell(), len(buffers)
         try:
@@ -172,7 +172,7 @@ def _pack_each(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:
             del buffers[had:]
             out.seek(start)
             out.truncate()
-            pickler = Pickler(out, 5, buffer_callback=_keeper(buffers))
+            pickler = Pickler(out, 5, buffer_callback=keeper(buffers))
             pickler.dump(None)
         pickler.clear_memo()
         layout.append((out.tell() - start, len(buffers) - had))

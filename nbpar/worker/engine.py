@@ -18,6 +18,8 @@ from typing import Any
 
 import zmq
 
+from nbpar.wire.lodging import give_back
+from nbpar.wire.shared import forget_arrived
 from nbpar.wire.signing import Signer
 from nbpar.worker.catching import caught
 from nbpar.worker.codec import Pickled
@@ -47,9 +49,14 @@ def serve_engine(settings: dict[str, Any]) -> None:
             "address": settings["address"] if local else "",
         }
         with _mortal(), Interrupts() as interrupts, inside(whole_process=True):
-            loop = Loop(transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"])
-            with _recorded(loop):
-                loop.serve()
+            _serve(Loop(transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"]))
+    forget_arrived()
+    give_back()
+
+
+def _serve(loop: Loop) -> None:
+    with _recorded(loop):
+        loop.serve()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
@@ -86,7 +87,7 @@ class Execution:
         if call.spread == Spread.BATCH:
             self._step = self._whole
         self._pid = os.getpid()
-        _current.execution = self
+        _current.execution = weakref.ref(self)
 
     @property
     def long(self) -> bool:
@@ -282,11 +283,11 @@ def _as_many(values: Any, wanted: int) -> list[Any]:
 class _Current:
     """The execution whose items a forked child must not go on with."""
 
-    execution: Execution | None = None
+    execution: weakref.ref[Execution] | None = None
 
     def forget(self) -> None:
-        if self.execution is not None:
-            self.execution.forget_items()
+        if self.execution is not None and (execution := self.execution()) is not None:
+            execution.forget_items()
 
 
 _current = _Current()

@@ -108,6 +108,7 @@ class Loop:
         self.channels.break_all(self._post.reason)
         self._post.send(Bye(self._post.reason))
         self._desk.close()
+        self._made.clear()  # whoever still knows the loop need not hold what functions have captured
         return self._post.reason
 
     def send_output(self, pieces: Pieces) -> None:
