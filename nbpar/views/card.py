@@ -55,6 +55,8 @@ class Card:
         self._next = float("-inf")
         self._told: dict[str, Any] = {}
         self._heard: set[str] = set()
+        self._early: set[str] = set()  # presses that were heard, and that the kernel has yet to deliver
+        self._closing = False
         self._notice = ""
         self._resizing = threading.Lock()  # one press after another
         kernel = this_kernel()
@@ -63,9 +65,9 @@ class Card:
         settings = {"label": label, "resizable": controls.resize is not None, "hears": hears}
         self._comm = uuid4().hex
         if self._source is not None:
-            self._source.listen(self._comm, self.hear)  # before there is a button to be pressed
+            self._source.listen(self._comm, self._hear_early)  # before there is a button to be pressed
         self.widget: Any = widget_class()(settings=settings, model_id=self._comm)
-        self.widget.on_msg(lambda _widget, content, _buffers: self.hear(content))
+        self.widget.on_msg(lambda _widget, content, _buffers: self._hear_delivered(content))
 
     def show(self, snapshot: Snapshot) -> None:
         """Tell the front end how the run is, unless it was told a moment ago."""
@@ -84,7 +86,8 @@ class Card:
         self._tell(snapshot, at_once=len(EXTRAS))
         if self._source is not None:
             self._source.forget(self._comm)
-        self.widget.close()
+        self._closing = True
+        self._close_when_delivered()
 
     def hear(self, content: Any) -> None:
         """Do what a button says; once, though a press may arrive on two ways."""
@@ -101,6 +104,24 @@ class Card:
         elif event == "resize" and resize is not None and content.get("by") in (1, -1):
             act = partial(self._resize, resize, content["by"])
             threading.Thread(target=act, name="nbpar resize", daemon=True).start()
+
+    def _hear_early(self, content: Any) -> None:
+        """Hear a press that the kernel delivers later."""
+        if isinstance(content, dict):
+            self._early.add(str(content.get("press")))
+        self.hear(content)
+
+    def _hear_delivered(self, content: Any) -> None:
+        """Hear a press where the kernel delivers it."""
+        self.hear(content)
+        if isinstance(content, dict):
+            self._early.discard(str(content.get("press")))
+        self._close_when_delivered()
+
+    def _close_when_delivered(self) -> None:
+        """Close the widget, but not before what was sent to it: the kernel would print that it is gone."""
+        if self._closing and not self._early:
+            self.widget.close()
 
     def _resize(self, resize: Callable[[int], None], by: int) -> None:
         """Add or take away a worker, which may take long; what comes of it is said on the card."""

@@ -62,10 +62,11 @@ class FrontEnd:
         return "kernel subshells" in self.info.get("supported_features", ())
 
     def value(self, code: str) -> str:
-        """Run a cell and return its result's text."""
+        """Run a cell and return its result's text; nothing may have been printed since the last one."""
         asked = self.client.execute(code)
         while True:
             message = self.client.get_iopub_msg(timeout=30)
+            assert message["msg_type"] != "stream", message["content"]["text"]
             if message["parent_header"].get("msg_id") != asked:
                 continue
             if message["msg_type"] == "error":

@@ -27,7 +27,7 @@ def _final_text(front_end):
     while True:
         message = front_end.client.get_iopub_msg(timeout=30)
         text = message["content"].get("data", {}).get("text/plain", "")
-        assert message["msg_type"] not in ("stream", "error")
+        assert message["msg_type"] not in ("stream", "error"), message["content"]
         if message["msg_type"] == "update_display_data" and "\n" in text:
             return text
 

@@ -115,6 +115,37 @@ def test_a_press_that_arrives_on_two_ways_counts_once(card, pressed):
     assert pressed.log == [1, 1]
 
 
+class Source:
+    """Hears presses before the kernel delivers them."""
+
+    hears = True
+
+    def listen(self, comm, hear):
+        self.hear = hear
+
+    def forget(self, comm):
+        pass
+
+    def poll(self):
+        pass
+
+
+def test_the_widget_is_there_until_the_kernel_has_delivered_what_was_heard_early(pressed):
+    source, stop = Source(), {"event": "stop", "press": "a"}
+    card = Card(pressed.controls, label="count", source=source)
+    closed = []
+    card.widget.close = lambda: closed.append(True)
+
+    source.hear(stop)
+    card.close(FakeRun().finish("stopped"))
+    assert pressed.log == ["stop"]
+    assert not closed  # the kernel would print "No such comm"
+
+    card.widget._handle_custom_msg(stop, [])
+    assert pressed.log == ["stop"]
+    assert closed
+
+
 def test_a_pool_that_cannot_be_resized_says_so_and_ignores_the_buttons(clock):
     pressed = Pressed(resize=False)
     card = Card(pressed.controls, label="count", clock=clock)
