@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -168,6 +169,22 @@ def test_inside_an_item_it_runs_right_there():
 def test_no_jobs_are_refused(pool):
     with joblib.parallel_config(backend="nbpar", n_jobs=0), pytest.raises(ValueError, match="n_jobs == 0"):
         Parallel()(delayed(abs)(n) for n in (1, 2))
+
+
+def test_a_large_array_among_the_arguments_is_in_memory_once(pool):
+    array = np.arange(500_000, dtype=float)
+
+    def look(part, i, *, whole):
+        lines = Path("/proc/self/maps").read_text().splitlines() if Path("/proc").exists() else []
+        files = {line.split()[-2] for line in lines if "memfd:nbpar-" in line}
+        return float(part[i] + whole[i]), len(files), part.flags.writeable
+
+    with joblib.parallel_config(backend="nbpar", pool=pool):
+        looks = Parallel(batch_size=1)(delayed(look)(array, i, whole=array) for i in range(10))
+
+    assert [value for value, _, _ in looks] == [2.0 * i for i in range(10)]
+    if pool.backend == "engines" and hasattr(os, "memfd_create"):
+        assert {(files, writable) for _, files, writable in looks} == {(1, False)}
 
 
 def test_scikit_learn_finds_the_same_as_alone(on_pool):

@@ -32,18 +32,7 @@ def array():
     return np.arange(SIZE, dtype=float)
 
 
-def memory_files():
-    """Names of the memory that this process holds for others."""
-    names = []
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            names.append(str(link.readlink()))
-        except OSError:
-            continue
-    return [name for name in names if "memfd:nbpar-" in name]
-
-
-def test_a_function_finds_its_array(pool, array):
+def test_a_function_finds_its_array(pool, array, memory_files):
     assert pool.map(lambda i: array[i], range(20)) == list(range(20))
     assert memory_files()
 
@@ -85,7 +74,7 @@ def test_engines_do_not_have_a_copy_each(pool, array):
     assert after - before < array.nbytes / 1024 / 2
 
 
-def test_a_small_array_is_sent(pool):
+def test_a_small_array_is_sent(pool, memory_files):
     until(lambda: not memory_files())
     small = np.ones(1000)
 
@@ -93,7 +82,7 @@ def test_a_small_array_is_sent(pool):
     assert not memory_files()
 
 
-def test_the_memory_is_given_back_when_the_pool_is_idle(pool, array):
+def test_the_memory_is_given_back_when_the_pool_is_idle(pool, array, memory_files):
     pool.map(lambda i: array[i], range(4))
     assert memory_files()
 
@@ -102,7 +91,7 @@ def test_the_memory_is_given_back_when_the_pool_is_idle(pool, array):
     assert pool.map(lambda i: array[i], range(4)) == [0, 1, 2, 3]
 
 
-def test_a_worker_that_does_not_find_it_gets_it(pool, array, monkeypatch):
+def test_a_worker_that_does_not_find_it_gets_it(pool, array, monkeypatch, memory_files):
     class Elsewhere(lodgings.Lodging):
         def __init__(self, buffers):
             super().__init__(buffers)
@@ -131,7 +120,7 @@ def test_an_initializer_that_does_not_find_it_gets_it(array, monkeypatch):
         assert pool.map(lambda _: last, range(2)) == [SIZE - 1] * 2
 
 
-def test_without_memory_for_it_it_is_sent(pool, array, monkeypatch):
+def test_without_memory_for_it_it_is_sent(pool, array, monkeypatch, memory_files):
     def full(buffers):
         raise OSError("no space left")
 
@@ -142,7 +131,7 @@ def test_without_memory_for_it_it_is_sent(pool, array, monkeypatch):
     assert pool.map(lambda i: array[i], range(4)) == [2, 3, 4, 5]
 
 
-def test_many_functions_with_arrays_take_turns(pool):
+def test_many_functions_with_arrays_take_turns(pool, memory_files):
     def run(n):
         array = np.full(SIZE // 8, n)
         return pool.map_async(lambda i: (time.sleep(0.001), int(array[i]))[1], range(40))

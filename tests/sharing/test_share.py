@@ -48,16 +48,6 @@ def engines():
         yield pool
 
 
-def memory_files():
-    names = []
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            names.append(str(link.readlink()))
-        except OSError:
-            continue
-    return [name for name in names if "memfd:nbpar-" in name]
-
-
 class Counted:
     """Notes in a folder how often it was unpickled."""
 
@@ -155,7 +145,7 @@ def test_it_is_as_it_was_when_it_was_shared(engines):
 
 
 @pytest.mark.engines
-def test_the_memory_is_given_back_with_the_handle(engines):
+def test_the_memory_is_given_back_with_the_handle(engines, memory_files):
     shared = [engines.share(np.ones(1_000_000))]
     engines.map(lambda one: float(one.value[0]), shared)
     name = shared[0]._contents.name
