@@ -7,7 +7,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.origin import Origin
+from nbpar.channels.unseen import note
 from nbpar.wire.messages import Message, Printed
+from nbpar.worker.channels import INTERRUPTED
 from nbpar.worker.end import End
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class ClientEnd(End):
         self._origin = Origin()
         self.printed: deque[tuple[str, str]] = deque()
         self._line_begun = False
+        self._fault_shown = False
 
     def next(self, timeout: float | None) -> Any:
         item = super().next(timeout)
@@ -40,6 +43,8 @@ class ClientEnd(End):
             self.port.call_back(self)
         else:
             super().take(message)
+            if self.fault is not None:
+                self._note_fault()
 
     def show(self) -> None:
         while self.printed:
@@ -51,21 +56,28 @@ class ClientEnd(End):
 
     def drop(self) -> None:
         super().drop()
-        self.show_unseen()
-
-    def break_off(self, reason: str) -> None:
-        super().break_off(reason)
-        if self.handle is None or self.handle() is None:
+        if self.fault is not None:
             self.show_unseen()
 
     def show_unseen(self) -> None:
-        """Show an error of the code that nobody has seen and nobody will see."""
+        """Show an error of the code that nobody has seen, once; it can still be raised."""
         with self._lock:
-            fault, self.fault = self.fault, None
-        if fault is not None:
+            fault, shown, self._fault_shown = self.fault, self._fault_shown, True
+        if fault is not None and not shown and fault.message != INTERRUPTED:
             self._origin.write(
                 "stderr", f"[{self.worker}] nobody looked at this error of a channel:\n{fault.text}"
             )
+
+    @property
+    def in_cell(self) -> bool:
+        """Whether a cell of a notebook began the channel."""
+        return self._origin.in_cell
+
+    def _note_fault(self) -> None:
+        if self.handle is None or self.handle() is None:
+            self.show_unseen()
+        else:
+            note(self)
 
     def _labelled(self, text: str) -> str:
         """Put the worker's name before each line."""

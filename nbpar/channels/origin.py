@@ -15,9 +15,14 @@ class Origin:
         if self._kernel is not None:
             self._parent = self._kernel.get_parent()
 
+    @property
+    def in_cell(self) -> bool:
+        """Whether there is one."""
+        return bool(self._kernel is not None and self._parent)
+
     def write(self, stream: str, text: str) -> None:
         """Write to `stdout` or `stderr`; safe from any thread."""
-        if self._kernel is None or not self._parent:
+        if not self.in_cell:
             target = sys.stderr if stream == "stderr" else sys.stdout
             target.write(text)
             return

@@ -28,6 +28,9 @@ from nbpar.worker.shielding import Shield
 IDLE = 2.0
 """Seconds that the thread of callbacks waits for the next one."""
 
+INTERRUPTED = "the code was interrupted"
+"""What is told of code that was stopped."""
+
 FIRST = -2
 """Index under which the output of channel 0 is recorded; those of items are not negative."""
 
@@ -200,7 +203,7 @@ class Channels:
         if getattr(error, "channel", None) == end.number and end.gone:
             return None  # the client closed the channel, which ended the code
         if isinstance(error, Interrupted):
-            error = ItemExitedError("the code was interrupted").with_traceback(error.__traceback__)
+            error = ItemExitedError(INTERRUPTED).with_traceback(error.__traceback__)
         with lines_known(code):
             return self._describe(error)
 

@@ -7,7 +7,7 @@ import pytest
 from programs import echo
 
 import nbpar
-from nbpar.errors import ChannelClosed, ChannelError, EndOfChannel, RemoteError
+from nbpar.errors import ChannelClosed, EndOfChannel, RemoteError
 
 
 def test_items_come_back_in_order(gateway):
@@ -173,54 +173,6 @@ def test_closing_with_an_error_raises_it_there(gateway):
     assert "through with you" in told.receive(timeout=10)
 
 
-def test_a_sender_waits_until_the_other_side_takes_what_it_sent(gateway):
-    def slow(channel, gate):
-        gate.receive()
-        channel.send(sum(1 for _ in zip(range(20), channel, strict=False)))
-
-    gate = gateway.new_channel()
-    channel = gateway.remote_exec(slow, buffersize=10, gate=gate)
-    for item in range(10):
-        channel.send(item, timeout=10)
-
-    with pytest.raises(TimeoutError, match="did not take"):
-        channel.send(10, timeout=0.05)
-    gate.send("go")
-    for item in range(10, 20):
-        channel.send(item, timeout=10)
-
-    assert channel.receive(timeout=10) == 20
-
-
-def test_the_code_there_waits_too(gateway):
-    def flood(channel, told):
-        for number in range(30):
-            try:
-                channel.send(number, timeout=0.5 if number == 10 else 10)
-            except TimeoutError:
-                told.send(number)
-                channel.send(number)
-
-    told = gateway.new_channel()
-    channel = gateway.remote_exec(flood, buffersize=10, told=told)
-
-    assert told.receive(timeout=10) == 10
-    assert list(channel) == list(range(30))
-
-
-def test_bytes_are_bounded_as_items_are(gateway):
-    gate = gateway.new_channel()
-    channel = gateway.remote_exec(lambda channel, gate: gate.receive(), gate=gate)
-
-    for _ in range(8):
-        channel.send(b"x" * (1 << 20), timeout=10)
-
-    with pytest.raises(TimeoutError):
-        channel.send(b"x" * (1 << 20), timeout=0.1)
-    gate.send("go")
-    channel.wait_closed(timeout=10)
-
-
 def test_a_channel_inside_a_message_is_the_same_channel(gateway):
     def answer_elsewhere(channel):
         other = channel.receive()["to"]
@@ -258,101 +210,6 @@ def test_a_channel_cannot_go_through_another_gateway(pool):
         one.send(two)
 
 
-def test_callbacks_get_what_is_here_what_comes_and_the_end(gateway):
-    got, ended = [], threading.Event()
-
-    def take(item):
-        got.append(item)
-        if item == "end":
-            ended.set()
-
-    channel = gateway.remote_exec("for n in range(200): channel.send(n)", buffersize=10)
-    channel.set_callback(take, end_marker="end")
-
-    assert ended.wait(10)
-    assert got == [*range(200), "end"]
-    with pytest.raises(ChannelError, match="callback"):
-        channel.set_callback(take)
-
-
-def test_wait_closed_waits_until_the_callback_has_had_everything(gateway):
-    got, gate = [], threading.Event()
-
-    def take(item):
-        gate.wait(10)
-        got.append(item)
-
-    channel = gateway.remote_exec("for n in range(100): channel.send(n)")
-    channel.set_callback(take, end_marker="end")
-    with pytest.raises(TimeoutError, match="not closed"):
-        channel.wait_closed(timeout=0.05)
-    gate.set()
-    channel.wait_closed(timeout=10)
-
-    assert got == [*range(100), "end"]
-
-
-def test_a_callback_may_wait_for_the_end_of_its_own_channel(gateway):
-    ended = threading.Event()
-    channel = gateway.remote_exec("channel.send(1)")
-
-    def wait(item):
-        channel.wait_closed(10)
-        ended.set()
-
-    channel.set_callback(wait)
-
-    assert ended.wait(10)
-
-
-def test_a_callback_that_raises_closes_the_channel_with_its_error(gateway):
-    def listen(channel, told):
-        channel.send(1)
-        try:
-            channel.receive()
-        except Exception as error:
-            told.send(repr(error))
-
-    told = gateway.new_channel()
-    channel = gateway.remote_exec(listen, told=told)
-    channel.set_callback(lambda item: 1 / 0)
-
-    assert "division by zero" in told.receive(timeout=10)
-
-
-def test_callbacks_work_there_while_the_code_computes(gateway):
-    def compute(channel, other):
-        got = []
-        other.set_callback(got.append)
-        channel.send("computing")
-        while len(got) < 3:
-            pass
-        channel.send(got)
-
-    other = gateway.new_channel()
-    channel = gateway.remote_exec(compute, other=other)
-    assert channel.receive(timeout=10) == "computing"
-    for item in range(3):
-        other.send(item)
-
-    assert channel.receive(timeout=10) == [0, 1, 2]
-    other.close()
-
-
-def test_a_callback_goes_on_when_nobody_holds_the_channel(gateway, until):
-    got = []
-    gate = gateway.new_channel()
-
-    def later(channel, gate):
-        gate.receive()
-        channel.send(1)
-
-    gateway.remote_exec(later, gate=gate).set_callback(got.append, end_marker="end")
-    gate.send("go")
-
-    until(lambda: got == [1, "end"])
-
-
 def test_files_join_lines(gateway):
     def write(channel):
         with channel.make_file("w") as out:
@@ -367,30 +224,6 @@ def test_files_join_lines(gateway):
 
     with pytest.raises(ValueError, match='must be "w" or "r"'):
         gateway.remote_exec(read).make_file("rb")
-
-
-async def _gather(channel):
-    first = await channel.receive()
-    rest = [item async for item in channel]
-    return first, rest
-
-
-def test_items_can_be_awaited(gateway):
-    import asyncio
-
-    channel = gateway.remote_exec("for n in range(5): channel.send(n)")
-
-    assert asyncio.run(_gather(channel)) == (0, [1, 2, 3, 4])
-
-
-def test_awaiting_gives_up_after_its_timeout(gateway):
-    import asyncio
-
-    async def wait(channel):
-        await channel.receive(timeout=0.01)
-
-    with gateway.remote_exec(echo) as channel, pytest.raises(TimeoutError, match=r"within 0\.01 s"):
-        asyncio.run(wait(channel))
 
 
 def alive(channel=None):

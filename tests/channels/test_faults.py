@@ -1,6 +1,5 @@
 """What happens to channels when something goes wrong."""
 
-import gc
 import os
 import signal
 import subprocess
@@ -150,42 +149,6 @@ def test_the_worker_takes_maps_after_many_interrupts(engines):
             channel.wait_closed(timeout=10)
 
     assert engines.map(abs, range(100)) == list(range(100))
-
-
-def test_an_error_that_nobody_saw_is_shown(gateway, capsys, until):
-    shown = []
-
-    channels = [gateway.remote_exec("raise ValueError('unseen')")]
-    until(lambda: channels[0].closed)
-    channels.clear()
-    gc.collect()
-
-    until(lambda: shown.append(capsys.readouterr().err) or "unseen" in "".join(shown))
-    assert "ValueError: unseen" in "".join(shown)
-
-
-def test_an_error_that_somebody_saw_is_not_shown_again(gateway, capsys, until):
-    channel = gateway.remote_exec("raise ValueError('seen')")
-    with pytest.raises(RemoteError):
-        channel.wait_closed(10)
-    del channel
-    gc.collect()
-
-    with gateway.remote_exec(echo) as other:
-        other.send(1)
-        other.receive(timeout=10)
-    assert "seen" not in capsys.readouterr().err
-
-
-def test_prints_and_logs_arrive_labelled_before_what_is_sent_after_them(engines, capsys):
-    text = "import logging\nprint('hello', 1)\nlogging.warning('careful')\nchannel.send(1)"
-
-    assert engines.gateways[0].remote_exec(text).receive(10) == 1
-
-    out, err = capsys.readouterr()
-    assert "[engine 0] hello 1\n" in out
-    assert "[engine 0] " in err
-    assert "careful" in err
 
 
 def test_garbage_is_dropped_and_counted(engines):
