@@ -11,6 +11,7 @@ import sys
 from nbpar.core.outcome import Failure
 from nbpar.core.short import short
 from nbpar.errors import RemoteTraceback
+from nbpar.worker.shell import this_shell
 
 
 def note_of(failure: Failure) -> str:
@@ -45,8 +46,4 @@ def notes_are_shown() -> bool:
     """Whether an uncaught exception's notes will be seen by the user."""
     if not hasattr(BaseException, "add_note"):
         return False  # Python 3.10
-    ipython = sys.modules.get("IPython")
-    get_ipython = getattr(ipython, "get_ipython", None)  # it may just be imported by another thread
-    if ipython is None or get_ipython is None or get_ipython() is None:
-        return True
-    return bool(tuple(ipython.version_info[:2]) >= (8, 15))
+    return this_shell() is None or tuple(sys.modules["IPython"].version_info[:2]) >= (8, 15)

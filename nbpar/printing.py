@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from nbpar.core.transcript import Piece
 from nbpar.worker.catching import outer_recorder, uncaught
 from nbpar.worker.output import FollowingRecorder, Pieces
+from nbpar.worker.shell import this_shell
 
 TOTAL = 200_000
 """Characters that one run shows; the rest is counted."""
@@ -81,7 +82,7 @@ class Printer:
                 self._tell(f"... more than {TOTAL} characters of output are left out here")
 
     def _display(self, piece: Piece) -> None:
-        shell = _shell()
+        shell = this_shell()
         if shell is None or set(piece.content["data"]) <= {"text/plain"}:
             self._print(piece.index, "stdout", piece.text)
             return
@@ -263,12 +264,6 @@ def _ignored_here(category: type[Warning], told: dict[str, Any]) -> bool:
         ):
             return action == "ignore"
     return False
-
-
-def _shell() -> Any:
-    """Return IPython's shell where there is one, without loading IPython."""
-    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    return get_ipython() if get_ipython is not None else None
 
 
 def _stream(name: str) -> TextIO:

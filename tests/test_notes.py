@@ -103,11 +103,3 @@ def test_old_ipythons_do_not_show_notes(monkeypatch, version, expected):
     monkeypatch.setitem(sys.modules, "IPython", fake)
 
     assert notes.notes_are_shown() is expected
-
-
-def test_an_ipython_that_is_just_being_imported_by_another_thread_breaks_nothing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
-
-    notes.annotate(failure(error := ValueError("no")))
-
-    assert error.__notes__

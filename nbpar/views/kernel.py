@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
+
+from nbpar.worker.shell import this_shell
 
 
 def this_kernel() -> Any:
@@ -17,6 +18,4 @@ def on_an_engine() -> bool:
 
 
 def _kernel() -> Any:
-    ipython = sys.modules.get("IPython")
-    get_ipython = getattr(ipython, "get_ipython", None)
-    return getattr(get_ipython(), "kernel", None) if get_ipython is not None else None
+    return getattr(this_shell(), "kernel", None)

@@ -19,6 +19,7 @@ from typing import Any
 
 from nbpar.worker.output import DESCRIPTORS, NOTHING, OutputRecorder
 from nbpar.worker.plainly import finished_record, plain_bundle, plain_record, plain_value, plain_warning
+from nbpar.worker.shell import this_shell
 
 
 class _Thread(threading.local):
@@ -219,7 +220,7 @@ def _put_in_place() -> None:
     if logging.Logger.handle is not _handle:
         _outer.handle = logging.Logger.handle
         logging.Logger.handle = _handle  # type: ignore[assignment, method-assign]
-    shell = _shell()
+    shell = this_shell()
     if shell is not None and type(shell.display_pub) is not _Publisher:
         shell.display_pub = _Publisher(shell.display_pub)
 
@@ -250,12 +251,6 @@ def _leave() -> None:
             warnings.showwarning = _outer.show_warning
         if logging.Logger.handle is _handle:
             logging.Logger.handle = _outer.handle  # type: ignore[method-assign]
-        shell = _shell()
+        shell = this_shell()
         if shell is not None and type(shell.display_pub) is _Publisher:
             shell.display_pub = shell.display_pub.outer
-
-
-def _shell() -> Any:
-    """Return IPython's shell where there is one, without loading IPython."""
-    get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
-    return get_ipython() if get_ipython is not None else None
