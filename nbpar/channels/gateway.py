@@ -48,6 +48,7 @@ class Gateway:
         self._hub = hub
         self._port = hub.port(worker)
         self._port.gateway = weakref.ref(self)
+        self._begun: weakref.WeakSet[Channel] = weakref.WeakSet()
 
     def remote_exec(
         self,
@@ -96,7 +97,16 @@ class Gateway:
         else:
             body = pack_code(code, self._port, name=name_of(code))
         how = "thread" if thread else "main"
-        return self._port.open(how, body, busy=busy, items=items, nbytes=nbytes).through(self)
+        channel = self._port.open(how, body, busy=busy, items=items, nbytes=nbytes).through(self)
+        self._begun.add(channel)
+        return channel
+
+    def end_channels(self) -> None:
+        """Stop the code that was begun through this gateway, and close its channels."""
+        for channel in list(self._begun):
+            if not channel.closed:
+                channel.interrupt()
+                channel.close()
 
     def new_channel(self) -> Channel:
         """Make a channel without code; send it to the worker through another one."""

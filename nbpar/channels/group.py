@@ -40,6 +40,7 @@ class Group:
         specs = _specs(workers)
         number = len(specs) if specs is not None else workers
         self._own = pool is None
+        self._gateways: list[Gateway] = []
         self.pool = Pool(number, **options) if pool is None else pool  # type: ignore[arg-type]  # an int or None by now
         try:
             self._gateways = self._make(specs)
@@ -58,11 +59,13 @@ class Group:
         return push_files(source, destination, self._gateways, **options)
 
     def terminate(self, timeout: float = 5.0) -> None:
-        """End all channels, and the workers if they are the group's own, within `timeout` seconds.
+        """End all channels of the group, and its workers if they are its own, within `timeout` seconds.
 
         May be called twice.
         """
         if not self._own:
+            for gateway in self._gateways:
+                gateway.end_channels()
             return
         thread = threading.Thread(target=self.pool.close, name="nbpar end of group", daemon=True)
         thread.start()

@@ -92,3 +92,39 @@ def test_one_file_goes_to_all(pool, source, tmp_path):
     assert (target / "a.txt").read_text() == "one"
     with pytest.raises(FileNotFoundError, match="to push"):
         nbpar.push_files(source / "nothing", target, pool.gateways)
+
+
+def test_what_is_no_file_is_refused_unless_it_is_left_out(gateway, source, tmp_path):
+    os.mkfifo(source / "pipe")
+
+    with pytest.raises(ValueError, match=r"cannot push .*pipe"):
+        gateway.push_files(source, tmp_path / "target")
+    gateway.push_files(source, tmp_path / "target", filter=lambda path: path.name != "pipe")
+
+    assert tree(tmp_path / "target") == tree(source) - {"pipe"}
+
+
+def test_a_file_that_is_deleted_meanwhile_is_left_out(gateway, source, tmp_path):
+    def delete_as_it_is_sent(path, size, to):
+        (source / "tool").unlink(missing_ok=True)
+
+    gateway.push_files(source, tmp_path / "target", progress=delete_as_it_is_sent)
+
+    assert tree(tmp_path / "target") == tree(source)
+
+
+def test_folders_that_may_not_be_written_to_arrive_with_what_is_in_them(gateway, source, tmp_path):
+    (source / "deep" / "er").chmod(0o500)
+
+    gateway.push_files(source, tmp_path / "target")
+
+    assert (tmp_path / "target" / "deep" / "er" / "b.bin").exists()
+    assert stat.S_IMODE((tmp_path / "target" / "deep" / "er").stat().st_mode) == 0o500
+    (source / "deep" / "er").chmod(0o700)
+
+
+def test_what_goes_wrong_there_is_told(gateway, source, tmp_path):
+    (tmp_path / "in the way").write_text("a file")
+
+    with pytest.raises(nbpar.RemoteError, match=r"NotADirectoryError|FileExistsError"):
+        gateway.push_files(source, tmp_path / "in the way" / "below")

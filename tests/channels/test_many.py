@@ -3,6 +3,8 @@
 import asyncio
 import os
 import queue
+import signal
+from pathlib import Path
 
 import pytest
 from programs import echo
@@ -103,6 +105,32 @@ def test_a_group_names_its_gateways(pool):
     with pytest.raises(KeyError, match="no gateway 'b'"):
         group["b"]
     assert group.remote_exec("channel.send(1)").receive_each(timeout=10) == [1, 1]
+
+
+def test_a_group_leaves_the_workers_of_somebody_elses_pool_free(engines):
+    with nbpar.Group(pool=engines) as group:
+        channels = group.remote_exec("channel.send(1)\nwhile True: pass")
+        assert channels.receive_each(timeout=20) == [1, 1]
+
+    with pytest.raises(nbpar.ChannelClosed):
+        channels[0].receive(timeout=1)
+    assert engines.map(abs, range(10)) == list(range(10))
+
+
+def test_a_group_of_its_own_ends_in_time_whatever_its_code_does():
+    group = nbpar.Group(1)
+    channel = group[0].remote_exec("""
+        import os, signal, time
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+        channel.send(os.getpid())
+        time.sleep(1000)
+    """)
+    pid = channel.receive(timeout=20)
+    os.kill(pid, signal.SIGSTOP)
+
+    group.terminate(timeout=20)
+
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_two_gateways_cannot_have_one_name(pool):
