@@ -125,12 +125,11 @@ class Gateway:
 
     def remote_status(self) -> GatewayStatus:
         """What is known of the worker now, without asking it."""
-        lines = self._hub.dispatcher.lines
         known = [facts for facts in self.pool.workers if facts.get("worker") == self.worker]
         facts = known[0] if known else {}
         return GatewayStatus(
             self.id, self.worker, facts.get("host"), facts.get("pid"), bool(known),
-            lines.open_to(self.worker), self._port.executing,
+            self._port.channels, self._port.executing,
         )  # fmt: skip
 
     def _as_it_is(self, code: Code) -> Code:

@@ -63,6 +63,11 @@ class ClientPort:
         return end
 
     @property
+    def channels(self) -> int:
+        """How many channels are open."""
+        return sum(not (end.closed or end.over) for end in list(self._ends.values()))
+
+    @property
     def executing(self) -> int:
         """How many channels have code that has not ended yet."""
         return sum(end.how != "bare" and not end.over for end in list(self._ends.values()))

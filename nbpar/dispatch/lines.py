@@ -84,10 +84,6 @@ class Lines:
         """Return how many channels have or want the main thread of a worker."""
         return len(self._occupying.get(worker, ()))
 
-    def open_to(self, worker: WorkerId) -> int:
-        """Return how many channels to a worker are open."""
-        return len(self._ends.get(worker, ()))
-
     def occupy(self, worker: WorkerId, number: int) -> None:
         """Note that a channel's code wants the main thread of a worker."""
         with self._lock:

@@ -175,6 +175,21 @@ def test_gateways_and_groups_show_as_tables(pool):
         assert gateway.worker in repr(gateway)
 
 
+def test_a_status_counts_what_was_just_begun_and_is_not_over(gateway, until):
+    before = gateway.remote_status().numchannels
+    with (
+        gateway.remote_exec(echo) as running,
+        gateway.remote_exec(echo) as waiting,
+        gateway.new_channel() as bare,
+    ):
+        status = gateway.remote_status()
+        assert (status.numchannels, status.numexecuting) == (before + 3, 2)
+        assert not any(channel.closed for channel in (running, waiting, bare))
+
+    until(lambda: gateway.remote_status().numchannels == before)
+    until(lambda: gateway.remote_status().state == "idle")
+
+
 def test_a_serial_pool_says_that_it_has_no_worker_to_talk_to():
     with nbpar.Pool(backend="serial") as pool, pytest.raises(nbpar.ChannelError, match="serial"):
         pool.gateways  # noqa: B018
