@@ -131,7 +131,7 @@ class Calls(ABC):
         """
         __tracebackhide__ = True
         begun: list[Run] = []
-        with _stopped_on_error(begun):
+        with stopped_on_error(begun):
             return list(self._wait(self.launcher.everywhere(fn, args, begun), "none", None))
 
     def share(self, value: Any) -> Shared:
@@ -177,7 +177,7 @@ class Calls(ABC):
     ) -> Results:
         __tracebackhide__ = True
         begun: list[Run] = []
-        with _stopped_on_error(begun):
+        with stopped_on_error(begun):
             run = self.launcher.over(fn, iterables, options, begun, spread=spread)
             return self._wait(run, options.progress, total_of(iterables, options))
 
@@ -185,7 +185,7 @@ class Calls(ABC):
         self, fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], options: Options, *, ordered: bool
     ) -> Iterator[Any]:
         begun: list[Run] = []
-        with _stopped_on_error(begun):
+        with stopped_on_error(begun):
             run = self.launcher.over(fn, iterables, options, begun, streaming=True, ordered=ordered)
             return shown_stream(run, options, total_of(iterables, options), self._resize_by)
 
@@ -201,7 +201,7 @@ class Calls(ABC):
         return run
 
 
-class _stopped_on_error:  # noqa: N801 (it reads like `suppress`)
+class stopped_on_error:  # noqa: N801 (it reads like `suppress`)
     """Stop the runs that were begun in the block when it is left by an exception, Ctrl-C above all.
 
     A run is put into `begun` before it begins, so that no moment is left in which one could get away.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar import last
 from nbpar.background import BackgroundViews
-from nbpar.calls import _stopped_on_error
+from nbpar.calls import stopped_on_error
 from nbpar.core.results import Results
 from nbpar.core.source import Source
 from nbpar.inputs import source_of
@@ -58,7 +58,7 @@ class _Steps:
         """
         __tracebackhide__ = True
         asked, total, begun = self._asked(iterable, options)
-        with _stopped_on_error(begun):
+        with stopped_on_error(begun):
             run = self._begin(iterable, asked, begun)
             with shown(run, asked.progress, total=total) as watch:
                 run.wait(watch=watch)
@@ -82,7 +82,7 @@ class _Steps:
         As the last expression of a notebook's cell, or by `run.show()`, it shows itself live.
         """
         asked, total, begun = self._asked(iterable, options)
-        with _stopped_on_error(begun):
+        with stopped_on_error(begun):
             run = self._begin(iterable, asked, begun)
             if any(self._places.pool_of(stage).launcher.dispatcher.blocking for stage in self.stages):
                 run.wait()
@@ -117,7 +117,7 @@ class _Steps:
 
     def _stream(self, iterable: Iterable[Any], options: dict[str, Any], *, ordered: bool) -> Iterator[Any]:
         asked, total, begun = self._asked(iterable, options)
-        with _stopped_on_error(begun):
+        with stopped_on_error(begun):
             run = self._begin(iterable, asked, begun, streaming=True, ordered=ordered)
             return _kept(shown_stream(run, asked, total, None), self)
 
