@@ -116,6 +116,8 @@ class Driver:
             if len(self.lines):
                 self.jobs.idle_since = now
                 self._look_for_ends(now)
+            elif self._workforce.stopping:
+                self.jobs.idle_since = now  # whoever is let go cannot be stopped any more
             elif self._workforce.present and now - self.jobs.idle_since >= IDLE:
                 for worker in self._workforce.release_all():
                     self._scheduler.lose(worker, died=False)

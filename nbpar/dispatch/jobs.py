@@ -86,6 +86,7 @@ class Jobs:
         here = self._workforce.ready
         for job in list(self._gathering):
             all_here = len(here) >= len(self._backend.describe()) and not expecting
+            all_here = all_here and not self._workforce.stopping  # one of them may be on its way out
             if here and (all_here or self.now - job.begun >= GATHER_WITHIN):
                 self._gathering.remove(job)
                 job.state.pin(here, job.everywhere)
@@ -128,9 +129,9 @@ class Jobs:
         answer = False
         for worker, assignments in by_worker.items():
             self._workforce.cancel(worker, [assignment.id for assignment in assignments])
-            if self._scheduler.head(worker) is assignments[0]:
-                under_way_still = partial(self._under_way, assignments[0].id)
-                answer |= self._workforce.stop_item(worker, self.now, under_way_still)
+            # It may begin with any of them before it hears of that, and be deaf between two of them.
+            has, runs = partial(self._has, assignments), partial(self._runs, worker, assignments)
+            answer |= self._workforce.stop_item(worker, self.now, has, runs)
         if held := job.state.flush():
             job.sink.deliver(held)
         job.ending = Ending(error, self.now + LAST_ANSWERS)
@@ -159,8 +160,14 @@ class Jobs:
         for job in self:
             self._finish(job, error)
 
-    def _under_way(self, call: int) -> bool:
-        return self._scheduler.call(call) is not None
+    def _has(self, assignments: list[Assignment]) -> bool:
+        """Whether one of a worker's calls has not been answered."""
+        return any(self._scheduler.call(assignment.id) is not None for assignment in assignments)
+
+    def _runs(self, worker: WorkerId, assignments: list[Assignment]) -> bool:
+        """Whether a worker's oldest call is one of these."""
+        head = self._scheduler.head(worker)
+        return any(head is assignment for assignment in assignments)
 
     def _finish(self, job: Job, error: BaseException | None) -> None:
         del self._jobs[job.state.id]

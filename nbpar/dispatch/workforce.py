@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +39,10 @@ class _Stop:
     """When to kill it."""
 
     still: Callable[[], bool]
-    """Whether it still runs what it must not."""
+    """Whether it still has what it must not run."""
+
+    runs: Callable[[], bool]
+    """Whether that is what it runs."""
 
 
 class Workforce:
@@ -52,7 +56,7 @@ class Workforce:
         """Workers that have run it, also when they were let go meanwhile."""
 
         self._outgoing: dict[WorkerId, list[Message]] = {}
-        self._stopping: dict[WorkerId, _Stop] = {}
+        self._stopping: dict[WorkerId, list[_Stop]] = {}
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -146,28 +150,42 @@ class Workforce:
         """Tell a worker not to begin calls."""
         self._backend.send(worker, [Cancel(tuple(calls))])
 
-    def stop_item(self, worker: WorkerId, now: float, still: Callable[[], bool]) -> bool:
-        """Interrupt what a worker runs, again and again while `still` says that it runs it; then kill it."""
-        if self._backend.interrupt(worker):
-            self._stopping[worker] = _Stop(now + INTERRUPT_AGAIN, now + KILL_AFTER, still)
-            return True
-        return False
+    def stop_item(
+        self, worker: WorkerId, now: float, still: Callable[[], bool], runs: Callable[[], bool] | None = None
+    ) -> bool:
+        """Interrupt what a worker runs, again and again while `still` says that it has it; then kill it.
+
+        While `runs` says that it runs something else it is left alone.  Returns whether it was interrupted.
+        """
+        stop = _Stop(now + INTERRUPT_AGAIN, now + KILL_AFTER, still, runs or still)
+        running = stop.runs()
+        if running and not self._backend.interrupt(worker):
+            return False
+        self._stopping.setdefault(worker, []).append(stop)
+        return running
 
     def stop_again(self, now: float) -> None:
         """Repeat interrupts that had no effect; kill a worker that does not react to them."""
-        for worker, stop in list(self._stopping.items()):
-            if not stop.still():
-                del self._stopping[worker]
-            elif now >= stop.until:
-                del self._stopping[worker]
-                self._backend.kill(worker, "killed because it could not be stopped otherwise")
-            elif now >= stop.again:
-                stop.again = now + INTERRUPT_AGAIN
-                self._backend.interrupt(worker)
+        for worker, stops in list(self._stopping.items()):
+            stops[:] = [stop for stop in stops if stop.still() and self._press(worker, stop, now)]
+            if not stops:
+                self._stopping.pop(worker, None)
+
+    def _press(self, worker: WorkerId, stop: _Stop, now: float) -> bool:
+        """Do what is due to stop a worker; False when that cannot be done."""
+        if not stop.runs():  # it was just about to begin, or to answer
+            stop.again, stop.until = now, now + KILL_AFTER
+        elif now >= stop.until:
+            stop.again = stop.until = math.inf
+            return self._backend.kill(worker, "killed because it could not be stopped otherwise")
+        elif now >= stop.again:
+            stop.again = now + INTERRUPT_AGAIN
+            return self._backend.interrupt(worker)
+        return True
 
     @property
     def stopping(self) -> bool:
-        """Whether an interrupt has not had its effect yet."""
+        """Whether an interrupt, or a kill, has not had its effect yet."""
         return bool(self._stopping)
 
     @property
