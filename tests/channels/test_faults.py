@@ -1,5 +1,6 @@
 """What happens to channels when something goes wrong."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -151,7 +152,7 @@ def test_the_worker_takes_maps_after_many_interrupts(engines):
     assert engines.map(abs, range(100)) == list(range(100))
 
 
-def test_garbage_is_dropped_and_counted(engines):
+def test_garbage_that_arrives_there_is_dropped(engines):
     from nbpar.worker.sockets import send_frames
 
     gateway = engines.gateways[0]
@@ -170,6 +171,20 @@ def test_garbage_is_dropped_and_counted(engines):
         assert channel.receive(timeout=10) == 2
 
 
+def test_garbage_that_arrives_here_is_dropped(engines):
+    channel = engines.gateways[0].remote_exec("""
+        way = channel._end.port._desk._transport
+        if hasattr(way, "_write"):
+            way._write([b"garbage", b""])
+        else:
+            with way._lock:
+                way._socket.send_multipart([way._client, b"<IDS|MSG>", b"signature", b"garbage"])
+        channel.send("after it")
+    """)
+
+    assert channel.receive(timeout=10) == "after it"
+
+
 def test_a_channel_dropped_there_ends_here(gateway):
     def drop(channel):
         channel.send(channel.new_channel())
@@ -180,6 +195,19 @@ def test_a_channel_dropped_there_ends_here(gateway):
 
     assert list(made) == []
     channel.close()
+
+
+def test_a_channel_dropped_here_ends_the_code_there(gateway):
+    def listen(channel, told):
+        told.send(list(channel))
+
+    told = gateway.new_channel()
+    channels = [gateway.remote_exec(listen, told=told)]
+    channels[0].send(1)
+    channels.clear()
+    gc.collect()
+
+    assert told.receive(timeout=10) == [1]
 
 
 def test_an_item_that_cannot_be_unpickled_here_is_named(engines):
