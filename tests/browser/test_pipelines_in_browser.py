@@ -1,0 +1,55 @@
+"""A pipeline's card: a lane for each stage, whose queues show which one limits."""
+
+SETUP = """\
+import time
+import nbpar
+from nbpar import Pipeline, Stage
+
+def cut(text):
+    time.sleep(0.003)
+    return text
+
+def tag(text):
+    time.sleep(0.03)
+    if text in (20, 40):
+        raise ValueError(f"no tag for {text}")
+    return text
+
+pool = nbpar.Pool(3, backend="threads").wait()
+stages = [Stage(cut, workers=1), Stage(tag, workers=1, queue_size=8), Stage(str, workers=1, name="write")]
+pipeline = Pipeline(stages, batch_size=2, pool=pool)"""
+RUN = "texts = pipeline.map(range(5000), errors='collect', label='corpus')"
+
+
+def test_queues_are_full_up_to_the_stage_that_limits(open_notebook):
+    notebook = open_notebook(RUN, setup=SETUP)
+    notebook.run(1)
+    card = notebook.card()
+
+    notebook.wait_until("hint", "^tag limits: 3.* ms an item; one more worker could make it")
+    notebook.wait_until("queues", "^[1-9].* waiting0 waiting$")
+    notebook.wait_until("names", "^cut.*1 of 1 worker.*tag1 of 1 worker")
+    notebook.wait_until("dones", "2 failed")
+    notebook.shoot_both("pipeline", card)
+
+    notebook.press("Pause")
+    notebook.wait_until("state", "paused")
+    notebook.press("Resume")
+    notebook.press("Stop")
+    notebook.wait_finished(1)
+    assert "corpus over 5,000 items\nstopped: " in notebook.text(1)
+    assert "in 3 stages, 2 failed: item 20 (20) in tag: ValueError: no tag for 20" in notebook.text(1)
+
+
+def test_a_pipeline_in_the_background_turns_into_its_report(open_notebook):
+    notebook = open_notebook(
+        "run = pipeline.map_async(range(60), errors='skip')\nrun", "len(run.get())", "run.report", setup=SETUP
+    )
+    notebook.run(1)
+    card = notebook.card()
+
+    assert notebook.result_of(2) == "58"
+    card.wait_for(state="detached")
+    assert "cut | tag | write over 60 items\n58 of 60 done in 3 stages, 2 failed" in notebook.text(1)
+    assert "`tag` limits with 3" in notebook.result_of(3)
+    notebook.shoot_both("pipeline-report", notebook.shown(3))
