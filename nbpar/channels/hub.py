@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.channel import Channel
@@ -69,7 +68,6 @@ class Hub:
         return self.port(worker).accept(opened)
 
 
-_hubs: weakref.WeakKeyDictionary[Any, Hub] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -83,9 +81,9 @@ def hub_of(pool: Any) -> Hub:
         raise ChannelError(
             'a serial pool has no worker to talk to; use backend="engines" or backend="threads"'
         )
-    launcher = pool.launcher
+    dispatcher = pool.launcher.dispatcher
     with _lock:
-        hub = _hubs.get(launcher)
-        if hub is None:
-            hub = _hubs[launcher] = Hub(launcher.dispatcher, in_process=pool.backend == "threads")
+        if dispatcher.lines.hub is None:
+            dispatcher.lines.hub = Hub(dispatcher, in_process=pool.backend == "threads")
+    hub: Hub = dispatcher.lines.hub
     return hub

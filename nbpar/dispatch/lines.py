@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core.scheduler import Scheduler
@@ -58,6 +58,9 @@ class Lines:
 
         self.accept: Callable[[WorkerId, Open], LineEnd | None] = lambda *_: None
         """Makes this side's end of a channel that a worker has opened."""
+
+        self.hub: Any = None
+        """The users' side of these channels, which lives as long as they do."""
 
     def __len__(self) -> int:
         return sum(map(len, self._ends.values()))

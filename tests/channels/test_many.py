@@ -1,9 +1,11 @@
 """Many channels as one, groups, specs, tables."""
 
 import asyncio
+import gc
 import os
 import queue
 import signal
+import weakref
 from pathlib import Path
 
 import pytest
@@ -193,3 +195,14 @@ def test_a_status_counts_what_was_just_begun_and_is_not_over(gateway, until):
 def test_a_serial_pool_says_that_it_has_no_worker_to_talk_to():
     with nbpar.Pool(backend="serial") as pool, pytest.raises(nbpar.ChannelError, match="serial"):
         pool.gateways  # noqa: B018
+
+
+def test_a_pool_that_had_gateways_is_forgotten_like_any_other(until):
+    def used():
+        with nbpar.Pool(1, backend="threads", progress="none") as pool:
+            assert pool.gateways[0].remote_exec("channel.send(1)").receive(10) == 1
+        return weakref.ref(pool)
+
+    pool = used()
+
+    until(lambda: gc.collect() is not None and pool() is None)
