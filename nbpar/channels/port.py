@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from nbpar.backends.holding import hold
 from nbpar.channels.channel import Channel
 from nbpar.channels.client_end import ClientEnd
 from nbpar.errors import GatewayBusy
@@ -45,16 +46,17 @@ class ClientPort:
                 f"{self.worker} runs code of another channel in its main thread; close that channel first, "
                 "or use `thread=True`"
             )
-        end = ClientEnd(self._hub.new_number(), self, items=items, nbytes=nbytes)
-        end.how = how
-        self._ends[end.number] = end
-        channel = self._class(end)
-        if how == "main":
-            self._lines.occupy(self.worker, end.number)
-        self.outbox.cork()
-        self.outbox.post(Open(end.number, how, items, nbytes, code))
-        self._hub.dispatcher.admit(lambda: self._lines.open(self.worker, end, occupies=how == "main"))
-        return channel
+        with hold:  # a box that stays corked would keep back everything
+            end = ClientEnd(self._hub.new_number(), self, items=items, nbytes=nbytes)
+            end.how = how
+            self._ends[end.number] = end
+            channel = self._class(end)
+            if how == "main":
+                self._lines.occupy(self.worker, end.number)
+            self.outbox.cork()
+            self.outbox.post(Open(end.number, how, items, nbytes, code))
+            self._hub.dispatcher.admit(lambda: self._lines.open(self.worker, end, occupies=how == "main"))
+            return channel
 
     def accept(self, opened: Open) -> ClientEnd:
         """Take in a channel that the worker has made."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from nbpar.backends.base import Backend, WorkerId
+from nbpar.backends.holding import hold
 from nbpar.core.scheduler import Scheduler
 from nbpar.dispatch.workforce import Workforce
 from nbpar.wire.messages import Close, Credit, Item, Items, Message, Open, Printed
@@ -79,6 +80,7 @@ class Lines:
                 box = self._boxes[worker] = Outbox(
                     lambda messages: self._backend.send(worker, messages),
                     self._remind,
+                    hold,
                 )
                 box.cork()
             return box

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from nbpar.wire.messages import Items, Message
 from nbpar.worker.room import MANY, Room
@@ -28,9 +29,15 @@ class Outbox:
     One thread at a time sends, all that is there; the others do not wait for it.
     """
 
-    def __init__(self, send: Callable[[Sequence[Message]], None], remind: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        send: Callable[[Sequence[Message]], None],
+        remind: Callable[[], None],
+        guard: AbstractContextManager[object] | None = None,
+    ) -> None:
         self._send = send
         self._remind = remind
+        self._guard = guard or nullcontext()  # keeps Ctrl-C out while messages are in hand
         self.lock = threading.Lock()  # never held while sending
         self._messages: list[Message] = []
         self._items = self._bytes = 0
@@ -95,17 +102,18 @@ class Outbox:
         return not in_flow and _clock() - self._sent > RARE
 
     def _send_all(self) -> None:
-        with self.lock:
-            if self._sending:
-                return  # whoever sends takes what has come meanwhile
-            self._sending = True
-        while messages := self._take_or_stop():
-            try:
-                self._send(messages)
-            except BaseException:
-                self._sending = False
-                raise
-            self._sent = _clock()
+        with self._guard:
+            with self.lock:
+                if self._sending:
+                    return  # whoever sends takes what has come meanwhile
+                self._sending = True
+            while messages := self._take_or_stop():
+                try:
+                    self._send(messages)
+                except BaseException:
+                    self._sending = False
+                    raise
+                self._sent = _clock()
 
     def _take_or_stop(self) -> list[Message]:
         with self.lock:

@@ -1,7 +1,9 @@
 """Many items: nothing is lost, doubled, or overtaken, whoever sends and receives at the same time."""
 
+import signal
 import threading
 
+import pytest
 from programs import echo
 
 MANY = 5_000
@@ -128,3 +130,25 @@ def test_what_was_kept_back_here_goes_while_this_side_does_something_else(gatewa
 
     channel.close()
     came.close()
+
+
+def test_interrupts_lose_nothing_of_other_channels(engines):
+    gateway, main = engines.gateways[0], threading.get_ident()
+    got, over = [], threading.Event()
+    called = gateway.remote_exec(f"for n in range({10 * MANY}): channel.send(n)", thread=True)
+    called.set_callback(lambda n: over.set() if n is None else got.append(n), end_marker=None)
+
+    def talk():
+        while True:
+            with gateway.remote_exec(echo, thread=True) as channel:
+                for n in range(100):
+                    channel.send(n)
+                    assert channel.receive(timeout=30) == n
+
+    for _ in range(20):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 (it may come at once)
+            threading.Timer(0.02, signal.pthread_kill, (main, signal.SIGINT)).start()
+            talk()
+
+    assert over.wait(60)
+    assert got == list(range(10 * MANY))
