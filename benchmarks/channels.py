@@ -2,22 +2,30 @@
 
     python benchmarks/channels.py [--quick]
 
-Every workload runs on both sides in turns, so that a busy machine disturbs both alike.  Figures
-are medians.  Without execnet (`pip install execnet`) only our own are printed.
+Every workload runs on all sides in turns, so that a busy machine disturbs all alike.  Figures
+are medians.  Without execnet (`pip install execnet`) only our own are printed.  What is promised is
+judged below the table; the exit code is 1 when a promise is not kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import ipyparallel
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # when this file itself is run
+
 import nbpar
+from benchmarks.table import Verdict, render_verdicts
 
 ECHO = "for item in channel: channel.send(item)"
 COUNT = (
@@ -86,9 +94,27 @@ class Side:
 @contextmanager
 def ours(name: str, **options: Any) -> Iterator[Side]:
     """Channels of nbpar."""
-    with nbpar.Pool(3, progress="none", **options) as pool:
+    workers = () if "cluster" in options else (3,)
+    with nbpar.Pool(*workers, progress="none", **options) as pool:
         free = iter(pool.gateways)
         yield Side(name, lambda text: next(free).remote_exec(text))
+
+
+@contextmanager
+def encrypted() -> Iterator[Side]:
+    """Channels of nbpar through a controller that encrypts (CURVE)."""
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = ipyparallel.Cluster(
+            n=3, engines="nbpar", controller="nbpar", profile_dir=folder, log_level=40,
+            controller_args=["--IPController.enable_curve=True"],
+        )  # fmt: skip
+        client = cluster.start_and_connect_sync()
+        try:
+            with ours("CURVE", cluster=client, path="controller") as side:
+                yield side
+        finally:
+            client.close()
+            cluster.stop_cluster_sync()
 
 
 @contextmanager
@@ -135,7 +161,37 @@ def show(figures: dict[str, dict[str, float]]) -> None:
         print(f"{workload:20}" + "".join(f"{values[name]:16,.1f}" for name in names))
 
 
-def back_pressure() -> str:
+PROMISES = (
+    # workload, side, how often the figure of execnet, or how much at least or at most
+    ("ping-pong, us", "same host", "at most", 0.7, "execnet"),
+    ("sent, items/s", "same host", "at least", 2.0, "execnet"),
+    ("received, items/s", "same host", "at least", 2.0, "execnet"),
+    ("echoed, items/s", "same host", "at least", 2.0, "execnet"),
+    ("1 MiB echo, MiB/s", "same host", "at least", 2.0, "execnet"),
+    ("100 k integers, ms", "same host", "at most", 0.1, "execnet"),
+    ("ping-pong, us", "controller", "at most", 500.0, None),
+    ("echoed, items/s", "controller", "at least", 7000.0, None),
+    ("ping-pong, us", "CURVE", "at most", 500.0, None),
+    ("echoed, items/s", "CURVE", "at least", 7000.0, None),
+)
+
+
+def judge(figures: Mapping[str, Mapping[str, float]]) -> list[Verdict]:
+    """Compare figures with what is promised."""
+    verdicts = []
+    for workload, side, how, bound, against in PROMISES:
+        values = figures[workload]
+        promise = f"{workload}, {side}: {how} {bound:,.10g}" + (f" times {against}'s" if against else "")
+        if against is not None and against not in values:
+            verdicts.append(Verdict(f"{promise}; {against} is not installed", kept=None))
+            continue
+        found = values[side] / (values[against] if against else 1.0)
+        kept = found <= bound if how == "at most" else found >= bound
+        verdicts.append(Verdict(f"{promise}; measured {found:,.2f}", kept=kept))
+    return verdicts
+
+
+def back_pressure() -> Verdict:
     """Send 20 MB to a sleeping worker and tell what became of it."""
     with nbpar.Pool(1, progress="none") as pool:
         channel = pool.gateways[0].remote_exec("channel.send(1)\nimport time\ntime.sleep(60)")
@@ -148,20 +204,31 @@ def back_pressure() -> str:
                 sent += 1
         except TimeoutError:
             grown = (process.memory_info().rss - before) / 1e6
-            return f"20 MB to a sleeper: the sender waits after {sent / 1000:.1f} MB, memory +{grown:.1f} MB"
-    return "20 MB to a sleeper: the sender did NOT wait"
+            said = f"the sender waits after {sent / 1000:.1f} MB, memory +{grown:.1f} MB"
+            return Verdict(f"20 MB to a sleeper: {said}", kept=grown < 20)
+    return Verdict("20 MB to a sleeper: the sender did NOT wait", kept=False)
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure, print and judge."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, which measure nothing")
     quick = parser.parse_args().quick
     scale, turns = (0.1, 1) if quick else (1.0, 3)
-    with execnet() as other, ours("same host") as near, ours("controller", path="controller") as far:
-        show(measure([side for side in (near, far, other) if side is not None], scale, turns))
-    print(back_pressure())
+    with (
+        execnet() as other,
+        ours("same host") as near,
+        ours("controller", path="controller") as far,
+        encrypted() as hidden,
+    ):
+        sides = [side for side in (near, far, hidden, other) if side is not None]
+        measure(sides, 0.05, 1)  # everybody warms up
+        figures = measure(sides, scale, turns)
+    show(figures)
+    verdicts = [*judge(figures), back_pressure()]
+    print(f"\n{render_verdicts(verdicts)}")
+    return int(not quick and any(verdict.kept is False for verdict in verdicts))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
