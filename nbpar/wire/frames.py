@@ -106,10 +106,13 @@ def _by_itself(message: Message) -> bytes | None:
 
 def _one_message(frame: bytes) -> Message:
     """Reverse `_by_itself`."""
-    number, body = _NUMBER.unpack_from(frame, 1)[0], frame[9:]
+    (number,) = _NUMBER.unpack_from(frame, 1)
     if frame[0] == _ITEM:
-        return Item(number, Packed(body, None, []))
-    return Items(number, list(_HeadUnpickler(io.BytesIO(body)).load()))
+        return Item(number, Packed(frame[9:], None, []))
+    values = pickle.loads(memoryview(frame)[9:])
+    if type(values) is not list:
+        raise FrameError("these are no items")
+    return Items(number, values)
 
 
 def _place(packed: Packed, frames: list[Any]) -> tuple[Any, ...]:

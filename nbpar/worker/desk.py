@@ -164,8 +164,10 @@ class Desk:
         try:
             if timeout:
                 self._shield.wait(self._transport.poll, timeout)
-            for message in self._transport.receive(0.0):
+            messages = self._transport.receive(0.0)
+            if messages:
                 self._heard = time.monotonic()
+            for message in messages:
                 if not self.take(message):
                     self._loop.append(message)
         finally:

@@ -292,8 +292,9 @@ class End(Reasons):
         self.port.notify(self)
         if self.callback is not None:
             self.port.call_back(self)
-        for listener in tuple(self.listeners):
-            listener()
+        if self.listeners:
+            for listener in tuple(self.listeners):
+                listener()
 
 
 def _left(deadline: float | None) -> float | None:

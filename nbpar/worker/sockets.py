@@ -39,8 +39,10 @@ class _Way(ABC):
 
     def receive(self, timeout: float) -> list[Message]:
         """Return what has arrived; waits for the first message, or for `timeout` seconds."""
-        deadline = time.monotonic() + timeout
         messages = self._read()
+        if messages or not timeout:
+            return messages
+        deadline = time.monotonic() + timeout
         while not messages and not self.ended and (left := deadline - time.monotonic()) > 0:
             self.poll(left)
             messages = self._read()
