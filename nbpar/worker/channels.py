@@ -31,6 +31,9 @@ IDLE = 2.0
 INTERRUPTED = "the code was interrupted"
 """What is told of code that was stopped."""
 
+HEADER = "Traceback (most recent call last):\n"
+"""How the text of every error begins, as programs for execnet expect."""
+
 FIRST = -2
 """Index under which the output of channel 0 is recorded; those of items are not negative."""
 
@@ -205,7 +208,10 @@ class Channels:
         if isinstance(error, Interrupted):
             error = ItemExitedError(INTERRUPTED).with_traceback(error.__traceback__)
         with lines_known(code):
-            return self._describe(error)
+            fault = self._describe(error)
+        if fault.text.startswith(HEADER):
+            return fault
+        return fault._replace(text=HEADER + fault.text)  # a text that does not compile has no frames
 
     def _end_code(self, number: int, fault: Fault | None) -> None:
         if (end := self._ends.get(number)) is not None:

@@ -50,6 +50,17 @@ def test_remote_errors_are_raised_once(gateway):
         channel.receive()
 
 
+@pytest.mark.parametrize("text", ["def foo()", "1 / 0", "raise ValueError"])
+def test_every_remote_error_has_a_traceback(gateway, text):
+    channel = gateway.remote_exec(text)
+
+    with pytest.raises(channel.RemoteError) as raised:
+        channel.waitclose(20)
+
+    assert raised.value.formatted.startswith("Traceback (most recent call last):")
+    assert "Error" in raised.value.formatted.splitlines()[-1]
+
+
 def test_timeouts_are_oserrors(execnet, gateway):
     channel = gateway.remote_exec("channel.receive()")
 
