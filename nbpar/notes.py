@@ -18,8 +18,8 @@ def note_of(failure: Failure) -> str:
     """Return the sentence that names the item, and before it the stage of a pipeline."""
     where = f"{failure.where}: " if failure.where else ""
     attempts = f", attempt {failure.attempts}" if failure.attempts > 1 else ""
-    worker = failure.worker or "a worker"
-    return f"{where}item {failure.index}, {short(failure.item)}, failed on {worker}{attempts}"
+    place = "here" if failure.worker == "here" else f"on {failure.worker or 'a worker'}"
+    return f"{where}item {failure.index}, {short(failure.item)}, failed {place}{attempts}"
 
 
 def annotate(failure: Failure) -> None:

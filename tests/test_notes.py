@@ -22,12 +22,13 @@ class Sealed(Exception):
         raise AttributeError("sealed")
 
 
-def failure(error=None, item="x", **more):
-    return Failure(3, item, error or ValueError("no"), worker="engine 1", **more)
+def failure(error=None, item="x", worker="engine 1", **more):
+    return Failure(3, item, error or ValueError("no"), worker=worker, **more)
 
 
 def test_the_note_names_index_item_worker_and_attempt():
     assert notes.note_of(failure()) == "item 3, 'x', failed on engine 1"
+    assert notes.note_of(failure(worker="here")) == "item 3, 'x', failed here"
     assert notes.note_of(failure(attempts=2)) == "item 3, 'x', failed on engine 1, attempt 2"
 
 

@@ -26,7 +26,7 @@ def test_the_first_failure_is_raised_with_its_own_type_and_names_its_item(pool):
     with pytest.raises(ValueError, match="2 will not do") as caught:
         pool.map(picky, [0, 1, 2, 3])
 
-    assert "item 2, 2, failed on" in notes(caught.value)
+    assert "item 2, 2, failed " in notes(caught.value)
 
 
 def test_a_failure_can_be_examined_and_replayed(pool):

@@ -184,4 +184,5 @@ def test_an_item_that_ignores_interrupts_does_not_keep_its_engine(pool, tmp_path
     run.cancel()
 
     assert run.state == "stopped"
+    assert len(set(pool.each(os.getpid))) == 2  # the one that is being killed is not asked
     until(lambda: not psutil.pid_exists(int(stubborn.read_text())))

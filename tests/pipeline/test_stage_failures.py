@@ -51,7 +51,7 @@ def test_a_failure_knows_its_stage_batch_and_item(pool, pipeline):
     assert (second.stage, second.place, second.batch, second.item) == ("no_twenty", 1, 2, [20])
     assert isinstance(first.exception, ValueError)
     [note] = first.exception.__notes__
-    assert note.startswith("in stage 1, 'no_threes', batch 2 (items 16 to 23): item 17, 17, failed on ")
+    assert note.startswith("in stage 1, 'no_threes', batch 2 (items 16 to 23): item 17, 17, failed ")
 
 
 def test_the_first_failure_ends_the_pipeline_with_its_own_type(pool, pipeline):
