@@ -109,6 +109,13 @@ class EndOfChannel(ChannelError, EOFError):  # noqa: N818 (likewise)
     """The other side is done: nothing more comes, and nobody takes what is sent."""
 
 
+class CodeInterrupted(ChannelError):  # noqa: N818 (likewise)
+    """The code of a channel was stopped, by Ctrl-C or `interrupt`; the cause of a `RemoteError`.
+
+    It had a `KeyboardInterrupt`, which must not end the program of the one who is told.
+    """
+
+
 class GatewayBusy(ChannelError):  # noqa: N818 (likewise)
     """Code already runs in the worker's main thread, and `busy="raise"` was asked for."""
 

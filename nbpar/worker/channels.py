@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from nbpar.errors import ItemExitedError
+from nbpar.errors import CodeInterrupted
 from nbpar.wire.faults import Fault
 from nbpar.wire.messages import Close, Credit, Item, Items, Message, Open, Printed
 from nbpar.wire.pickling import Packed
@@ -206,7 +206,7 @@ class Channels:
         if getattr(error, "channel", None) == end.number and end.gone:
             return None  # the client closed the channel, which ended the code
         if isinstance(error, Interrupted):
-            error = ItemExitedError(INTERRUPTED).with_traceback(error.__traceback__)
+            error = CodeInterrupted(INTERRUPTED).with_traceback(error.__traceback__)
         with lines_known(code):
             fault = self._describe(error)
         if fault.text.startswith(HEADER):

@@ -123,8 +123,9 @@ def test_code_that_computes_is_interrupted_too(engines):
 
     channel.interrupt()
 
-    with pytest.raises(RemoteError, match="interrupted"):
+    with pytest.raises(RemoteError, match="CodeInterrupted: the code was interrupted") as raised:
         channel.receive(timeout=10)
+    assert type(raised.value.__cause__) is nbpar.CodeInterrupted
 
 
 def test_sending_can_be_interrupted(engines):
