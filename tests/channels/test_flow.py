@@ -6,6 +6,8 @@ import threading
 import pytest
 from programs import echo
 
+import nbpar
+
 MANY = 5_000
 KINDS = [
     lambda n: n,
@@ -152,3 +154,14 @@ def test_interrupts_lose_nothing_of_other_channels(engines):
 
     assert over.wait(60)
     assert got == list(range(10 * MANY))
+
+
+def test_an_error_is_told_however_the_channel_before_it_ended(pool):
+    codes = [echo, "while True: channel.send(1)", "channel.send(1); channel.receive()", "pass"]
+    for code in codes * 10:
+        before = nbpar.MultiChannel([gateway.remote_exec(code) for gateway in pool.gateways])
+        before.close()
+
+        for gateway in pool.gateways:
+            with pytest.raises(nbpar.RemoteError, match="ZeroDivisionError"):
+                gateway.remote_exec("1/0").receive(timeout=30)
