@@ -47,11 +47,12 @@ class Notebook:
 
     def __init__(self, page: Page, address: str, file: Path, front_end: str) -> None:
         self.page, self.file, self._address = page, file, address
+        page.set_default_timeout(90_000)
         self._problems: list[str] = []
         page.on("pageerror", self._note)
         lab = f"lab/workspaces/{uuid4().hex}/tree/{file.name}?reset"
         page.goto(f"{address}/{lab if front_end == 'lab' else f'notebooks/{file.name}'}")
-        page.wait_for_function(KERNEL, timeout=90_000)
+        page.wait_for_function(KERNEL)
         page.evaluate(READY)
 
     @staticmethod
@@ -73,8 +74,8 @@ class Notebook:
         """Start a cell; does not wait for its end."""
         self.page.evaluate(RUN, index)
 
-    def wait_finished(self, index: int, seconds: float = 60) -> None:
-        self.page.wait_for_function(FINISHED, arg=index, timeout=1000 * seconds)
+    def wait_finished(self, index: int) -> None:
+        self.page.wait_for_function(FINISHED, arg=index)
 
     def result_of(self, index: int) -> str:
         """Run a cell to its end; return what it shows."""
@@ -98,21 +99,21 @@ class Notebook:
     def card(self, place: int = 0) -> Locator:
         """Wait for a card."""
         card = self.page.locator(".nbpar-card").nth(place)
-        card.wait_for(timeout=30_000)
+        card.wait_for()
         return card
 
     def press(self, name: str) -> None:
         """Click the button whose accessible name begins so."""
         self.page.get_by_role("button", name=re.compile(f"^{name}")).first.click()
 
-    def wait_until(self, part: str, pattern: str, seconds: float = 30) -> None:
+    def wait_until(self, part: str, pattern: str) -> None:
         """Wait until a part of the card says something."""
-        self.page.wait_for_function(SAYS, arg=[part, pattern], timeout=1000 * seconds)
+        self.page.wait_for_function(SAYS, arg=[part, pattern])
 
     def wait_moving(self, card: Locator, by: int = 1) -> None:
         """Wait until so many more items are done."""
         before = self.done(card)
-        self.page.wait_for_function(DONE, arg=before + by, timeout=30_000)
+        self.page.wait_for_function(DONE, arg=before + by)
 
     def done(self, card: Locator) -> int:
         """Return how many items the card says are done."""
