@@ -40,9 +40,9 @@ def test_what_makes_sense_is_taken(given):
 
 
 def test_numbers_of_numpy_are_numbers():
-    numpy = pytest.importorskip("numpy")
+    import numpy as np
 
-    options = Options.of({"chunksize": numpy.int64(5), "seed": numpy.uint8(3), "timeout": numpy.float32(2.0)})
+    options = Options.of({"chunksize": np.int64(5), "seed": np.uint8(3), "timeout": np.float32(2.0)})
 
     assert options.fixed_chunksize == 5
     assert type(options.seed) is int

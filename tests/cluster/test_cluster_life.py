@@ -91,7 +91,6 @@ def test_engines_share_the_cpus_among_their_libraries(shared):
 
 
 def test_preloaded_modules_are_there_and_random_numbers_differ():
-    pytest.importorskip("numpy")
     with Cluster(2, preload=["numpy", "wave"]) as cluster:
         view = cluster.client[:]
         assert view.apply_sync(eval, "'wave' in __import__('sys').modules") == [True, True]

@@ -52,10 +52,10 @@ def test_an_iterator_is_mapped_like_a_list(pool):
 
 
 def test_an_array_is_mapped_row_by_row(pool):
-    numpy = pytest.importorskip("numpy")
+    import numpy as np
 
-    assert pool.map(lambda x: int(x) + 1, numpy.arange(5)) == [1, 2, 3, 4, 5]
-    assert pool.map(lambda row: int(row.sum()), numpy.ones((4, 3))) == [3, 3, 3, 3]
+    assert pool.map(lambda x: int(x) + 1, np.arange(5)) == [1, 2, 3, 4, 5]
+    assert pool.map(lambda row: int(row.sum()), np.ones((4, 3))) == [3, 3, 3, 3]
 
 
 def test_none_may_be_a_result(pool):

@@ -69,18 +69,19 @@ def test_what_leads_back_to_itself_has_a_digest():
 
 
 def test_arrays_count_by_type_shape_and_content():
-    numpy = pytest.importorskip("numpy")
+    import numpy as np
+
     arrays = [
-        numpy.arange(6), numpy.arange(6.0), numpy.arange(6).reshape(2, 3), numpy.arange(6).reshape(3, 2),
-        numpy.arange(6)[::-1], numpy.array(5), numpy.int64(5), numpy.float64(5), numpy.array([], "f4"),
-        numpy.array(["a", None], object), numpy.array(["2020"], "M8[D]"), numpy.zeros(2, [("a", "i4")]),
-        numpy.ma.masked_array([1, 2], [True, False]), numpy.dtype("f4"),
+        np.arange(6), np.arange(6.0), np.arange(6).reshape(2, 3), np.arange(6).reshape(3, 2),
+        np.arange(6)[::-1], np.array(5), np.int64(5), np.float64(5), np.array([], "f4"),
+        np.array(["a", None], object), np.array(["2020"], "M8[D]"), np.zeros(2, [("a", "i4")]),
+        np.ma.masked_array([1, 2], [True, False]), np.dtype("f4"),
     ]  # fmt: skip
 
     digests = [digest_of(array) for array in arrays]
 
     assert len(set(digests)) == len(arrays)
-    assert digest_of(numpy.arange(12)[::2]) == digest_of(numpy.arange(0, 12, 2))
+    assert digest_of(np.arange(12)[::2]) == digest_of(np.arange(0, 12, 2))
 
 
 def test_locks_and_files_have_no_value(tmp_path):

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jupyter_client
 import pytest
 
 import nbpar
 from nbpar.testing import Gate, until
-
-jupyter_client = pytest.importorskip("jupyter_client")
 
 SETUP = """
 %load_ext nbpar

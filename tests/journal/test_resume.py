@@ -214,10 +214,10 @@ def test_results_without_a_pickle_are_computed_each_time_and_that_is_logged_once
 
 
 def test_large_results_come_back(serial):
-    numpy = pytest.importorskip("numpy")
+    import numpy as np
 
     def rise(x):
-        return numpy.arange(x)
+        return np.arange(x)
 
     first = serial.map(rise, [10, 100_000], resume="arrays")
     second = serial.map(rise, [10, 100_000], resume="arrays")
