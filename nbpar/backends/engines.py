@@ -304,9 +304,9 @@ class EnginesBackend:
             return engine.packing.unpacked(message)
         if isinstance(message, Ready):
             engine.facts = {"worker": engine.worker, **message.facts}
-            engine.ready, engine.local = True, message.facts["local"]
-            if engine.facts["host"] == network.gethostname():
+            if not engine.ready and engine.facts["host"] == network.gethostname():
                 self._watch.add(engine.worker, message.facts["pid"])
+            engine.ready, engine.local = True, message.facts["local"]
             return Ready(engine.facts)
         if isinstance(message, Missing):
             engine.packing.missed(message)
