@@ -164,10 +164,10 @@ class Jobs:
         """Whether one of a worker's calls has not been answered."""
         return any(self._scheduler.call(assignment.id) is not None for assignment in assignments)
 
-    def _runs(self, worker: WorkerId, assignments: list[Assignment]) -> bool:
-        """Whether a worker's oldest call is one of these."""
+    def _runs(self, worker: WorkerId, assignments: list[Assignment]) -> Assignment | None:
+        """Return a worker's oldest call if it is one of these."""
         head = self._scheduler.head(worker)
-        return any(head is assignment for assignment in assignments)
+        return head if any(head is assignment for assignment in assignments) else None
 
     def _finish(self, job: Job, error: BaseException | None) -> None:
         del self._jobs[job.state.id]

@@ -41,8 +41,11 @@ class _Stop:
     still: Callable[[], bool]
     """Whether it still has what it must not run."""
 
-    runs: Callable[[], bool]
-    """Whether that is what it runs."""
+    runs: Callable[[], object]
+    """Which part of that it runs; None or False when it runs something else."""
+
+    seen: object = None
+    """What it ran when it was looked at last: each call has its own time to end."""
 
 
 class Workforce:
@@ -151,18 +154,22 @@ class Workforce:
         self._backend.send(worker, [Cancel(tuple(calls))])
 
     def stop_item(
-        self, worker: WorkerId, now: float, still: Callable[[], bool], runs: Callable[[], bool] | None = None
+        self,
+        worker: WorkerId,
+        now: float,
+        still: Callable[[], bool],
+        runs: Callable[[], object] | None = None,
     ) -> bool:
         """Interrupt what a worker runs, again and again while `still` says that it has it; then kill it.
 
         While `runs` says that it runs something else it is left alone.  Returns whether it was interrupted.
         """
         stop = _Stop(now + INTERRUPT_AGAIN, now + KILL_AFTER, still, runs or still)
-        running = stop.runs()
-        if running and not self._backend.interrupt(worker):
+        stop.seen = stop.runs()
+        if stop.seen and not self._backend.interrupt(worker):
             return False
         self._stopping.setdefault(worker, []).append(stop)
-        return running
+        return bool(stop.seen)
 
     def stop_again(self, now: float) -> None:
         """Repeat interrupts that had no effect; kill a worker that does not react to them."""
@@ -173,8 +180,9 @@ class Workforce:
 
     def _press(self, worker: WorkerId, stop: _Stop, now: float) -> bool:
         """Do what is due to stop a worker; False when that cannot be done."""
-        if not stop.runs():  # it was just about to begin, or to answer
-            stop.again, stop.until = now, now + KILL_AFTER
+        running = stop.runs()
+        if not running or running is not stop.seen:  # it was just about to begin, or to answer
+            stop.seen, stop.again, stop.until = running, now, now + KILL_AFTER
         elif now >= stop.until:
             stop.again = stop.until = math.inf
             return self._backend.kill(worker, "killed because it could not be stopped otherwise")

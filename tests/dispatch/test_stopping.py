@@ -31,7 +31,7 @@ def test_a_call_that_begins_while_it_is_stopped_is_interrupted_and_in_the_end_ki
     bench.step()
     bench.backend.answer("worker 0")  # it was over when the interrupt came, and the next one begins
     bench.step()
-    bench.clock.advance(0.25)
+    bench.clock.advance(0.1)
     bench.step()
     assert bench.backend.interrupted == ["worker 0"] * 2
 
