@@ -41,12 +41,30 @@ function pen() {
   });
 }
 
+const { now } = Date, { setTimeout, clearTimeout } = globalThis;
+
 export function openPage() {
+  Date.now = now;
+  Object.assign(globalThis, { setTimeout, clearTimeout });
   globalThis.document = { createElement: (name) => new Node(name) };
   globalThis.window = { devicePixelRatio: 1 };
   globalThis.getComputedStyle = () => ({ getPropertyValue: (name) => name, fontFamily: "sans" });
   globalThis.ResizeObserver = class { observe() {} disconnect() { this.gone = true; } };
   return new Node("host");
+}
+
+/** Time that passes when the test says so; node's own mocks differ between its versions. */
+export class Clock {
+  constructor() {
+    Object.assign(this, { now: 1e6, due: [] });
+    Date.now = () => this.now;
+    globalThis.setTimeout = (act, delay) => this.due.push({ at: this.now + delay, act });
+    globalThis.clearTimeout = (number) => delete this.due[number - 1];
+  }
+  pass(milliseconds) {
+    this.now += milliseconds;
+    this.due.forEach(({ at, act }, number) => at <= this.now && (delete this.due[number], act()));
+  }
 }
 
 export class Model {
