@@ -15,7 +15,8 @@ def test_the_card_s_own_tests_pass():
         pytest.skip("node is not installed")
     tests = sorted(str(path) for path in (HERE / "js").glob("*.test.mjs"))
 
-    run = subprocess.run(["node", "--test", *tests], check=False, capture_output=True, text=True)
+    command = ["node", "--test", "--test-reporter=tap", *tests]
+    run = subprocess.run(command, check=False, capture_output=True, text=True)
 
     assert run.returncode == 0, run.stdout
     assert "\n# fail 0\n" in run.stdout
