@@ -18,18 +18,22 @@ class Finish:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._over = threading.Event()
+        self._here = False
+        self._gate = threading.Lock()  # closed until it comes; an Event's `wait` can break under Ctrl-C
+        self._gate.acquire()
         self._lock = threading.Lock()  # guards the callbacks against the end
         self._callbacks: list[Callable[[], None]] = []
 
     @property
     def here(self) -> bool:
         """Whether it has come."""
-        return self._over.is_set()
+        return self._here
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for it; whether it has come."""
-        return self._over.wait(timeout)
+        if not self._here and self._gate.acquire(timeout=-1 if timeout is None else max(timeout, 0.0)):
+            self._gate.release()
+        return self._here
 
     def then(self, callback: Callable[[], None], *, by: Callable[[], None] | None = None) -> None:
         """Have a function called when it comes; at once if it has.
@@ -39,7 +43,7 @@ class Finish:
             by: what to call in its place if it has not come yet.
         """
         with self._lock:
-            if not self._over.is_set():
+            if not self._here:
                 self._callbacks.append(by or callback)
                 return
         callback()
@@ -47,7 +51,9 @@ class Finish:
     def set(self) -> Callable[[], None]:
         """Let it come; returns what tells everybody who asked to be told, each of them once."""
         with self._lock:
-            self._over.set()
+            if not self._here:
+                self._here = True
+                self._gate.release()
             callbacks, self._callbacks = self._callbacks, []
 
         def tell() -> None:
