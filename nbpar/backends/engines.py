@@ -26,20 +26,7 @@ from nbpar.backends.packing import Packing
 from nbpar.backends.watching import ProcessWatch
 from nbpar.errors import ClusterError
 from nbpar.version import __version__
-from nbpar.wire.messages import (
-    Bye,
-    Call,
-    Done,
-    Item,
-    Items,
-    Load,
-    Lost,
-    Message,
-    Missing,
-    Ping,
-    Ready,
-    Release,
-)
+from nbpar.wire.messages import Bye, Item, Items, Lost, Message, Ping, Ready, Release
 from nbpar.wire.shipping import bootstrap, shipment
 
 PING_EVERY = 5.0
@@ -117,7 +104,7 @@ class EnginesBackend:
         engine = self._engines.get(worker)
         if engine is None or self._sockets is None:
             return
-        ready = [self._packed(engine, message) for message in messages]
+        ready = [engine.packing.packed(message, local=engine.local) for message in messages]
         self._sockets.send(engine.identity, ready, local=engine.local)
 
     def keep_packed(self, call: int) -> None:
@@ -294,25 +281,16 @@ class EnginesBackend:
 
     # ---- messages
 
-    def _packed(self, engine: _Engine, message: Message) -> Message:
-        if isinstance(message, Call):
-            return engine.packing.packed(message)
-        return engine.packing.loaded(message) if isinstance(message, Load) and engine.local else message
-
     def _unpacked(self, engine: _Engine, message: Message) -> Message:
-        if isinstance(message, Done):
-            return engine.packing.unpacked(message)
         if isinstance(message, Ready):
             engine.facts = {"worker": engine.worker, **message.facts}
             if not engine.ready and engine.facts["host"] == network.gethostname():
                 self._watch.add(engine.worker, message.facts["pid"])
             engine.ready, engine.local = True, message.facts["local"]
             return Ready(engine.facts)
-        if isinstance(message, Missing):
-            engine.packing.missed(message)
         if isinstance(message, Bye):
             self._forget(engine.worker)
-        return message
+        return engine.packing.unpacked(message)
 
     def _ping_idle(self) -> None:
         now = time.monotonic()

@@ -11,7 +11,7 @@ from nbpar.backends.lodgings import Lodgings
 from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis import explain, explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.messages import Call, Done, Load, Missing
+from nbpar.wire.messages import Call, Done, Load, Message, Missing
 from nbpar.wire.packed_items import PackedItems
 from nbpar.wire.pickling import pack, unpack
 
@@ -33,15 +33,23 @@ class Packing:
         self._sent: dict[int, tuple[int, float]] = {}
         """Bytes sent and the seconds it took to pickle them, by call."""
 
-    def loaded(self, load: Load) -> Load:
-        """Return a function as it travels to this engine, which is on this host."""
-        return load if load.digest in self._refused else self._lodgings.lodged(load)
+    def packed(self, message: Message, *, local: bool) -> Message:
+        """Return a message as it travels to the engine; `local`: it is on this host."""
+        if isinstance(message, Call):
+            return self._call(message)
+        if isinstance(message, Load) and local and message.digest not in self._refused:
+            return self._lodgings.lodged(message)
+        return message
 
-    def missed(self, missing: Missing) -> None:
-        """Take in that the engine does not have a function: the next time all of it travels."""
-        self._refused.add(missing.digest)
+    def unpacked(self, message: Message) -> Message:
+        """Return a message of the engine with its values."""
+        if isinstance(message, Done):
+            return self._done(message)
+        if isinstance(message, Missing):
+            self._refused.add(message.digest)  # the next time all of it travels
+        return message
 
-    def packed(self, call: Call) -> Call:
+    def _call(self, call: Call) -> Call:
         """Return the call with its items as bytes, and with faults for those that cannot be pickled."""
         if isinstance(call.items, PackedItems):
             self._sent[call.id] = (call.items.packed.nbytes, 0.0)
@@ -57,7 +65,7 @@ class Packing:
         }
         return call._replace(items=body, broken={**call.broken, **broken})
 
-    def unpacked(self, done: Done) -> Done:
+    def _done(self, done: Done) -> Done:
         """Return the outcomes with their values, and with faults for those that cannot be unpickled."""
         moved, seconds = self._sent.pop(done.id, (0, 0.0)) if done.final else (0, 0.0)
         moved += done.values.nbytes
