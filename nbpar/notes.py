@@ -39,7 +39,8 @@ def annotate(failure: Failure) -> None:
     except AttributeError:
         pass  # an exception that takes no attributes
     if not notes_are_shown() and error.__cause__ is None:
-        error.__cause__ = RemoteTraceback(f"{note}\n{failure.traceback}")
+        cause = RemoteTraceback(f"{note}\n{failure.traceback}")
+        BaseException.__setattr__(error, "__cause__", cause)  # also where the class takes no attributes
 
 
 def notes_are_shown() -> bool:
