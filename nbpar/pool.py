@@ -212,6 +212,8 @@ class Pool(Calls):
     def launcher(self) -> Launcher:
         """Where runs on these workers begin: for nbpar's own use."""
         place = self._place
+        if place.backend.in_process and inside_item() and self._in_use:
+            return Launcher(place_in_process("serial", 1), None)
         with self._lock:
             if place.problem():  # our cluster broke, so a new one takes its place
                 self._discard()
@@ -221,6 +223,12 @@ class Pool(Calls):
             if self._launcher_or_none is None:
                 self._launcher_or_none = Launcher(place, self._initializer, self._care)
             return self._launcher_or_none
+
+    @property
+    def _in_use(self) -> bool:
+        """Whether the item that asks may be one of ours, which must not wait for our workers."""
+        launcher = self._launcher_or_none
+        return launcher is not None and bool(launcher.dispatcher.running)
 
     @property
     def _resize_by(self) -> Callable[[int], None] | None:

@@ -183,6 +183,18 @@ def test_a_pool_within_an_item_works_serially(pool):
     assert pool.map(lambda x: sum(nbpar.map(abs, range(x))), [4]) == [6]
 
 
+def test_a_pool_that_its_own_items_use_does_not_wait_for_itself(pool, kind):
+    def inner(x):
+        return sum(pool.map(lambda y: sum(pool.imap(lambda z: x + y + z, range(2))), range(2)))
+
+    if kind.own_process:
+        with pytest.raises(nbpar.PicklingError, match="its variable `pool`.*call `nbpar.map` inside"):
+            pool.map(inner, range(3))
+    else:
+        assert pool.map(inner, range(3)) == [4, 8, 12]
+        assert pool.submit(lambda: pool.submit(abs, -1).result()).result() == 1
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
