@@ -188,7 +188,7 @@ def test_a_pool_that_its_own_items_use_does_not_wait_for_itself(pool, kind):
         return sum(pool.map(lambda y: sum(pool.imap(lambda z: x + y + z, range(2))), range(2)))
 
     if kind.own_process:
-        with pytest.raises(nbpar.PicklingError, match="its variable `pool`.*call `nbpar.map` inside"):
+        with pytest.raises(nbpar.PicklingError, match=r"its variable `pool`.*call `nbpar.map` inside"):
             pool.map(inner, range(3))
     else:
         assert pool.map(inner, range(3)) == [4, 8, 12]
