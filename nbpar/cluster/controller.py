@@ -24,6 +24,7 @@ from traitlets import Float
 from traitlets.config import Config
 from zmq.eventloop.zmqstream import ZMQStream
 
+
 class QuickHeartMonitor(HeartMonitor):  # type: ignore[misc]  # ipyparallel has no types
     """Pings an engine as soon as it can hear, and counts silence in seconds, not in beats."""
 

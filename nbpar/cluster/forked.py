@@ -25,7 +25,6 @@ from nbpar.cluster.stack import CONTROLLER_SETTINGS, ENGINE_SETTINGS
 from nbpar.cluster.warm import Template, tail
 from nbpar.errors import ClusterError
 
-
 SILENT = "killed because it did not answer any more"
 """Why an engine ends that hangs."""
 

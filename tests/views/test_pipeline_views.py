@@ -142,7 +142,7 @@ def test_a_curve_is_as_high_as_the_share_of_workers_at_work(pipeline):
     stage = pipeline.finish().stages[0]
 
     assert shares(stage, 0.0, 1.0, 4) == pytest.approx([0.5, 0.5, 1.0, 1.0])
-    assert shares(stage, 0.0, 2.0, 4)== pytest.approx([0.5, 1.0, 0.0, 0.0])
+    assert shares(stage, 0.0, 2.0, 4) == pytest.approx([0.5, 1.0, 0.0, 0.0])
 
 
 def test_slow_items_are_named_with_the_stage_that_was_slow(pipeline):
