@@ -20,7 +20,8 @@ class Stage:
         workers: how many at most; None: as many as are free, so that the slowest stage gets most;
             0: this thread, where breakpoints work.
         backend: "engines", "threads" or "serial"; unless given, that of the pipeline's pool.
-        queue_size: batches (items, while `batch_size` is "auto") that wait for this stage at most.
+        queue_size: batches (items, while `batch_size` is "auto") that wait for this stage at most;
+            None: what the `buffersize` of `imap` allows, or as many as keep fast stages busy.
         initializer: called as `initializer(*initargs)` once on each worker before its first item.
         worker_args: one tuple for each worker; it follows `initargs`, or the item when there is no
             initializer, so that each worker has something of its own.

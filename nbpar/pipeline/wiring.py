@@ -130,9 +130,11 @@ class Wiring:
 
     def _room(self, stage: Stage, batch: int | None, then: _Next) -> int | None:
         """Items that a stage may have taken and the next one not yet."""
+        asked = self._order.options.buffersize
         if then.last:
-            asked = self._order.options.buffersize
             return asked if asked is None or batch is None else max(asked, batch)
+        if then.queue is None and asked is not None:
+            return max(asked, (batch or 1) + (then.batch or 1))
         if then.queue is None and then.batch in (None, batch):
             return None
         own = (batch or 1) * self._places.workers_of(stage)

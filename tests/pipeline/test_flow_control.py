@@ -59,6 +59,21 @@ def test_a_slow_consumer_holds_everything_back(pool, pipeline, batch_size):
     assert max(ahead) <= 2 * 4 + batch_size * (2 * 3 * pool.size + 3 * 2)
 
 
+def test_a_buffersize_bounds_what_waits_before_every_stage(pool, pipeline):
+    ahead = []
+
+    def items():
+        for n in itertools.count():
+            ahead.append(n)
+            yield n
+
+    results = pipeline([abs, abs, abs], pool=pool).imap(items(), progress="none", buffersize=10)
+    assert list(itertools.islice(results, 500)) == list(range(500))
+    results.close()
+
+    assert max(ahead) <= 500 + 3 * 10 + 2 * 10
+
+
 def _same(x):
     return x
 
