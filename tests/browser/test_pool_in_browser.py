@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from front_end import DONE
 
 SETUP = """\
 import time, nbpar
@@ -75,6 +76,29 @@ def test_the_magic_s_card_has_the_loop_s_name(open_pool):
     notebook.wait_finished(2)
 
     assert re.match(r"n in range\(10\*\*5\) over 100,000 items\nstopped: ", notebook.text(2))
+    notebook.result_of(3)
+
+
+def test_the_picture_of_the_readme_shows_what_runs_and_what_failed(open_pool):
+    """`docs/images/live-view.png` is a copy of the picture that this makes."""
+    notebook = open_pool(
+        "%load_ext nbpar\n%nbpar start 3\nimport ast, sysconfig\nfrom pathlib import Path\n"
+        "modules = (9 * sorted(Path(sysconfig.get_path('stdlib')).rglob('*.py')))[:1600]",
+        "%%parallel_map --errors collect module in modules -> functions\n"
+        "tree = ast.parse(module.read_text())\n"
+        "sum(isinstance(node, ast.FunctionDef) for node in ast.walk(tree))",
+        "%nbpar stop",
+    )
+    notebook.result_of(1)
+    notebook.run(2)
+    card = notebook.card()
+
+    notebook.page.wait_for_function(DONE, arg=800)
+    notebook.shoot("live-view", notebook.page.locator(".jp-Notebook-cell").nth(2))
+    assert card.locator(".nbpar-title").text_content() == "module in modules"
+    notebook.wait_finished(2)
+
+    assert re.match(r"module in modules over 1,600 items\n1,\d+ of 1,600 done", notebook.text(2))
     notebook.result_of(3)
 
 
