@@ -2,10 +2,10 @@
 
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
-import ipyparallel
 import pytest
+from joined_clusters import cluster_of_its_own
 
 import nbpar
 from nbpar.cluster.cluster import Cluster
@@ -17,22 +17,6 @@ WAYS = ("threads", "engines", "controller", "encrypted")
 def cluster():
     with Cluster(2) as made:
         yield made
-
-
-@contextmanager
-def cluster_of_its_own(engines, folder, *, encrypted):
-    """A client of engines that nbpar joins, perhaps behind a controller that encrypts (CURVE)."""
-    cluster = ipyparallel.Cluster(
-        n=engines, engines="nbpar", controller="nbpar", profile_dir=str(folder), log_level=40,
-        controller_args=["--IPController.enable_curve=True"] if encrypted else [],
-    )  # fmt: skip
-    client = cluster.start_and_connect_sync()
-    try:
-        assert bool(client.curve_serverkey) == encrypted
-        yield client
-    finally:
-        client.close()
-        cluster.stop_cluster_sync()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import cluster_of_its_own
+from joined_clusters import cluster_of_its_own
 
 import nbpar
 
@@ -25,23 +25,21 @@ sys.stdin.read()
 """
 
 
-def be_impatient():
-    """Give up a client sooner that says nothing (on the engine)."""
-    from nbpar.worker.serve import Loop
+BE_IMPATIENT = """
+from nbpar.worker.serve import Loop
+Loop.__init__.__kwdefaults__["silence"] = 2.0
+"""
+"""Makes an engine give up a client sooner that says nothing."""
 
-    Loop.__init__.__kwdefaults__["silence"] = 2.0
-
-
-def threads_of_channels():
-    import threading
-
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("nbpar channel")]
+THREADS_OF_CHANNELS = (
+    "sum(thread.name.startswith('nbpar channel') for thread in __import__('threading').enumerate())"
+)
 
 
 @pytest.fixture
 def shared(engine_way, tmp_path):
     with cluster_of_its_own(1, tmp_path / "profile", encrypted=engine_way == "encrypted") as client:
-        client[:].apply_sync(be_impatient)
+        client[:].execute(BE_IMPATIENT, block=True)
         yield client
 
 
@@ -58,6 +56,6 @@ def test_code_ends_and_engines_are_free_when_the_client_is_killed(engine_way, sh
     victim.communicate()
 
     assert shared[0].apply_async(abs, -1).get(timeout=30) == 1
-    until(lambda: not shared[0].apply_sync(threads_of_channels))
+    until(lambda: not shared[0].apply_sync(eval, THREADS_OF_CHANNELS.strip()))
     with nbpar.Pool(cluster=shared, path=path, progress="none") as pool:
         assert pool.gateways[0].remote_exec("channel.send(2)").receive(20) == 2

@@ -7,6 +7,7 @@ import ipyparallel
 import pytest
 from owners import alive, until
 
+from nbpar.cluster import launchers
 from nbpar.cluster.join import connect
 from nbpar.cluster.launchers import TemplateControllerLauncher, TemplateEngineSetLauncher
 from nbpar.errors import ClusterError
@@ -19,6 +20,14 @@ def profile(tmp_path):
     return {"profile_dir": str(tmp_path / "profile"), "log_level": 40, "delay": 0}
 
 
+@pytest.fixture
+def template_of_its_own(monkeypatch):
+    """Nobody else in this process uses the template."""
+    monkeypatch.setattr(launchers, "_shared", None)
+    monkeypatch.setattr(launchers, "_holders", set())
+
+
+@pytest.mark.usefixtures("template_of_its_own")
 def test_controller_and_engines_come_from_one_template(profile):
     cluster = ipyparallel.Cluster(
         n=2, engines=TemplateEngineSetLauncher, controller=TemplateControllerLauncher, **profile

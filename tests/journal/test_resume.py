@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import uuid
 from pathlib import Path
@@ -100,7 +99,7 @@ def test_equal_items_have_a_result_each(pool):
 
 def test_items_keep_their_random_numbers(pool):
     def draw(x):
-        return random.random()
+        return nbpar.rng().random()
 
     whole = pool.map(draw, range(10), seed=7)
     pool.map(draw, range(4), seed=7, resume="draws")
@@ -110,7 +109,7 @@ def test_items_keep_their_random_numbers(pool):
 
 def test_with_a_seed_an_item_that_moved_is_computed_anew(pool):
     def draw(x):
-        return random.random()
+        return nbpar.rng().random()
 
     pool.map(draw, [1, 2], seed=7, resume="draws")
 

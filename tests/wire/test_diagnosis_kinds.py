@@ -48,7 +48,7 @@ def a_traceback():
         (a_frame, "a frame", "keep its text instead"),
         (a_traceback, "a traceback", "keep its text instead"),
         (lambda: weakref.ref(threading.Thread), "a weakref.ReferenceType", "hold the object itself"),
-        (lambda: ctypes.pointer(ctypes.c_int(3)), "a .*LP_c_int", "send the value"),
+        (lambda: ctypes.pointer(ctypes.c_int(3)), "an? .*LP_c_int", "send the value"),
         (lambda: re.match("a", "a"), "a re.Match", "send what it found"),
     ],
 )
