@@ -28,16 +28,25 @@ def interrupt():
 def test_stop_at_random_moments_leaves_the_pool_usable(pool):
     dice = random.Random(MOMENTS)
     for _ in range(MOMENTS):
-        timer = threading.Timer(dice.random() * 0.02, interrupt)
-        timer.start()
+        go = threading.Lock()
+        go.acquire()
+        other = threading.Thread(target=interrupt_after, args=(go, dice.random() * 0.02))
+        other.start()
         with pytest.raises(KeyboardInterrupt):
-            map_for_ever(pool)
-        timer.join()
+            map_for_ever(pool, go)
+        other.join()
 
         assert pool.map(abs, range(-3, 0)) == [3, 2, 1]
 
 
-def map_for_ever(pool):
+def interrupt_after(go, seconds):
+    with go:
+        time.sleep(seconds)
+    interrupt()
+
+
+def map_for_ever(pool, go):
+    go.release()  # not before: it must strike here
     while True:
         pool.map(abs, range(300), chunksize=1)
 

@@ -37,20 +37,26 @@ WORK = [([at_once, at_once, at_once], 3000), ([at_once, briefly, at_once], 30), 
 
 def interrupted(call, items, delay):
     """Run a pipeline, with a Ctrl-C after `delay` seconds; return results, or None when it was stopped."""
-    timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+    go = threading.Lock()
+    go.acquire()
+    timer = threading.Thread(target=_interrupt_after, args=(go, delay))
+    timer.start()
     result = None
     try:
-        timer.start()
+        go.release()  # not before: it must strike in this block
         result = list(call(range(items), progress="none"))
         while timer.is_alive():  # so that the signal strikes here and nowhere else
             time.sleep(0.001)
         time.sleep(0.01)
     except KeyboardInterrupt:
-        pass
-    finally:
-        timer.cancel()  # or it would strike the tests that follow, should something else have been raised
         timer.join()
     return result
+
+
+def _interrupt_after(go, seconds):
+    with go:
+        time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 # pyzmq tells of a signal that it can raise nowhere, and drops it
