@@ -34,9 +34,8 @@ test-kernels: $(VENV)/installed-for-tests $(VENV)/browser/installed $(KERNELS:%=
 
 # What leans on other packages, with the versions that Colab has, among them the oldest ipykernel.
 # Those leave event loops open, which is no fault of whatever test runs when they are collected.
-test-colab: $(VENV)/colab/installed $(VENV)/browser/installed
+test-colab: $(VENV)/colab/installed
 	$(VENV)/colab/bin/python -m pytest -p no:cacheprovider -W ignore::pytest.PytestUnraisableExceptionWarning $(LEANING)
-	NBPAR_KERNEL_PYTHON=$(CURDIR)/$(VENV)/colab/bin/python $(IN_BROWSER) -q tests/browser/test_buttons_in_browser.py -k "stop_by or pause"
 
 # What needs other libraries: spaCy's and Neuraxle's own objects on nbpar's workers.
 test-originals: $(VENV)/originals/installed
