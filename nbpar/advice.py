@@ -90,10 +90,10 @@ class Advice:
             ("time per item", units.seconds(known.seconds)),
             ("holds the GIL", gil),
             ("pickled", f"item {units.size(known.item_bytes)}, result {units.size(known.result_bytes)}"),
-            ("workers", f"{known.workers}, on {known.cpus} CPU{'s' * (known.cpus != 1)}"),
+            ("workers", f"{known.workers}, on {units.plural(known.cpus, 'CPU')}"),
             ("threads", f"{known.threads:.1f} times as fast{tried}"),
             ("engines", known.problem or f"{known.engines:.1f} times as fast"),
-            ("chunks", f"of {known.chunksize:,} item{'s' * (known.chunksize != 1)}, found by themselves"),
+            ("chunks", f"of {units.plural(known.chunksize, 'item')}, found by themselves"),
         ]
 
 

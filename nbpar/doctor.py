@@ -23,6 +23,7 @@ from nbpar.cluster.limits import THREAD_VARIABLES, free_descriptors, usable_cpus
 from nbpar.cluster.opening import NEEDED_DESCRIPTORS
 from nbpar.cluster.warm import can_fork
 from nbpar.version import __version__
+from nbpar.worker.shell import this_shell
 
 State = Literal["fine", "note", "problem"]
 
@@ -182,8 +183,7 @@ def _front_end() -> Finding:
     name = "front end"
     if "google.colab" in sys.modules:
         return Finding(name, "Google Colab")
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if getattr(shell, "kernel", None) is None:
+    if getattr(this_shell(), "kernel", None) is None:
         return Finding(name, "none: this is no notebook")
     where = "VS Code" if "VSCODE_PID" in os.environ else "Jupyter"
     found = [

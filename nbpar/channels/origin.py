@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from nbpar.worker.shell import this_shell
+
 
 class Origin:
     """The cell that runs now; outside a kernel there is none."""
@@ -32,7 +34,5 @@ class Origin:
 
 
 def _kernel() -> Any:
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    kernel = getattr(shell, "kernel", None)
+    kernel = getattr(this_shell(), "kernel", None)
     return kernel if hasattr(kernel, "iopub_socket") and hasattr(kernel, "get_parent") else None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nbpar.core.progress import Snapshot
-from nbpar.core.units import percent, seconds, size
+from nbpar.core.units import percent, plural, seconds, size
 
 WORTH = 0.05
 """Seconds of a run below which there is nothing to be said about it."""
@@ -159,7 +159,7 @@ def _threads(figures: Figures) -> Iterator[Finding]:
         yield Finding(
             "threads",
             f"each of {figures.workers} workers computed on {figures.threads:.1f} threads at once, "
-            f"on {_counted(figures.cpus, 'CPU')}",
+            f"on {plural(figures.cpus, 'CPU')}",
             "have each use one, by `OMP_NUM_THREADS=1` before the workers start or by threadpoolctl, "
             "or use fewer workers",
         )
@@ -247,7 +247,3 @@ def _idle_cpu(figures: Figures) -> Iterator[Finding]:
 def _large(figures: Figures) -> bool:
     """Whether items and results are more than a few plain values each."""
     return figures.moved > max(1_000_000, 1000 * figures.items)
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nbpar.core.analysis import Figures, Finding
 from nbpar.core.progress import Snapshot
 from nbpar.core.stages import Bottleneck, bottleneck
-from nbpar.core.units import percent, seconds
+from nbpar.core.units import percent, plural, seconds
 
 IDLE = 0.5
 """A share of the limiting stage's time below which it is not what limits."""
@@ -34,7 +34,7 @@ def limit_of(snapshot: Snapshot, figures: Figures) -> Finding | None:
 def _because(found: Bottleneck) -> str:
     stage, busy = found.stage, f"busy for {percent(min(found.load, 1.0))} of the time"
     each = f"`{stage.name}` limits with {seconds(stage.seconds_per_item)} an item"
-    workers = "1 worker" if stage.workers == 1 else f"{stage.workers} workers"
+    workers = plural(stage.workers, "worker")
     if stage.shared:
         return f"{each} of {seconds(found.seconds * stage.workers)} for all stages on their {workers}, {busy}"
     return f"{each} on {workers}, {busy}"

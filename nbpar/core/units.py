@@ -1,4 +1,4 @@
-"""How times, shares and sizes are written."""
+"""How numbers, times, shares and sizes are written."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ def seconds(number: float) -> str:
                 f"{number * factor:.0f} {unit}" if number * factor >= 10 else f"{number * factor:.1f} {unit}"
             )
     raise AssertionError
+
+
+def count(number: int) -> str:
+    """Return a number with its thousands apart."""
+    return f"{number:,}"
+
+
+def plural(number: int, word: str) -> str:
+    """Return a number and its word: `1 worker`, `2 workers`."""
+    return f"{count(number)} {word}" if number == 1 else f"{count(number)} {word}s"
 
 
 def percent(share: float) -> str:

@@ -73,7 +73,7 @@ def postfix(snapshot: Snapshot) -> str:
     if snapshot.retried:
         parts.append(f"{snapshot.retried} retried")
     if snapshot.lost_workers:
-        parts.append(f"{snapshot.lost_workers} worker{'s' * (snapshot.lost_workers != 1)} lost")
+        parts.append(f"{wording.plural(snapshot.lost_workers, 'worker')} lost")
     if snapshot.state in ("waiting", "paused", "stopped", "failed"):
         parts.append("waiting for workers" if snapshot.state == "waiting" else snapshot.state)
     if snapshot.known:

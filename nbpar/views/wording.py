@@ -5,21 +5,11 @@ from __future__ import annotations
 import re
 
 from nbpar.core.short import short
-from nbpar.core.units import percent, seconds, size
+from nbpar.core.units import count, percent, plural, seconds, size
 
 __all__ = ["count", "error", "one_line", "percent", "plural", "seconds", "shown", "size", "tail"]
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-
-
-def count(number: int) -> str:
-    """Return a number with its thousands apart."""
-    return f"{number:,}"
-
-
-def plural(number: int, word: str) -> str:
-    """Return a number and its word: `1 worker`, `2 workers`."""
-    return f"{count(number)} {word}" if number == 1 else f"{count(number)} {word}s"
 
 
 def shown(item: object, longest: int = 60) -> str:
