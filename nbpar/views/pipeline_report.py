@@ -11,7 +11,8 @@ from nbpar.core.limits import limit_of
 from nbpar.core.stages import Bottleneck, StageFigures, bottleneck
 from nbpar.views import wording
 from nbpar.views.picture import Picture
-from nbpar.views.run_report import SLOW, Report, SlowItem, html_table
+from nbpar.views.run_report import Report, html_table
+from nbpar.views.slow_items import SlowItem, slow_items
 from nbpar.views.stage_picture import stages_timeline
 
 HEADS = ("stage", "workers", "items", "an item", "busy")
@@ -48,7 +49,7 @@ class PipelineReport(Report):
     @cached_property
     def slowest(self) -> list[SlowItem]:
         """The slowest items of all stages, slowest first; none where all of them are short."""
-        rows = [row for stage in self.stages for row in _slow_items(stage)]
+        rows = [row for stage in self.stages for row in slow_items(stage.snapshot, stage.name)]
         return sorted(rows, key=lambda row: -row.seconds)[: len(self.snapshot.slowest)]
 
     def _picture(self) -> Picture | None:
@@ -89,18 +90,3 @@ def _padded(row: Sequence[str], widths: Sequence[int]) -> str:
     left = [f"{cell:<{width}}" for cell, width in zip(words, widths[:2], strict=True)]
     right = [f"{cell:>{width}}" for cell, width in zip(numbers, widths[2:], strict=True)]
     return "  ".join([*left, *right])
-
-
-def _slow_items(stage: StageFigures) -> list[SlowItem]:
-    seen = stage.snapshot
-    return [
-        SlowItem(
-            index,
-            known[0] if len(known) else None,
-            wording.shown(known[0]) if len(known) else "",
-            seconds,
-            stage.name,
-        )
-        for (seconds, index), known in zip(seen.slowest, seen.slow_items, strict=True)
-        if seconds >= SLOW
-    ]

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import Any
 
 from nbpar.core.analysis import Figures, Finding, findings
 from nbpar.core.progress import Snapshot
 from nbpar.views import report, wording
 from nbpar.views.picture import Picture, timeline
-
-SLOW = 1e-3
-"""Seconds below which no item is called slow."""
+from nbpar.views.slow_items import SlowItem, slow_items
 
 _CELL = "text-align:left;padding:.1em 1.2em .1em 0"
-
-
-@dataclass(frozen=True, slots=True)
-class SlowItem:
-    """An item that took long."""
-
-    index: int
-    item: Any
-    """The item itself; None where it is not known."""
-
-    shown: str
-    """How it reads, shortened; "" where it is not known."""
-
-    seconds: float
-
-    stage: str = ""
-    """Of a pipeline, that to which the item took long; what is shown is what this stage got."""
 
 
 class Report:
@@ -66,14 +45,7 @@ class Report:
     @cached_property
     def slowest(self) -> list[SlowItem]:
         """The slowest items, slowest first; none where all of them are short."""
-        rows = []
-        items = self.snapshot.slow_items or ((),) * len(self.snapshot.slowest)
-        for (seconds, index), known in zip(self.snapshot.slowest, items, strict=True):
-            if seconds < SLOW:
-                break
-            item, text = (known[0], wording.shown(known[0])) if len(known) else (None, "")
-            rows.append(SlowItem(index, item, text, seconds))
-        return rows
+        return slow_items(self.snapshot)
 
     @property
     def parts(self) -> list[tuple[str, float]]:
@@ -93,7 +65,7 @@ class Report:
         if self.slowest:
             lines += ["", "slowest items"]
             lines += [
-                f"  {row.index:>8}{wording.seconds(row.seconds):>10}  {_named(row)}" for row in self.slowest
+                f"  {row.index:>8}{wording.seconds(row.seconds):>10}  {row.named}" for row in self.slowest
             ]
         if self.advice:
             lines += ["", "advice", *(f"  - {finding}" for finding in self.advice)]
@@ -108,7 +80,7 @@ class Report:
         if (picture := self._picture()) is not None:
             parts.append(picture.html)
         if self.slowest:
-            rows = [(f"{row.index}", _named(row), wording.seconds(row.seconds)) for row in self.slowest]
+            rows = [(f"{row.index}", row.named, wording.seconds(row.seconds)) for row in self.slowest]
             parts.append(html_table(("slowest item", "value", "time"), rows))
         if self.advice:
             said = "".join(
@@ -145,10 +117,6 @@ class Report:
         ]
         extra = [("pickling here", self.figures.packing_here), ("reading input", self.figures.reading)]
         return rows + [(name, wording.seconds(time), "") for name, time in extra if time >= 0.001]
-
-
-def _named(row: SlowItem) -> str:
-    return f"{row.stage}: {row.shown}" if row.stage else row.shown
 
 
 def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
