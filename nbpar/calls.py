@@ -109,7 +109,8 @@ class Calls(ABC):
         As the last expression of a notebook's cell, or by `run.show()`, it shows itself live.
         """
         asked = self._options(options)
-        run = self._done_if_serial(self.launcher.over(fn, iterables, asked, [], sort=ordered))
+        run = self.launcher.over(fn, iterables, asked, [], sort=ordered)
+        run.finish_here()
         views = BackgroundViews(
             run, progress=asked.progress, total=total_of(iterables, asked), resize=self._resize_by
         )
@@ -121,7 +122,9 @@ class Calls(ABC):
 
         It can be cancelled even while the function runs.  A serial pool does the call first.
         """
-        return RunFuture(self._done_if_serial(self.launcher.once(fn, args, kwargs, [])))
+        run = self.launcher.once(fn, args, kwargs, [])
+        run.finish_here()
+        return RunFuture(run)
 
     def each(self, fn: Callable[..., Any], *args: Any) -> list[Any]:
         """Call `fn(*args)` once on every worker and return one value per worker, in the workers' order.
@@ -194,11 +197,6 @@ class Calls(ABC):
         with shown(run, progress, total=total, resize=self._resize_by) as watch:
             run.wait(watch=watch)
         return run.get()
-
-    def _done_if_serial(self, run: Run) -> Run:
-        if self.launcher.dispatcher.blocking:
-            run.wait()
-        return run
 
 
 class stopped_on_error:  # noqa: N801 (it reads like `suppress`)

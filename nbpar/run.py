@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from nbpar.core import events
 from nbpar.core.outcome import Part
@@ -19,6 +19,7 @@ from nbpar.errors import StoppedError
 from nbpar.record import Record
 from nbpar.reporting import report_of
 from nbpar.telling import teller
+from nbpar.views.base import Views
 
 if TYPE_CHECKING:
     from nbpar.views.run_report import Report
@@ -30,16 +31,6 @@ STOP_WITHIN = 2.0
 
 REFRESH = 0.1
 """Seconds between two pictures of a view."""
-
-
-class Views(Protocol):
-    """Live views of a run that nobody waits for."""
-
-    wanted: bool
-    """Whether displaying the run shows one."""
-
-    def show(self) -> None:
-        """Add one here."""
 
 
 class Run(Record):
@@ -200,6 +191,11 @@ class Run(Record):
     def begun(self) -> bool:
         """Whether any of its items was handed to a worker."""
         return self._job is not None and self._job.state.taken > 0
+
+    def finish_here(self) -> None:
+        """Wait for it where the caller's thread does the work, since nobody else will."""
+        if self._dispatcher.blocking:
+            self.wait()
 
     def is_over_within(self, seconds: float) -> bool:
         """Wait for the end, but no longer than this; drives nothing."""

@@ -84,8 +84,7 @@ class _Steps:
         asked, total, begun = self._asked(iterable, options)
         with stopped_on_error(begun):
             run = self._begin(iterable, asked, begun)
-            if any(self._places.pool_of(stage).launcher.dispatcher.blocking for stage in self.stages):
-                run.wait()
+            run.finish_here()
         views = BackgroundViews(run, progress=asked.progress, total=total, resize=None)
         run.prepare_views(views, at_once=asked.progress in ("widget", "text"))
         run.pipeline = self

@@ -1,4 +1,4 @@
-"""What a view does."""
+"""What a view does, and those of a run in the background."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ class View(Protocol):
 
     def close(self, snapshot: Snapshot) -> None:
         """Show how the run ended; what stays is static."""
+
+
+class Views(Protocol):
+    """Live views of a run that nobody waits for."""
+
+    wanted: bool
+    """Whether displaying the run shows one."""
+
+    def show(self) -> None:
+        """Add one here."""
