@@ -109,8 +109,10 @@ class Calls(ABC):
         As the last expression of a notebook's cell, or by `run.show()`, it shows itself live.
         """
         asked = self._options(options)
-        run = self.launcher.over(fn, iterables, asked, [], sort=ordered)
-        run.finish_here()
+        begun: list[Run] = []
+        with stopped_on_error(begun):
+            run = self.launcher.over(fn, iterables, asked, begun, sort=ordered)
+            run.finish_here()
         views = BackgroundViews(
             run, progress=asked.progress, total=total_of(iterables, asked), resize=self._resize_by
         )
@@ -122,8 +124,10 @@ class Calls(ABC):
 
         It can be cancelled even while the function runs.  A serial pool does the call first.
         """
-        run = self.launcher.once(fn, args, kwargs, [])
-        run.finish_here()
+        begun: list[Run] = []
+        with stopped_on_error(begun):
+            run = self.launcher.once(fn, args, kwargs, begun)
+            run.finish_here()
         return RunFuture(run)
 
     def each(self, fn: Callable[..., Any], *args: Any) -> list[Any]:

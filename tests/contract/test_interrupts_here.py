@@ -65,6 +65,29 @@ def test_an_item_is_struck_at_once_and_what_was_done_is_kept(pool):
     assert nbpar.last_run.state == "stopped"
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda pool, fn: pool.map_async(fn, [1, 2]),
+        lambda pool, fn: pool.submit(fn, 1),
+    ],
+    ids=["map_async", "submit"],
+)
+def test_a_run_that_is_done_before_it_is_returned_is_stopped_as_well(pool, begin):
+    calls = []
+
+    def strikes(x):
+        calls.append(x)
+        interrupt()
+        time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        begin(pool, strikes)
+
+    assert pool.map(abs, [-1]) == [1]
+    assert calls == [1]
+
+
 def test_an_item_that_swallows_it_is_struck_again(pool):
     def swallows(x):
         for _ in range(2):
