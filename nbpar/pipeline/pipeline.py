@@ -131,7 +131,8 @@ class _Steps:
     ) -> PipelineRun:
         """Begin a run; it is put into `begun` just before it begins."""
         conductor, head, total = Conductor(), Head(), total_of((iterable,), options)
-        first = self._places.pool_of(self.stages[0]).launcher
+        launchers = self._places.launchers()
+        first = launchers[self._places.kind_of(self.stages[0])]
         threaded = not first.dispatcher.blocking
         source = source_of((iterable,), wake=head.wake, threaded=threaded, total=total, arms=first.arms)
         run = PipelineRun(
@@ -144,7 +145,7 @@ class _Steps:
             feed = Tee(head, 1).outlets[0]  # cuts batches where results are known
         head.read_from(source)
         order = Order(options, self._batch_size, total, streaming=streaming, ordered=ordered)
-        Wiring(self._places, conductor, run, order).build(self.step, feed)
+        Wiring(self._places, launchers, conductor, run, order).build(self.step, feed)
         last.run = run
         begun.append(run)
         run.begin_all()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from nbpar.cluster.limits import usable_cpus
 from nbpar.defaults import default_pool
+from nbpar.launch import Launcher
 from nbpar.pipeline.stage import Stage
 from nbpar.pool import Pool
 
@@ -51,6 +52,17 @@ class Places:
             if pool is None or pool.closed:
                 pool = self._pools[kind] = self._pool(kind)
             return pool
+
+    def launchers(self) -> dict[str, Launcher]:
+        """Return where the stages of one run begin, by their backend.
+
+        Each pool is asked once: inside its own items it makes another launcher each time.
+        """
+        launchers: dict[str, Launcher] = {}
+        for stage in self._stages:
+            if (kind := self.kind_of(stage)) not in launchers:
+                launchers[kind] = self.pool_of(stage).launcher
+        return launchers
 
     def workers_of(self, stage: Stage) -> int:
         """Return how many workers a stage may have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from nbpar.core.runstate import RunState
 from nbpar.core.spread import Spread
 from nbpar.dispatch.job import Job
 from nbpar.journalled import AHEAD
-from nbpar.launch import STREAM_CHUNK
+from nbpar.launch import STREAM_CHUNK, Launcher
 from nbpar.options import Options
 from nbpar.pipeline.conductor import Conductor
 from nbpar.pipeline.ears import StageEar, StageFacts
@@ -43,10 +43,26 @@ class Order:
 
 
 class Wiring:
-    """The runs of one pipeline that begins now."""
+    """The runs of one pipeline that begins now.
 
-    def __init__(self, places: Places, conductor: Conductor, run: PipelineRun, order: Order) -> None:
+    Args:
+        places: which workers each stage has.
+        launchers: where stages begin, by their backend.
+        conductor: takes in every stage's job.
+        run: hears the stages, and gets what the last one delivers.
+        order: what was asked of the whole.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        launchers: Mapping[str, Launcher],
+        conductor: Conductor,
+        run: PipelineRun,
+        order: Order,
+    ) -> None:
         self._places = places
+        self._launchers = launchers
         self._conductor = conductor
         self._run = run
         self._order = order
@@ -93,13 +109,13 @@ class Wiring:
     # ---- one stage
 
     def _stage(self, stage: Stage, source: Feed, then: _Next) -> Link | None:
-        launcher = self._places.pool_of(stage).launcher
+        launcher = self._launchers[self._places.kind_of(stage)]
         desk = launcher.dispatcher
         ear = self._ear(stage, source)
         source.hand_out(self._batch(stage))
         source.feed(self._conductor.wake(desk, launcher.wake))
         link = None if then.last else Link(ear)
-        job = self._job(stage, self._state(stage, source, then), link, then)
+        job = self._job(stage, launcher, self._state(stage, desk.new_id(), source, then), link, then)
         self._conductor.add(desk, job)
         if link is not None:
             link.comes_from(desk, job)
@@ -114,15 +130,14 @@ class Wiring:
             stage.workers is None, room, batch, lambda: source.waiting,
         ))  # fmt: skip
 
-    def _state(self, stage: Stage, source: Feed, then: _Next) -> RunState:
+    def _state(self, stage: Stage, number: int, source: Feed, then: _Next) -> RunState:
         order, batch = self._order, self._batch(stage)
         streaming = order.streaming or not then.last
         chunker = Chunker(batch, **({"largest": STREAM_CHUNK} if streaming else {}))
         retries = order.options.retry if stage.retries is None else Retry.of(stage.retries)
         limit = stage.workers or None
         state = RunState(
-            self._places.pool_of(stage).launcher.dispatcher.new_id(), source, chunker,
-            ordered=order.ordered or not then.last, streaming=streaming,
+            number, source, chunker, ordered=order.ordered or not then.last, streaming=streaming,
             buffersize=self._room(stage, batch, then), retry=retries, most_workers=limit,
         )  # fmt: skip
         state.known = partial(_known, state, source)
@@ -140,8 +155,8 @@ class Wiring:
         own = (batch or 1) * self._places.workers_of(stage)
         return own + (then.batch or 1) * (then.queue if then.queue is not None else 2 * then.workers)
 
-    def _job(self, stage: Stage, state: RunState, link: Link | None, then: _Next) -> Job:
-        options, launcher = self._order.options, self._places.pool_of(stage).launcher
+    def _job(self, stage: Stage, launcher: Launcher, state: RunState, link: Link | None, then: _Next) -> Job:
+        options = self._order.options
         place = len(self._conductor.jobs)
         loads = tuple(launcher.load(fn) for fn in functions_of(stage))
         engines = self._places.kind_of(stage) == "engines"
