@@ -13,7 +13,7 @@ from nbpar.core.chunking import Chunker
 from nbpar.core.events import Event, ItemPrinted
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.runstate import RunState
-from nbpar.core.transcript import Piece, Transcript
+from nbpar.core.transcript import Transcript
 from nbpar.dispatch.job import Job
 from nbpar.errors import PoolClosedError
 from nbpar.launch import Launcher
@@ -178,4 +178,4 @@ class _Results:
 
     def emit(self, event: Event) -> None:
         if type(event) is ItemPrinted:
-            self.transcript.add(event.piece or Piece(event.index, event.stream, event.text))
+            self.transcript.add(event.piece)

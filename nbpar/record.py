@@ -114,7 +114,7 @@ class Record:
             annotate(event.failure)
             self.failures.append(event.failure)
         elif type(event) is events.ItemPrinted:
-            self._transcript.add(event.piece or Piece(event.index, event.stream, event.text))
+            self._transcript.add(event.piece)
 
     def _raise(self) -> None:
         """Raise what ended the run too early, if anything did, with the worker's frames and no others."""

@@ -136,15 +136,7 @@ class ItemPrinted:
     """An item printed, displayed, logged or warned of something."""
 
     at: float
-    index: int
-    stream: str
-    """`stdout` or `stderr`."""
-
-    text: str
-    """How it reads."""
-
-    piece: Piece | None = None
-    """What it is, where it is more than text of a stream."""
+    piece: Piece
 
 
 @dataclass(slots=True)

@@ -246,7 +246,8 @@ class Progress:
         del self._failures[FIRST_FAILURES:]
 
     def _printed(self, event: events.ItemPrinted) -> None:
-        self._output.append((event.index, event.stream, event.text))
+        piece = event.piece
+        self._output.append((piece.index, piece.stream, piece.text))
 
     def _paused_or_not(self, event: events.RunPaused) -> None:
         self._paused = event.paused

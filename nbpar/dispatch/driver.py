@@ -251,7 +251,7 @@ class Driver:
         for index, kind, content in output.pieces:
             piece = Piece(index, kind, content, assignment.worker, self._backend.blocking)
             job.said.setdefault(index, []).append(piece.text)
-            job.sink.emit(events.ItemPrinted(now, index, piece.stream, piece.text, piece))
+            job.sink.emit(events.ItemPrinted(now, piece))
 
     def _take_initialized(self, worker: WorkerId, done: Done, now: float) -> None:
         if self._workforce.initialized(worker, done):

@@ -12,6 +12,7 @@ from nbpar.core import events
 from nbpar.core.lanes import SHORT, SPANS
 from nbpar.core.outcome import Failure
 from nbpar.core.progress import FIRST_FAILURES, LATEST_OUTPUT, SLOWEST, Progress
+from nbpar.core.transcript import Piece
 
 
 def progress(*more: events.Event, total: int | None = 10) -> Progress:
@@ -224,7 +225,7 @@ def test_everything_that_is_kept_is_bounded():
         fold(sent(call=n, first=n, count=1))
         fold(done(100.0 + n, call=n, first=n, count=1, failed=1, each=(float(n % 97),)))
         fold(events.ItemFailed(100.0 + n, failure(n)))
-        fold(events.ItemPrinted(100.0 + n, n, "stdout", "line\n"))
+        fold(events.ItemPrinted(100.0 + n, Piece(n, "stdout", "line\n")))
 
     snapshot = fold.snapshot(3000.0)
 

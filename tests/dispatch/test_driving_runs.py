@@ -177,7 +177,7 @@ def test_output_is_told_by_item_and_only_to_its_own_run(make_bench):
     bench.backend.print("worker 0", "hello\n")
     bench.step()
 
-    printed = [event.text for run in (first, second) for event in run.seen(events.ItemPrinted)]
+    printed = [event.piece.text for run in (first, second) for event in run.seen(events.ItemPrinted)]
     assert printed == ["hello\n"]
     assert len(first.seen(events.ItemPrinted)) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nbpar.core import events
 from nbpar.core.outcome import Failure
 from nbpar.core.progress import Progress, Snapshot
+from nbpar.core.transcript import Piece
 from nbpar.views.base import Controls
 
 
@@ -71,7 +72,7 @@ class FakeRun:
         )
 
     def print(self, index: int, text: str) -> None:
-        self.tell(events.ItemPrinted(self.now, index, "stdout", text))
+        self.tell(events.ItemPrinted(self.now, Piece(index, "stdout", text)))
 
     def finish(self, state: str = "done") -> Snapshot:
         self.tell(events.RunFinished(self.now, state))
