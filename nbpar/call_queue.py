@@ -47,8 +47,7 @@ class CallQueue:
         job = Job(state, self._results, launcher.load(fn), fn, name, fail_fast=False)
         job.begin = launcher.begin_of(state.id, job.load)
         self._desk.start(job)
-        closed = PoolClosedError("the queue is closed; make a new one with pool.queue(fn)")
-        self._end = weakref.finalize(self, self._desk.stop, job, closed)
+        self._end = weakref.finalize(self, self._desk.stop, job, _closed())
         self._end.atexit = False  # the pool is closed then
 
     @property
@@ -65,7 +64,7 @@ class CallQueue:
             PoolClosedError: the queue or its pool is closed.
         """
         if (error := self._results.error) is not None or not self._end.alive:
-            raise error or PoolClosedError("the queue is closed; make a new one with pool.queue(fn)")
+            raise error or _closed()
         with self._lock:
             self._due += 1
         self._inputs.put(item)
@@ -116,6 +115,10 @@ class CallQueue:
         while self._desk.blocking and not self._results.ready:
             self._desk.step()
         return self._results.take(timeout)
+
+
+def _closed() -> PoolClosedError:
+    return PoolClosedError("the queue is closed; make a new one with pool.queue(fn)")
 
 
 class _Inputs:
