@@ -119,13 +119,7 @@ class Launcher:
         remember: bool = False,
     ) -> Run:
         __tracebackhide__ = True
-        if options.timeout is not None and self._backend.in_process and not self._can_limit():
-            raise ValueError(
-                "timeout= needs engines: Python cannot stop what a thread runs; "
-                'backend="serial" can where it runs in the main thread'
-            )
-        if options.seed is not None and self._backend.in_process and not self.dispatcher.blocking:
-            warn_of_shared_generator(fn)
+        self._check(fn, options)
         largest = {"largest": STREAM_CHUNK} if streaming else {}
         chunker = Chunker(options.fixed_chunksize, **{**largest, **self._largest})
         state = RunState(
@@ -150,6 +144,20 @@ class Launcher:
         begun.append(run)
         run.begin()
         return run
+
+    def _check(self, fn: Callable[..., Any], options: Options) -> None:
+        """Refuse options that nobody can keep here, and warn of one that may not do what it seems to."""
+        __tracebackhide__ = True
+        if not self._backend.in_process:
+            return
+        here = self.dispatcher.blocking
+        if options.timeout is not None and not (here and can_limit()):
+            raise ValueError(
+                "timeout= needs engines: Python cannot stop what a thread runs; "
+                'backend="serial" can where it runs in the main thread'
+            )
+        if options.seed is not None and not here:
+            warn_of_shared_generator(fn)
 
     def share(self, value: Any) -> Shared:
         """Return a handle to what workers get once.
@@ -180,10 +188,6 @@ class Launcher:
         if self._backend.in_process:
             return None
         return Begin(run, reach_of_this_process().of(load.function), levels_here())
-
-    def _can_limit(self) -> bool:
-        """Whether the time of items that run in this process can be limited."""
-        return self.dispatcher.blocking and can_limit()
 
     def load(self, fn: Callable[..., Any]) -> Load:
         """Return a function as it travels to the workers.
