@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 KERNELS := 6.29.5 6.31.0 7.0.1 7.3.0 7.4.0
 LEANING := $(addprefix tests/,cluster compat contract integrations kernels notebook output views) \
     $(wildcard tests/test_*.py)
-IN_BROWSER := $(VENV)/browser/bin/python -m pytest -p no:cacheprovider --timeout 400
+IN_BROWSER := -m pytest -p no:cacheprovider --timeout 400
+BUTTONS := $(IN_BROWSER) -q tests/browser/test_buttons_in_browser.py -k "stop_by or pause"
 NBVAL := -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 120 \
     --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
@@ -21,7 +22,7 @@ test: $(VENV)/installed-for-tests check
 
 # In JupyterLab and Notebook 7, in Chromium, which must be installed; pictures go to screenshots/.
 test-browser: $(VENV)/browser/installed
-	$(IN_BROWSER) tests/browser
+	$(VENV)/browser/bin/python $(IN_BROWSER) tests/browser
 
 # The buttons in other versions of ipykernel, at the level of messages and in a browser.
 test-kernels: $(VENV)/installed-for-tests $(VENV)/browser/installed $(KERNELS:%=$(VENV)/ipykernel-%/installed)
@@ -29,13 +30,15 @@ test-kernels: $(VENV)/installed-for-tests $(VENV)/browser/installed $(KERNELS:%=
 	    echo "== ipykernel $$version"; \
 	    export NBPAR_KERNEL_PYTHON=$(CURDIR)/$(VENV)/ipykernel-$$version/bin/python; \
 	    $(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels; \
-	    $(IN_BROWSER) -q tests/browser/test_buttons_in_browser.py -k "stop_by or pause"; \
+	    $(VENV)/browser/bin/python $(BUTTONS); \
 	done
 
-# What leans on other packages, with the versions that Colab has, among them the oldest ipykernel.
-# Those leave event loops open, which is no fault of whatever test runs when they are collected.
+# What leans on other packages, with the versions that Colab has, among them the oldest ipykernel and
+# the older ipywidgets, whose front end is in this environment too, because no other shows them.
+# Old kernels leave event loops open, which is no fault of whatever test runs when they are collected.
 test-colab: $(VENV)/colab/installed
 	$(VENV)/colab/bin/python -m pytest -p no:cacheprovider -W ignore::pytest.PytestUnraisableExceptionWarning $(LEANING)
+	$(VENV)/colab/bin/python $(BUTTONS)
 
 # What needs other libraries: spaCy's and Neuraxle's own objects on nbpar's workers.
 test-originals: $(VENV)/originals/installed
@@ -93,7 +96,7 @@ $(VENV)/browser/installed: $(VENV)/made pyproject.toml
 
 $(VENV)/colab/installed: $(VENV)/made pyproject.toml tests/kernels/colab.txt
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --constraint tests/kernels/colab.txt --editable ".[test]" spacy
+	$(@D)/bin/python -m pip install --quiet --constraint tests/kernels/colab.txt --editable ".[test,browser]" spacy
 	touch $@
 
 $(VENV)/originals/installed: $(VENV)/made pyproject.toml
