@@ -16,7 +16,7 @@ from typing import Any
 from nbpar.core.chunk import Chunk
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.runstate import RunState
-from nbpar.core.windows import Assignment, Window, WorkerId
+from nbpar.core.windows import Assignment, Window, Windows, WorkerId
 
 CATCH_UP = 0.5
 """Seconds of workers' time that a run which could not use its turn is owed at most."""
@@ -34,33 +34,15 @@ class Scheduler:
         self._delayed: dict[int, RunState] = {}
         """Runs that have, or had, retries to come."""
 
-        self._workers: dict[WorkerId, Window] = {}
-        self._calls: dict[int, Assignment] = {}
+        self.windows = Windows()
+        """What workers have under way."""
+
         self._hungry: dict[WorkerId, None] = {}  # in a fixed order, so that runs can be repeated
-        self._next_id = 0
         self._served = 0.0
         """The largest priority at which a run was served."""
 
         self._opens: float | None = None
         """When the next window opens for which there is something."""
-
-    @property
-    def workers(self) -> Iterable[WorkerId]:
-        """Who takes part, in the order of joining."""
-        return self._workers
-
-    def call(self, call: int) -> Assignment | None:
-        """Return a call that is under way."""
-        return self._calls.get(call)
-
-    def head(self, worker: WorkerId) -> Assignment | None:
-        """Return the oldest call of a worker, which is the one that runs."""
-        state = self._workers.get(worker)
-        return state.head if state is not None else None
-
-    def load(self, worker: WorkerId) -> int:
-        """Return how many calls a worker has under way."""
-        return len(self._workers[worker].calls)
 
     def due(self, now: float) -> float | None:
         """When there is something to do again though nothing arrives; None: only when something does.
@@ -68,7 +50,8 @@ class Scheduler:
         What is overdue waits for a worker, not for the clock.
         """
         times = [due for run in self._delayed.values() if (due := run.due(now)) is not None]
-        times += [time for time in (self._opens, self._recall_at(now)) if time is not None and time > now]
+        looks = (self._opens, self.windows.recall_at(now))
+        times += [time for time in looks if time is not None and time > now]
         return min(times, default=None)
 
     @property
@@ -88,46 +71,34 @@ class Scheduler:
         run.cancel()
         if not run.running:
             self._forget(run)
-        return [call for call in self._calls.values() if call.run is run]
+        return self.windows.calls_of(run)
 
     def join(self, worker: WorkerId) -> None:
         """A worker takes part from now on."""
-        self._workers[worker] = Window()
+        self.windows[worker] = Window()
         self._hungry[worker] = None
 
     def retire(self, worker: WorkerId) -> list[Assignment]:
         """Give a worker nothing more to do; return its calls that have not begun, to be asked back."""
-        state = self._workers.get(worker)
-        if state is None:
+        window = self.windows.get(worker)
+        if window is None:
             return []
-        state.retiring = True
+        window.retiring = True
         self._hungry.pop(worker, None)
-        return state.behind
-
-    def retired(self) -> list[WorkerId]:
-        """Return the retiring workers that have nothing left to do."""
-        return [worker for worker, state in self._workers.items() if state.retiring and not state.calls]
-
-    def takes_part(self, worker: WorkerId) -> bool:
-        """Whether a worker is here."""
-        return worker in self._workers
-
-    def waiting(self, worker: WorkerId) -> list[int]:
-        """Return a worker's calls behind the one that runs."""
-        return list(self._workers[worker].calls)[1:]
+        return window.behind
 
     def hold(self, worker: WorkerId) -> list[int]:
         """Give a worker nothing new until `free`; return its calls behind the one that runs."""
-        if (state := self._workers.get(worker)) is None:
+        if (window := self.windows.get(worker)) is None:
             return []
-        state.held = True
-        return list(state.calls)[1:]
+        window.held = True
+        return self.windows.behind(worker)
 
     def free(self, worker: WorkerId) -> None:
         """Undo `hold`."""
-        if (state := self._workers.get(worker)) is not None and state.held:
-            state.held = False
-            if not state.retiring:
+        if (window := self.windows.get(worker)) is not None and window.held:
+            window.held = False
+            if not window.retiring:
                 self._hungry[worker] = None
 
     def assign(self, now: float) -> Iterator[Assignment]:
@@ -135,7 +106,7 @@ class Scheduler:
         self._opens = None
         if not self.runs:
             return
-        hungry = sorted(self._hungry, key=self.load)
+        hungry = sorted(self._hungry, key=self.windows.load)
         while hungry:
             fed = []
             for worker in hungry:
@@ -152,21 +123,21 @@ class Scheduler:
         With `final` the call is over; what it left undone goes back to its run.  `settle` has to
         follow, also when no item came back: until then the run takes part.
         """
-        assignment = self._calls.get(call)
+        assignment = self.windows.call(call)
         if assignment is None:
             return None  # its worker was given up before
         run = assignment.run
         assignment.done += values
-        if (worker := self._workers.get(assignment.worker)) is not None:
-            worker.heard = now
+        if (window := self.windows.get(assignment.worker)) is not None:
+            window.heard = now
         run.priority += seconds
         in_one_piece = values == len(assignment.chunk.items)
         wait = now - assignment.sent - seconds if assignment.alone and in_one_piece else None
         run.chunker.learn(values, seconds, moved=moved, round_trip=wait)
         if final:
             self._close(assignment)
-            if (state := self._workers.get(assignment.worker)) is not None:
-                state.since = now
+            if window is not None:
+                window.since = now
             run.give_back(assignment.chunk.rest(assignment.done))
             if run.cancelled:  # nobody will settle its outcomes
                 self._forget_if_done(run)
@@ -202,7 +173,7 @@ class Scheduler:
         Returns the assignments that have no place to go back to: of a single item that has now killed
         a second worker, and of items that belong to this worker alone.
         """
-        lost = self._workers.pop(worker, None)
+        lost = self.windows.pop(worker, None)
         self._hungry.pop(worker, None)
         for run in self.runs.values():
             run.members.pop(worker, None)
@@ -221,41 +192,11 @@ class Scheduler:
             self._forget_if_done(assignment.run)
         return hopeless + self._orphans(worker)
 
-    def silence(self, worker: WorkerId, now: float) -> float:
-        """Return for how many seconds a worker has not answered anything."""
-        return now - self._workers[worker].heard
-
     def condemn(self, worker: WorkerId) -> None:
         """Give the item that a worker runs no other chance should it die, if it is surely that item."""
-        head = self.head(worker)
+        head = self.windows.head(worker)
         if head is not None and len(head.chunk.items) - head.done == 1:
             head.chunk = replace(head.chunk, deaths=max(head.chunk.deaths, 1))
-
-    @property
-    def uneven(self) -> bool:
-        """Whether a worker has calls waiting while another has nothing to do."""
-        loads = [len(state.calls) for state in self._workers.values()]
-        return bool(loads) and min(loads) == 0 and max(loads) > 1
-
-    def recall(self, now: float) -> list[Assignment]:
-        """Return calls to ask back: they wait behind one that lasts, while another worker has nothing to do.
-
-        Each is returned once.  Its worker answers that it has not begun, and it goes to another.
-        """
-        if not self.uneven:
-            return []
-        held_up = [
-            call for state in self._workers.values() for call in state.waiting if now >= state.held_up(now)
-        ]
-        for call in held_up:
-            call.recalled = True
-        return held_up
-
-    def _recall_at(self, now: float) -> float | None:
-        """When the next calls have to be asked back, as it stands."""
-        if not self.uneven:
-            return None
-        return min((state.held_up(now) for state in self._workers.values() if state.waiting), default=None)
 
     def _orphans(self, worker: WorkerId) -> list[Assignment]:
         """Take what waits for this worker alone."""
@@ -266,21 +207,21 @@ class Scheduler:
         ]
 
     def _assign_one(self, worker: WorkerId, now: float) -> Assignment | None:
-        state = self._workers[worker]
-        load = len(state.calls)
-        if load == 1 and now < (opens := state.opens):
+        window = self.windows[worker]
+        load = len(window.calls)
+        if load == 1 and now < (opens := window.opens):
             self._note_opening(worker, opens, now)
             return None
         full = True
-        for run in () if state.on_trial or state.held else self._neediest_first():
+        for run in () if window.on_trial or window.held else self._neediest_first():
             if not self._admits(run, worker):
                 full = False
                 continue
             if load < run.chunker.window():
                 full = False
-                chunk = run.next_chunk(worker, len(self._workers), now, idle=not load)
+                chunk = run.next_chunk(worker, len(self.windows), now, idle=not load)
                 if chunk is not None:
-                    return self._record(worker, state, run, chunk, now)
+                    return self._record(worker, run, chunk, now)
             if load and run.waits(worker, now):
                 full = True  # it is served when the worker has less to do: others must not fill it up
                 break
@@ -303,34 +244,25 @@ class Scheduler:
             return False
         limited = [other for other in self.runs.values() if other.most_workers is not None]
         claimed = {member for other in limited for member in other.members}
-        return worker not in claimed or claimed.issuperset(self._workers)
+        return worker not in claimed or claimed.issuperset(self.windows)
 
     def _neediest_first(self) -> Iterable[RunState]:
         runs = self.runs.values()
         return sorted(runs, key=attrgetter("priority")) if len(runs) > 1 else runs
 
-    def _record(self, worker: WorkerId, state: Window, run: RunState, chunk: Chunk, now: float) -> Assignment:
+    def _record(self, worker: WorkerId, run: RunState, chunk: Chunk, now: float) -> Assignment:
         expected = (run.chunker.seconds_per_item or 0.0) * len(chunk.items)
-        assignment = Assignment(self._next_id, worker, run, chunk, now, not state.calls, expected)
-        self._next_id += 1
         run.priority = max(run.priority, self._served - CATCH_UP)
         self._served = max(self._served, run.priority)
         run.priority += expected
         run.running += 1
-        run.enrol(worker, self._workers)
-        state.on_trial = chunk.deaths > 0
-        if not state.calls:
-            state.since = state.heard = now
-        state.calls[assignment.id] = self._calls[assignment.id] = assignment
-        return assignment
+        run.enrol(worker, self.windows)
+        return self.windows.add(worker, run, chunk, now, expected)
 
     def _close(self, assignment: Assignment) -> None:
-        del self._calls[assignment.id]
-        if (worker := self._workers.get(assignment.worker)) is not None:
-            del worker.calls[assignment.id]
-            worker.on_trial = False
-            if not worker.retiring:
-                self._hungry[assignment.worker] = None
+        window = self.windows.remove(assignment)
+        if window is not None and not window.retiring:
+            self._hungry[assignment.worker] = None
         assignment.run.priority -= assignment.expected
         assignment.run.running -= 1
 

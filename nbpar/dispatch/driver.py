@@ -152,7 +152,7 @@ class Driver:
         while self._assign_once(now) and len(self._scheduler.runs) > 1:
             pass  # what one run takes may be room for another, and its end another's
         self._workforce.send()
-        for call in self._scheduler.recall(now):
+        for call in self._scheduler.windows.recall(now):
             self._workforce.cancel(call.worker, [call.id])
 
     def _assign_once(self, now: float) -> bool:
@@ -244,7 +244,7 @@ class Driver:
         self.jobs.deliver(job, parts, final)
 
     def _take_output(self, output: Output, now: float) -> None:
-        assignment = self._scheduler.call(output.call)
+        assignment = self._scheduler.windows.call(output.call)
         job = self.jobs.get(assignment.run.id) if assignment is not None else None
         if assignment is None or job is None:
             return
@@ -267,7 +267,7 @@ class Driver:
         if INITIALIZER in missing.calls:
             self._workforce.initialize(worker)
         for call in missing.calls:
-            assignment = self._scheduler.call(call)
+            assignment = self._scheduler.windows.call(call)
             if assignment is None:
                 continue
             if (job := self.jobs.get(assignment.run.id)) is not None:

@@ -58,9 +58,9 @@ class Jobs:
     def running(self) -> dict[WorkerId, str]:
         """Say in words what each busy worker runs; may be called from any thread."""
         words = {}
-        for worker in list(self._scheduler.workers):
+        for worker in list(self._scheduler.windows):
             try:
-                head = self._scheduler.head(worker)
+                head = self._scheduler.windows.head(worker)
             except RuntimeError:  # it changed while we looked
                 continue
             job = self.get(head.run.id) if head is not None else None
@@ -147,11 +147,11 @@ class Jobs:
     def kill_overdue(self) -> None:
         """Kill workers whose item does not stop at its time limit: it sits in code that no signal reaches."""
         for worker in self._workforce.ready if any(job.timeout for job in self._jobs.values()) else ():
-            head = self._scheduler.head(worker)
+            head = self._scheduler.windows.head(worker)
             job = self.get(head.run.id) if head is not None else None
             if job is None or job.timeout is None or job.ending is not None:
                 continue
-            if self._scheduler.silence(worker, self.now) > job.timeout + OVERTIME:
+            if self._scheduler.windows.silence(worker, self.now) > job.timeout + OVERTIME:
                 self._scheduler.condemn(worker)
                 self._backend.kill(worker, OVERDUE)
 
@@ -162,11 +162,11 @@ class Jobs:
 
     def _has(self, assignments: list[Assignment]) -> bool:
         """Whether one of a worker's calls has not been answered."""
-        return any(self._scheduler.call(assignment.id) is not None for assignment in assignments)
+        return any(self._scheduler.windows.call(assignment.id) is not None for assignment in assignments)
 
     def _runs(self, worker: WorkerId, assignments: list[Assignment]) -> Assignment | None:
         """Return a worker's oldest call if it is one of these."""
-        head = self._scheduler.head(worker)
+        head = self._scheduler.windows.head(worker)
         return head if any(head is assignment for assignment in assignments) else None
 
     def _finish(self, job: Job, error: BaseException | None) -> None:

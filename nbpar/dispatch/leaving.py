@@ -41,7 +41,7 @@ class Leaving:
     def release(self) -> None:
         """Let those go that have nothing left to do."""
         if self._leaving:
-            for worker in self._scheduler.retired():
+            for worker in self._scheduler.windows.retired():
                 self._workforce.retire(worker)
 
     def gone(self, worker: WorkerId) -> None:

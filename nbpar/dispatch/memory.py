@@ -85,7 +85,7 @@ class Memory:
 
     def admitted(self, assignments: Iterator[Assignment]) -> Iterator[Assignment]:
         """Pass on assignments as far as memory allows."""
-        if self.low and any(self._scheduler.load(worker) for worker in self._scheduler.workers):
+        if self.low and any(window.calls for window in self._scheduler.windows.values()):
             return
         for assignment in assignments:
             self._count(assignment)
@@ -99,8 +99,8 @@ class Memory:
             return
         self._seen[worker] = memory
         most, renew = self._rules.most_bytes, self._rules.renew
-        if most is not None and renew is not None and memory > most and self._scheduler.takes_part(worker):
-            if waiting := self._scheduler.waiting(worker):
+        if most is not None and renew is not None and memory > most and worker in self._scheduler.windows:
+            if waiting := self._scheduler.windows.behind(worker):
                 self._workforce.cancel(worker, waiting)
             self._leaving.retire_later(worker, renew)
 
@@ -124,8 +124,8 @@ class Memory:
 
     def _ask_back(self) -> None:
         """Take back what waits on workers behind what they run."""
-        for worker in list(self._scheduler.workers):
-            if waiting := self._scheduler.waiting(worker):
+        for worker in list(self._scheduler.windows):
+            if waiting := self._scheduler.windows.behind(worker):
                 self._workforce.cancel(worker, waiting)
 
     def _here(self) -> dict[WorkerId, int]:

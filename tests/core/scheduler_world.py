@@ -61,7 +61,7 @@ class World:
         for run in self.scheduler.attended:
             run.ask(len(self.workers))
             self._forget_if_done(self.accounts[run.id])
-        for worker in self.scheduler.retired():
+        for worker in self.scheduler.windows.retired():
             self.leave(self.workers[worker])
         for assignment in self.scheduler.assign(self.now):
             self._hand_out(assignment)
@@ -107,12 +107,12 @@ class World:
             self.scheduler.free(worker.name)
         else:
             for call in self.scheduler.hold(worker.name):
-                self.hand_back(self.scheduler.call(call))
+                self.hand_back(self.scheduler.windows.call(call))
         worker.held = not worker.held
 
     def recall(self) -> None:
         """Let workers hand back what waits behind a call that lasts."""
-        for call in self.scheduler.recall(self.now):
+        for call in self.scheduler.windows.recall(self.now):
             worker = self.workers[call.worker]
             assert call is not worker.calls[0]
             assert any(not other.calls for other in self.workers.values())
@@ -238,7 +238,7 @@ class World:
             assert account.state.pinned[assignment.chunk.first] == worker.name
         account.take(assignment, self.now)
         worker.calls.append(assignment)
-        assert self.scheduler.load(worker.name) == len(worker.calls)
+        assert self.scheduler.windows.load(worker.name) == len(worker.calls)
 
     def _check_membership(self, assignment: Assignment) -> None:
         most = self._account(assignment).plan.most_workers
@@ -345,10 +345,10 @@ class World:
         assert self.scheduler.due(self.now) is None
         for name, worker in self.workers.items():
             assert not worker.calls
-            assert self.scheduler.load(name) == 0
-            assert self.scheduler.head(name) is None
-        assert set(self.scheduler.workers) == set(self.workers)
-        assert not self.scheduler._calls
+            assert self.scheduler.windows.load(name) == 0
+            assert self.scheduler.windows.head(name) is None
+        assert set(self.scheduler.windows) == set(self.workers)
+        assert not self.scheduler.windows._calls
         assert not self.scheduler._delayed
         assert not self.scheduler.attended
         for account in self.accounts:

@@ -69,10 +69,10 @@ def test_what_waits_behind_a_call_that_lasts_is_asked_back_for_an_idle_worker():
     finish(scheduler, second, 0.1)
     finish(scheduler, other, 0.2)
 
-    assert scheduler.recall(0.1 + EARLY / 2) == []
-    assert scheduler.recall(0.2) == [waiting]
-    assert scheduler.recall(0.3) == []
-    assert scheduler.head("0") is first
+    assert scheduler.windows.recall(0.1 + EARLY / 2) == []
+    assert scheduler.windows.recall(0.2) == [waiting]
+    assert scheduler.windows.recall(0.3) == []
+    assert scheduler.windows.head("0") is first
 
 
 def test_somebody_looks_when_it_is_time_to_ask_back():
@@ -84,9 +84,9 @@ def test_somebody_looks_when_it_is_time_to_ask_back():
     for call in [call for call in scheduler.assign(1e-3) if call.worker != lasting.worker]:
         finish(scheduler, call, 4e-3)
 
-    assert scheduler.uneven
+    assert scheduler.windows.uneven
     assert scheduler.due(4e-3) == LASTS
-    assert scheduler.recall(LASTS)
+    assert scheduler.windows.recall(LASTS)
 
 
 @pytest.mark.parametrize("round_trip", [1e-4, 1e-3])
@@ -114,7 +114,7 @@ def makespan(seconds, *, workers, round_trip):
     while scheduler.runs:
         for call in scheduler.assign(now):
             mail[call.worker].append(call)
-        assert not scheduler.recall(now), "it would have to be asked back"
+        assert not scheduler.windows.recall(now), "it would have to be asked back"
         for worker, calls in mail.items():
             while calls:  # it begins with one when it has it and is through with those before
                 call = calls.popleft()
