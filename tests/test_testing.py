@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nbpar.testing import FakeClock, Gate
+from nbpar.testing import FakeClock, Gate, until
 
 
 def test_a_fake_clock_moves_only_by_hand():
@@ -52,3 +52,9 @@ def test_a_gate_gives_up_so_that_no_test_hangs(tmp_path):
         gate.wait(timeout=0.01)
     with pytest.raises(TimeoutError, match=r"2 did not come to the gate within 0\.01 s"):
         gate.until_waiting(2, timeout=0.01)
+
+
+def test_what_was_waited_for_is_returned():
+    answers = iter([[], None, [7]])
+
+    assert until(lambda: next(answers)) == [7]

@@ -9,6 +9,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds after which those who wait give up, so that a test that fails does not hang."""
@@ -81,15 +84,16 @@ class Gate:
 
 
 def until(
-    condition: Callable[[], bool], timeout: float = PATIENCE, otherwise: str = "it did not come true"
-) -> None:
-    """Wait until a condition is true; `otherwise` says what is wrong when it is not.
+    condition: Callable[[], T], timeout: float = PATIENCE, otherwise: str = "it did not come true"
+) -> T:
+    """Wait until a condition is true, and return what it gave; `otherwise` says what is wrong when it is not.
 
     Raises:
         TimeoutError: it was not true in time.
     """
     deadline = time.monotonic() + timeout
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{otherwise} within {timeout:g} s")
         time.sleep(LOOK)
+    return found

@@ -1,7 +1,5 @@
 """Every way to a worker has to pass the same tests of channels."""
 
-import threading
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -9,6 +7,7 @@ from joined_clusters import cluster_of_its_own
 
 import nbpar
 from nbpar.cluster.cluster import Cluster
+from nbpar.testing import until
 
 WAYS = ("threads", "engines", "controller", "encrypted")
 
@@ -77,19 +76,6 @@ def engines(engine_way, pools):
     pool = pools(engine_way)
     yield pool
     until(lambda: not len(pool.launcher.dispatcher.lines))
-
-
-def until(condition, timeout=10.0):
-    """Wait until something is so that no event tells of."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.005)
-
-
-@pytest.fixture(name="until")
-def until_fixture():
-    return until
 
 
 @pytest.fixture

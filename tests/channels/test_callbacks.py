@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from nbpar.errors import ChannelError
+from nbpar.testing import until
 
 
 def test_callbacks_get_what_is_here_what_comes_and_the_end(gateway):
@@ -88,7 +89,7 @@ def test_callbacks_work_there_while_the_code_computes(gateway):
     other.close()
 
 
-def test_a_callback_goes_on_when_nobody_holds_the_channel(gateway, until):
+def test_a_callback_goes_on_when_nobody_holds_the_channel(gateway):
     got = []
     gate = gateway.new_channel()
 

@@ -8,6 +8,7 @@ from programs import echo
 
 import nbpar
 from nbpar.errors import ChannelClosed, EndOfChannel, RemoteError
+from nbpar.testing import until
 
 
 def test_items_come_back_in_order(gateway):
@@ -101,7 +102,7 @@ def test_what_was_closed_here_says_so(gateway):
     assert list(channel) == []
 
 
-def test_closing_ends_the_code_that_waits_there(gateway, until):
+def test_closing_ends_the_code_that_waits_there(gateway):
     def wait(channel, told):
         try:
             channel.receive()
@@ -241,7 +242,7 @@ def alive(channel=None):
     return ends, threads
 
 
-def test_ten_thousand_channels_leave_nothing_behind(gateway, pool, until):
+def test_ten_thousand_channels_leave_nothing_behind(gateway, pool):
     lines = pool.launcher.dispatcher.lines
     before, there = alive(), gateway.remote_exec(alive).receive(10)
     for _ in range(90):

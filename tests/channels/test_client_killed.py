@@ -8,6 +8,7 @@ import pytest
 from joined_clusters import cluster_of_its_own
 
 import nbpar
+from nbpar.testing import until
 
 CLIENT = """
 import sys
@@ -44,7 +45,7 @@ def shared(engine_way, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["channel.receive()", "while True: pass", "import time; time.sleep(1000)"])
-def test_code_ends_and_engines_are_free_when_the_client_is_killed(engine_way, shared, text, tmp_path, until):
+def test_code_ends_and_engines_are_free_when_the_client_is_killed(engine_way, shared, text, tmp_path):
     path = "auto" if engine_way == "engines" else "controller"
     file = next(Path(tmp_path).rglob("ipcontroller*-client.json"))
     victim = subprocess.Popen(

@@ -14,6 +14,7 @@ from programs import echo
 
 import nbpar
 from nbpar.errors import ChannelBroken, RemoteError
+from nbpar.testing import until
 
 
 def kill(pool, gateway, how=signal.SIGKILL):
@@ -78,7 +79,7 @@ def test_an_engine_killed_while_we_send_breaks_the_channel(own_pool):
 
 
 @pytest.mark.parametrize("engine_way", ["engines", "controller"], indirect=True)  # clusters that heal
-def test_a_new_engine_takes_the_place_of_a_dead_one(own_pool, until):
+def test_a_new_engine_takes_the_place_of_a_dead_one(own_pool):
     pool = own_pool()
     gateway = pool.gateways[0]
     assert gateway.remote_exec("channel.send(1)").receive(10) == 1
@@ -249,7 +250,7 @@ sys.stdin.read()
 """
 
 
-def test_engines_end_when_the_client_is_killed(until):
+def test_engines_end_when_the_client_is_killed():
     owner = subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     engine = int(owner.stdout.readline())
     owner.kill()

@@ -14,6 +14,7 @@ from programs import echo
 import nbpar
 from nbpar.channels.spec import Spec
 from nbpar.errors import ChannelBroken, EndOfChannel, RemoteError
+from nbpar.testing import until
 
 
 def test_each_gets_and_gives_one_item(pool):
@@ -177,7 +178,7 @@ def test_gateways_and_groups_show_as_tables(pool):
         assert gateway.worker in repr(gateway)
 
 
-def test_a_status_counts_what_was_just_begun_and_is_not_over(gateway, until):
+def test_a_status_counts_what_was_just_begun_and_is_not_over(gateway):
     before = gateway.remote_status().numchannels
     with (
         gateway.remote_exec(echo) as running,
@@ -197,7 +198,7 @@ def test_a_serial_pool_says_that_it_has_no_worker_to_talk_to():
         pool.gateways  # noqa: B018
 
 
-def test_a_pool_that_had_gateways_is_forgotten_like_any_other(until):
+def test_a_pool_that_had_gateways_is_forgotten_like_any_other():
     def used():
         with nbpar.Pool(1, backend="threads", progress="none") as pool:
             assert pool.gateways[0].remote_exec("channel.send(1)").receive(10) == 1

@@ -140,7 +140,7 @@ def test_maps_leave_a_worker_alone_whose_main_thread_is_taken(pool):
     assert second.remote_exec(where).receive(10) != place
 
 
-def test_workers_are_not_let_go_while_a_channel_is_open(engines, until):
+def test_workers_are_not_let_go_while_a_channel_is_open(engines):
     with engines.gateways[0].remote_exec(echo) as channel:
         channel.send(1)
         channel.receive(timeout=10)

@@ -8,9 +8,10 @@ import pytest
 from programs import echo
 
 from nbpar.errors import RemoteError
+from nbpar.testing import until
 
 
-def test_an_error_that_nobody_saw_is_shown(gateway, capsys, until):
+def test_an_error_that_nobody_saw_is_shown(gateway, capsys):
     shown = []
 
     channels = [gateway.remote_exec("raise ValueError('unseen')")]
@@ -22,7 +23,7 @@ def test_an_error_that_nobody_saw_is_shown(gateway, capsys, until):
     assert "ValueError: unseen" in "".join(shown)
 
 
-def test_an_error_of_a_channel_that_nobody_ever_held_is_shown(gateway, capsys, until):
+def test_an_error_of_a_channel_that_nobody_ever_held_is_shown(gateway, capsys):
     shown = []
 
     gateway.remote_exec("raise ValueError('unseen')")
@@ -30,7 +31,7 @@ def test_an_error_of_a_channel_that_nobody_ever_held_is_shown(gateway, capsys, u
     until(lambda: shown.append(capsys.readouterr().err) or "ValueError: unseen" in "".join(shown))
 
 
-def test_an_error_of_code_that_was_stopped_is_not_shown(engines, capsys, until):
+def test_an_error_of_code_that_was_stopped_is_not_shown(engines, capsys):
     gateway = engines.gateways[0]
     channels = [gateway.remote_exec("channel.send(1)\nwhile True: pass")]
     assert channels[0].receive(timeout=10) == 1
@@ -62,7 +63,7 @@ def test_an_error_that_is_held_to_the_end_of_the_process_is_shown_then():
     assert done.stderr.count("ValueError: held to the end") == 1
 
 
-def test_an_error_that_somebody_saw_is_not_shown_again(gateway, capsys, until):
+def test_an_error_that_somebody_saw_is_not_shown_again(gateway, capsys):
     channel = gateway.remote_exec("raise ValueError('seen')")
     with pytest.raises(RemoteError):
         channel.wait_closed(10)

@@ -4,9 +4,10 @@ import os
 
 import psutil
 import pytest
-from owners import Owner, alive, family, until
+from owners import Owner, alive, family
 
 from nbpar.cluster.cluster import Cluster
+from nbpar.testing import until
 
 
 @pytest.fixture

@@ -3,19 +3,9 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
-
-
-def until(condition, timeout=20.0):
-    """Wait for a condition of the world outside, which has no event to wait on."""
-    deadline = time.monotonic() + timeout
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {timeout} s in vain"
-        time.sleep(0.01)
-    return found
 
 
 def alive(pids):

@@ -10,10 +10,11 @@ import time
 import ipyparallel
 import psutil
 import pytest
-from owners import alive, until
+from owners import alive
 
 from nbpar.cluster.cluster import Cluster
 from nbpar.errors import ClusterError
+from nbpar.testing import until
 
 pytestmark = pytest.mark.engines
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 from jupyter_client.manager import start_new_kernel
-from owners import alive, until
+from owners import alive
+
+from nbpar.testing import until
 
 pytestmark = pytest.mark.engines
 

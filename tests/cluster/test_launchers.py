@@ -5,12 +5,13 @@ import signal
 
 import ipyparallel
 import pytest
-from owners import alive, until
+from owners import alive
 
 from nbpar.cluster import launchers
 from nbpar.cluster.join import connect
 from nbpar.cluster.launchers import TemplateControllerLauncher, TemplateEngineSetLauncher
 from nbpar.errors import ClusterError
+from nbpar.testing import until
 
 pytestmark = pytest.mark.engines
 

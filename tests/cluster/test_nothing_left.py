@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from owners import alive, until
+from owners import alive
+
+from nbpar.testing import until
 
 pytestmark = pytest.mark.engines
 

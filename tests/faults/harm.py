@@ -5,17 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 
 import psutil
 
-
-def until(true, within=30.0):
-    """Wait until something is true; fail when it does not become so."""
-    deadline = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
+from nbpar.testing import until
 
 
 def engines(pool):

@@ -10,8 +10,9 @@ import pytest
 import zmq
 
 import nbpar
+from nbpar.testing import until
 
-from .harm import family, until
+from .harm import family
 
 pytestmark = pytest.mark.engines
 

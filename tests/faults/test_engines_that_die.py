@@ -13,8 +13,7 @@ import psutil
 import pytest
 
 import nbpar
-
-from .harm import until
+from nbpar.testing import until
 
 pytestmark = pytest.mark.engines
 

@@ -11,6 +11,7 @@ import pytest
 
 import nbpar
 from nbpar.cluster import forked
+from nbpar.testing import until
 
 from . import harm
 from .conftest import gone
@@ -99,7 +100,7 @@ def test_an_item_that_makes_every_engine_hang_costs_itself_alone(pool):
 
 def test_an_engine_that_hangs_can_be_stopped(pool, tmp_path):
     run = pool.map_async(that_computes(tmp_path / "hung"), range(1), chunksize=1)
-    harm.until((tmp_path / "hung").exists)
+    until((tmp_path / "hung").exists)
 
     run.cancel()
 
