@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, overload
 
 from nbpar.core import events
 
@@ -31,9 +33,62 @@ class Span(NamedTuple):
     failed: int
 
 
-@dataclass(frozen=True, slots=True)
+class Spans(Sequence[Span]):
+    """A worker's latest work as it was at one moment, oldest first.
+
+    Nothing is copied, because hundreds of workers are looked at many times a second: whatever comes
+    later stands behind the end, and nothing is ever taken out of the list.
+    """
+
+    __slots__ = ("_growing", "_over", "_start", "_stop")
+
+    def __init__(self, over: list[Span], growing: Span | None) -> None:
+        self._over, self._stop, self._growing = over, len(over), growing
+        self._start = max(self._stop + (growing is not None) - SPANS, 0)
+
+    def __len__(self) -> int:
+        return self._stop - self._start + (self._growing is not None)
+
+    def __iter__(self) -> Iterator[Span]:
+        yield from islice(self._over, self._start, self._stop)
+        if self._growing is not None:
+            yield self._growing
+
+    def __reversed__(self) -> Iterator[Span]:
+        if self._growing is not None:
+            yield self._growing
+        for place in range(self._stop - 1, self._start - 1, -1):
+            yield self._over[place]
+
+    @overload
+    def __getitem__(self, index: int) -> Span: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Span, ...]: ...
+    def __getitem__(self, index: int | slice) -> Span | tuple[Span, ...]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Spans) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # like a list's
+
+    def after(self, at: float) -> list[Span]:
+        """Return what was done after a moment; of a span that had begun before, the rest."""
+        new: list[Span] = []
+        for span in reversed(self):
+            if span.end <= at:
+                break
+            new.append(span if span.start >= at else span._replace(start=at))
+        new.reverse()
+        return new
+
+
+@dataclass(slots=True)
 class Lane:
-    """One worker of a run."""
+    """One worker of a run.
+
+    Nobody changes it.  It is not declared frozen because that triples the cost of making one.
+    """
 
     worker: str
     host: str
@@ -63,8 +118,8 @@ class Lane:
     note: str
     """Why it was lost."""
 
-    spans: tuple[Span, ...]
-    """Its latest work, oldest first.  The last one may still grow."""
+    spans: Spans
+    """Its latest work.  The last one may still grow."""
 
     joined: float = 0.0
     """Seconds since the run began when it came."""
@@ -172,12 +227,10 @@ class LaneCount:
         begun, calls, gone = self.begun, list(self.calls.values()), self.gone
         since, first, count = calls[0] if calls else (begun, -1, 0)
         occupied = self.occupied + (max(now - self.work_since, 0.0) if calls else 0.0)
-        spans = self.spans[-SPANS:]
-        if self.count:
-            spans = [*spans[-SPANS + 1 :], self._span()]
+        spans = Spans(self.spans, self._span() if self.count else None)
         return Lane(
             worker, self.host, self.pid, self.state, first, count, since - begun, self.done, self.busy,
-            self.memory, self.moved, self.note, tuple(spans), max(self.joined - begun, 0.0),
+            self.memory, self.moved, self.note, spans, max(self.joined - begun, 0.0),
             None if gone is None else gone - begun, occupied, self.cpu, self.cpu_of_thread,
             self.packing, self.chunks,
         )  # fmt: skip
@@ -186,7 +239,7 @@ class LaneCount:
         if self.count:
             self.spans.append(self._span())
             if len(self.spans) > 2 * SPANS:
-                del self.spans[:-SPANS]
+                self.spans = self.spans[-SPANS:]  # another list: `Spans` that were taken keep this one
         self.start, self.end, self.first = start, event.at, event.first
         self.count, self.failed = event.count, event.failed
 

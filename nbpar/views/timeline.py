@@ -7,7 +7,7 @@ slots are joined in pairs, so that a strip has the same size after a second and 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -97,8 +97,8 @@ class Timeline:
         self.width = FIRST_WIDTH
         self.marks: deque[Mark] = deque(maxlen=MARKS)
         self._slots = SLOTS
-        self._strips: dict[Row, Strip] = {}
-        self._drawn: dict[Row, dict[str, Drawn]] = {}
+        self._strips: defaultdict[Row, Strip] = defaultdict(Strip)
+        self._drawn: defaultdict[Row, defaultdict[str, Drawn]] = defaultdict(lambda: defaultdict(Drawn))
         self._states: dict[Row, str] = {}
 
     @property
@@ -118,10 +118,9 @@ class Timeline:
         for row, lane, share in _rows(snapshot):
             if not snapshot.stages:
                 self._note_state(lane, snapshot.elapsed, began=began)
-            strip = self._strips.setdefault(row, Strip())
-            drawn = self._drawn.setdefault(row, {}).setdefault(lane.worker, Drawn())
-            if lane.spans and lane.spans[-1].end > drawn.upto:
-                self._draw(row, strip, drawn, lane, share)
+            drawn = self._drawn[row][lane.worker]
+            if new := lane.spans.after(drawn.upto):
+                self._draw(row, drawn, new, lane.busy, share)
 
     def letters(self, row: Row) -> str:
         """Return a row's strip as text."""
@@ -140,9 +139,8 @@ class Timeline:
         if lane.state in ("lost", "left") and before != lane.state:
             self.marks.append(Mark(lane.worker, lane.state, now))
 
-    def _draw(self, row: Row, strip: Strip, drawn: Drawn, lane: Lane, share: float) -> None:
-        new = _newer(lane.spans, drawn.upto)
-        busy, end = lane.busy - drawn.counted, new[-1].end
+    def _draw(self, row: Row, drawn: Drawn, new: Sequence[Span], counted: float, share: float) -> None:
+        strip, busy, end = self._strips[row], counted - drawn.counted, new[-1].end
         if _tells_all(new, busy):
             for span in new:
                 strip.add(span.start, span.end, self.width, share)
@@ -150,7 +148,7 @@ class Timeline:
             start = max(min(drawn.upto, end), min(new[0].start, end - busy), 0.0)
             strip.add(start, end, self.width, min(busy / max(end - start, 1e-9), 1.0) * share)
         self.marks.extend(Mark(row, "failed", span.end) for span in new[-MARKS:] if span.failed)
-        drawn.upto, drawn.counted = end, lane.busy
+        drawn.upto, drawn.counted = end, counted
 
 
 def _rows(snapshot: Snapshot) -> Iterator[tuple[Row, Lane, float]]:
@@ -159,19 +157,6 @@ def _rows(snapshot: Snapshot) -> Iterator[tuple[Row, Lane, float]]:
         yield from ((lane.worker, lane, 1.0) for lane in snapshot.lanes)
     for stage in snapshot.stages:
         yield from ((stage.place, lane, 1 / max(stage.workers, 1)) for lane in stage.snapshot.lanes)
-
-
-def _newer(spans: Sequence[Span], than: float) -> list[Span]:
-    new: list[Span] = []
-    for span in reversed(spans):
-        if span.end <= than:
-            break
-        if span.start >= than:
-            new.append(span)
-        else:  # it has grown
-            new.append(span._replace(start=than))
-    new.reverse()
-    return new
 
 
 def _tells_all(spans: Sequence[Span], busy: float) -> bool:

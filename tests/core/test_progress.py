@@ -235,6 +235,33 @@ def test_everything_that_is_kept_is_bounded():
     assert len(snapshot.lanes[0].spans) == SPANS
 
 
+def test_a_snapshot_stays_as_it_was_whatever_comes_later():
+    fold, taken = progress(total=None), []
+    for n in range(3 * SPANS):
+        fold(sent(call=n, first=n, count=1))
+        fold(done(101.0 + n, call=n, first=n, count=1))
+        spans = fold.snapshot(101.0 + n).lanes[0].spans
+        taken.append((spans, list(spans)))
+
+    assert all(list(spans) == then for spans, then in taken)
+    assert [(spans[0].first, spans[-1].first, len(spans)) for spans, _ in taken] == [
+        (max(n + 1 - SPANS, 0), n, min(n + 1, SPANS)) for n in range(3 * SPANS)
+    ]
+
+
+def test_work_after_a_moment_is_told_without_what_was_before():
+    fold = progress(total=None)
+    for n in range(3):
+        fold(sent(call=n, first=n, count=1))
+        fold(done(101.0 + n, call=n, first=n, count=1))
+
+    spans = fold.snapshot(104.0).lanes[0].spans
+
+    assert [(span.start, span.end) for span in spans.after(1.5)] == [(1.5, 2.0), (2.0, 3.0)]
+    assert spans.after(0.0) == list(spans)
+    assert spans.after(3.0) == []
+
+
 def test_events_of_a_worker_that_never_joined_do_no_harm():
     fold = progress(sent(worker="?"), done(worker="?"), events.WorkerLost(101.0, "?", "gone"))
 
