@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-from nbpar.core.progress import Snapshot
 from nbpar.views.base import Controls, View
 from nbpar.views.choose import choose
 from nbpar.views.kernel import this_kernel
@@ -69,20 +68,19 @@ class BackgroundViews:
 
     def _refresh(self) -> None:
         while not self._run.is_over_within(REFRESH):
-            self._tell("show")
+            self._tell(lambda view: view.show(lambda: self._run.snapshot))
         with self._lock:
             self._over = True
-        self._tell("close")
+        self._tell(lambda view: view.close(self._run.snapshot))
 
-    def _tell(self, what: str) -> None:
+    def _tell(self, tell: Callable[[View], None]) -> None:
         """Show or close every view; one that fails costs no other."""
-        snapshot = self._run.snapshot
         for view in list(self._views):
-            self._tell_one(view, getattr(view, what), snapshot)
+            self._tell_one(view, tell)
 
-    def _tell_one(self, view: View, tell: Callable[[Snapshot], None], snapshot: Snapshot) -> None:
+    def _tell_one(self, view: View, tell: Callable[[View], None]) -> None:
         try:
-            tell(snapshot)
+            tell(view)
         except Exception:
             logging.getLogger("nbpar").warning("a view of %s is given up", self._run.label, exc_info=True)
             self._views.remove(view)

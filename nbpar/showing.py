@@ -34,7 +34,7 @@ def shown(
             return  # while results keep flowing it is called for every chunk
         due = now + 0.8 * REFRESH
         printer.show(run.take_output())
-        view.show(run.snapshot)
+        view.show(lambda: run.snapshot)
 
     try:
         yield watch

@@ -21,8 +21,8 @@ class Looks:
         self.moved, self.closed = threading.Event(), threading.Event()
         self.trouble = trouble
 
-    def show(self, snapshot):
-        self._note(snapshot)
+    def show(self, look):
+        self._note(look())
         if self.trouble is not None:
             raise self.trouble
         self.moved.set()

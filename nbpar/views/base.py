@@ -23,6 +23,10 @@ class Controls:
     """Add or take away so many workers; None where that cannot be done."""
 
 
+Look = Callable[[], Snapshot]
+"""Says how the run is now; costs something where there are many workers, so a view asks when it needs it."""
+
+
 class View(Protocol):
     """One run's picture, called from the thread that waits for the run.
 
@@ -30,7 +34,7 @@ class View(Protocol):
     two calls no button is heard on ipykernel 6.  Calling it more often does no harm.
     """
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, look: Look) -> None:
         """Show how the run is now."""
 
     def close(self, snapshot: Snapshot) -> None:

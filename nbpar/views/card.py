@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from nbpar.core.progress import Snapshot
 from nbpar.views import tick, wording
-from nbpar.views.base import Controls
+from nbpar.views.base import Controls, Look
 from nbpar.views.kernel import this_kernel
 from nbpar.views.stop_source import StopSource, stop_source
 from nbpar.views.timeline import Timeline
@@ -21,7 +21,7 @@ INTERVAL = 0.1
 """Seconds between two updates, at least."""
 
 SHARE = 0.0075
-"""Part of a core that updates may take here; a thread of the kernel takes a third of that to send them."""
+"""Part of a core that updates may take here; to send them a thread of the kernel takes a third of that at most."""
 
 LONGEST = 1.0
 """Seconds between two updates, at most."""
@@ -69,7 +69,7 @@ class Card:
         self.widget: Any = widget_class()(settings=settings, model_id=self._comm)
         self.widget.on_msg(lambda _widget, content, _buffers: self._hear_delivered(content))
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, look: Look) -> None:
         """Tell the front end how the run is, unless it was told a moment ago."""
         if self._source is not None:
             self._source.poll()
@@ -77,7 +77,7 @@ class Card:
         if now < self._next:
             return
         before = self._spent()
-        self._tell(snapshot, at_once=1)
+        self._tell(look(), at_once=1)
         cost = self._spent() - before
         self._next = now + min(max(INTERVAL, cost / SHARE), LONGEST)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from nbpar.core.progress import Snapshot
 from nbpar.views import card, report
-from nbpar.views.base import Controls
+from nbpar.views.base import Controls, Look
 
 PATIENCE = 0.3
 """Seconds that a run may take before it gets a card."""
@@ -58,9 +58,9 @@ class NotebookView:
         }
         self._handle: Any = display(self._header, raw=True, display_id=True)
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, look: Look) -> None:
         """Bring the card up to date."""
-        self._cell.copy().run(self._show, snapshot)
+        self._cell.copy().run(self._show, look)
 
     def close(self, snapshot: Snapshot) -> None:
         """Take the card away and leave the report.  May be called twice."""
@@ -68,11 +68,11 @@ class NotebookView:
             self._closed = True
             self._cell.copy().run(self._close, snapshot)
 
-    def _show(self, snapshot: Snapshot) -> None:
+    def _show(self, look: Look) -> None:
         if self._card is None and self._clock() >= self._card_from:
             self._add_card()
         if self._card is not None:
-            self._card.show(snapshot)
+            self._card.show(look)
 
     def _close(self, snapshot: Snapshot) -> None:
         if self._card is not None:

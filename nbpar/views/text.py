@@ -6,6 +6,7 @@ from typing import Any, TextIO
 
 from nbpar.core.progress import Snapshot
 from nbpar.views import wording
+from nbpar.views.base import Look
 
 DELAY = 0.5
 """Seconds that a run may take without anything being printed."""
@@ -47,8 +48,9 @@ class Text:
         )  # fmt: skip
         self._closed = False
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, look: Look) -> None:
         """Show how many items are done, and what went wrong."""
+        snapshot = look()
         self._bar.set_postfix_str(postfix(snapshot), refresh=False)
         self._bar.update(snapshot.done - self._bar.n)
 

@@ -146,7 +146,7 @@ def play_together(number, progress="widget", **more):
     while not any(play.over for play in plays):
         for play, view in zip(plays, views, strict=True):
             play.advance(time.monotonic())
-            view.show(play.run.snapshot())
+            view.show(play.run.snapshot)
         time.sleep(0.05)
     for play, view in zip(plays, views, strict=True):
         view.close(play.run.finish("stopped" if play.stopped else "done"))
@@ -161,7 +161,7 @@ def _show(play, view):
     try:
         while not play.over:
             play.advance(time.monotonic())
-            view.show(play.run.snapshot())
+            view.show(play.run.snapshot)
             time.sleep(0.05)
     except KeyboardInterrupt:
         play.stop()

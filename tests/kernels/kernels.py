@@ -32,7 +32,7 @@ def play(until, view=None, longest=10):
         while len(pressed.log) < until and time.monotonic() < end:
             time.sleep(0.1)
             run.work("0", 10, 0.1)
-            view.show(run.snapshot())
+            view.show(run.snapshot)
     finally:
         view.close(run.finish("stopped"))
 """

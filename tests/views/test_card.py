@@ -54,17 +54,17 @@ def test_updates_are_at_most_ten_a_second(card, clock):
     for _ in range(1000):
         run.work("0", seconds=0.001)
         clock.now += 0.001
-        card.show(run.snapshot())
+        card.show(run.snapshot)
 
     assert 9 <= len(card.sent) <= 10
 
 
 def test_the_final_state_is_always_told(card):
     run = FakeRun(1000)
-    card.show(run.snapshot())
+    card.show(run.snapshot)
 
     run.work("0", 1000)
-    card.show(run.snapshot())
+    card.show(run.snapshot)
     card.close(run.finish())
 
     assert card.sent[-1]["done"] == 1000
@@ -78,9 +78,25 @@ def test_updates_that_take_long_become_rare(pressed):
     card.widget.observe(sent.append, "tick")
 
     while clock.now < 10:
-        card.show(FakeRun(12).snapshot())
+        card.show(FakeRun(12).snapshot)
 
     assert len(sent) <= 21  # one each 0.5 s, because one takes 5 ms
+
+
+def test_the_run_is_looked_at_only_for_an_update_and_that_counts_as_its_cost(pressed):
+    clock, spent, looks = Clock(), Clock(), []
+    card = Card(pressed.controls, label="count", clock=clock, spent=spent)
+
+    def look():
+        spent.now += 0.005
+        looks.append(clock.now)
+        return FakeRun(12).snapshot()
+
+    for _ in range(1000):
+        clock.now += 0.01
+        card.show(look)
+
+    assert 10 <= len(looks) <= 16  # one each 0.67 s, because one takes 5 ms
 
 
 @pytest.mark.parametrize(
@@ -163,7 +179,7 @@ def test_failures_and_output_are_told_only_when_they_change(card, clock):
     for turn in range(20):
         run.work("0", fail={5: ValueError()} if turn == 5 else None)
         clock.now += 1
-        card.show(run.snapshot())
+        card.show(run.snapshot)
 
     assert told == ["failures"]
 
@@ -201,7 +217,7 @@ def test_workers_that_take_long_to_come_keep_nothing_waiting_and_are_announced(c
     card = Card(replace(Pressed().controls, resize=resize), label="count", clock=clock)
     card.hear({"event": "resize", "by": 1})
     began.wait(10)
-    card.show(FakeRun(12).snapshot())
+    card.show(FakeRun(12).snapshot)
     announced = card.widget.tick["notice"]
 
     may_come.set()

@@ -63,7 +63,7 @@ def test_a_run_has_a_header_then_a_card_then_only_header_and_report(cell, clock)
     header = dict(cell.outputs[0])
 
     clock.now = PATIENCE
-    view.show(run.snapshot())
+    view.show(run.snapshot)
     assert WIDGET in cell.outputs[0]
     assert header.items() <= cell.outputs[0].items()
 
@@ -77,7 +77,7 @@ def test_a_run_has_a_header_then_a_card_then_only_header_and_report(cell, clock)
 def test_a_quick_run_has_no_card(cell, clock):
     view, run = _view(clock), FakeRun(12)
 
-    view.show(run.snapshot())
+    view.show(run.snapshot)
 
     assert WIDGET not in cell.outputs[0]
 
@@ -85,7 +85,7 @@ def test_a_quick_run_has_no_card(cell, clock):
 def test_a_card_that_is_asked_for_comes_at_once(cell, clock):
     view = _view(clock, needs_card=True)
 
-    view.show(FakeRun(12).snapshot())
+    view.show(FakeRun(12).snapshot)
 
     assert WIDGET in cell.outputs[0]
 
@@ -104,7 +104,7 @@ def test_without_anywidget_header_and_report_are_the_same(cell, clock, monkeypat
     view, run = _view(clock), FakeRun(12)
 
     clock.now = 1.0
-    view.show(run.snapshot())
+    view.show(run.snapshot)
     view.close(run.finish())
 
     assert [sorted(output) for output in cell.outputs] == [["text/html", "text/plain"]] * 2
@@ -118,8 +118,8 @@ def test_widgets_that_do_not_work_do_not_cost_the_run(cell, clock, monkeypatch, 
 
     clock.now = 1.0
     with caplog.at_level(logging.WARNING, "nbpar"):
-        view.show(run.snapshot())
-        view.show(run.snapshot())
+        view.show(run.snapshot)
+        view.show(run.snapshot)
     view.close(run.finish())
 
     assert caplog.messages == ["the live card could not be made"]

@@ -29,7 +29,7 @@ def test_the_line_in_a_terminal_names_the_stages_with_what_waits_for_them(pipeli
     view = Text(label="cut | tag | write", total=12, file=file, delay=0, interval=0)
 
     pipeline.work(2, count=3)
-    view.show(pipeline.snapshot())
+    view.show(pipeline.snapshot)
 
     assert "cut | tag | write:" in file.getvalue()
     assert "3/12" in file.getvalue()

@@ -20,7 +20,7 @@ def play(seconds, state="done", fail=None, word="auto", background=False):
     view = choose(word, Pressed().controls, label="count", total=12, background=background)
     for i in range(4):
         run.work(str(i % 2), 3, fail=fail if i == 1 else None)
-        view.show(run.snapshot())
+        view.show(run.snapshot)
         time.sleep(seconds / 4)
     view.close(run.finish(state))
 """

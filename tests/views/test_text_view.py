@@ -23,7 +23,7 @@ def test_items_are_counted_as_they_are_done():
 
     for _ in range(3):
         run.work("0")
-        view.show(run.snapshot())
+        view.show(run.snapshot)
 
     assert "| 3/4 [" in _last_line(file)
     assert "\rcount: " in file.getvalue()
@@ -34,7 +34,7 @@ def test_the_final_state_is_true_even_when_it_was_never_shown():
     file, run = io.StringIO(), FakeRun(1000)
     view = Text(label="count", total=1000, file=file, delay=0, interval=1000)
 
-    view.show(run.snapshot())
+    view.show(run.snapshot)
     run.work("0", 1000)
     view.close(run.finish())
 
@@ -46,7 +46,7 @@ def test_a_short_run_prints_nothing():
     view = Text(label="count", total=4, file=file, delay=60)
 
     run.work("0", 4)
-    view.show(run.snapshot())
+    view.show(run.snapshot)
     view.close(run.finish())
 
     assert file.getvalue() == ""
@@ -58,7 +58,7 @@ def test_a_file_gets_a_line_seldom():
 
     for _ in range(99):
         run.work("0")
-        view.show(run.snapshot())
+        view.show(run.snapshot)
 
     assert file.getvalue().count("\r") <= 2
     view.close(run.finish())
