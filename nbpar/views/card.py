@@ -21,7 +21,7 @@ INTERVAL = 0.1
 """Seconds between two updates, at least."""
 
 SHARE = 0.0075
-"""Part of a core that updates may take here; to send them a thread of the kernel takes a third of that at most."""
+"""Part of a core that updates may take here; sending takes a third of that at most, in another thread."""
 
 LONGEST = 1.0
 """Seconds between two updates, at most."""
