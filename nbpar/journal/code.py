@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
+from nbpar.core.nested_code import with_nested
+
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
 
@@ -28,7 +30,7 @@ def used_globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Yield the globals that a function, or one defined in it, looks up, by name and in a fixed order."""
     names = {
         instruction.argval
-        for code in _with_nested(function.__code__)
+        for code in with_nested(function.__code__)
         for instruction in dis.get_instructions(code)
         if instruction.opname in _GLOBAL
     }
@@ -53,10 +55,3 @@ def used_values(function: FunctionType) -> Iterator[tuple[str, Any]]:
 def _is_line(constant: Any, code: CodeType) -> bool:
     """Whether it is the line that the body of a class notes of itself (Python 3.13 on)."""
     return type(constant) is int and constant == code.co_firstlineno and "__firstlineno__" in code.co_names
-
-
-def _with_nested(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _with_nested(constant)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dis
 from typing import TYPE_CHECKING
 
+from nbpar.core.nested_code import with_nested
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import CodeType
 
 _READS = frozenset({"LOAD_GLOBAL"})
@@ -39,15 +40,7 @@ def class_names(code: CodeType) -> set[str]:
 def _names(code: CodeType, operations: frozenset[str]) -> set[str]:
     return {
         instruction.argval
-        for part in _parts(code)
+        for part in with_nested(code)
         for instruction in dis.get_instructions(part)
         if instruction.opname in operations
     }
-
-
-def _parts(code: CodeType) -> Iterator[CodeType]:
-    """The code and all code nested in it."""
-    yield code
-    for constant in code.co_consts:
-        if hasattr(constant, "co_consts"):
-            yield from _parts(constant)
