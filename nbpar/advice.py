@@ -84,7 +84,7 @@ class Advice:
 
     def _rows(self) -> list[tuple[str, str]]:
         known = self.figures
-        gil = "there is none" if known.free_threaded else f"{known.gil:.0%} of the time"
+        gil = "there is none" if known.free_threaded else f"{units.percent(known.gil)} of the time"
         tried = f" ({known.tried:.1f} when tried here)" if known.tried else ""
         return [
             ("time per item", units.seconds(known.seconds)),
