@@ -88,11 +88,7 @@ class TemplateProcess:
     # ---- the owner
 
     def _hear_owner(self) -> None:
-        try:
-            block = self._owner.recv(1 << 16)
-        except ConnectionError:
-            block = b""
-        if not block:
+        if not (block := _received(self._owner)):
             self._ending = True
         for line in self._lines.feed(block):
             self._obey(line)
@@ -155,11 +151,7 @@ class TemplateProcess:
 
     def _hear_child(self, child: _Child) -> None:
         """Take what a controller says when it is ready."""
-        try:
-            block = child.link.recv(1 << 16)
-        except ConnectionError:
-            block = b""
-        if not block:
+        if not (block := _received(child.link)):
             self._unwatch(child.link)
         for line in child.lines.feed(block):
             child.connection = json.dumps(line["engine"])
@@ -246,6 +238,14 @@ class TemplateProcess:
         with suppress(BlockingIOError):
             while self._wakeup.recv(512):
                 pass
+
+
+def _received(link: socket.socket) -> bytes:
+    """Return what has come; nothing when the other end is gone."""
+    try:
+        return link.recv(1 << 16)
+    except ConnectionError:
+        return b""
 
 
 def main(arguments: list[str]) -> None:
