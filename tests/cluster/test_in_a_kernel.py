@@ -87,7 +87,7 @@ def test_nothing_is_left_when_the_kernel_goes(notebook, end):
     else:
         notebook.manager.shutdown_kernel()
 
-    until(lambda: not alive(pids), 5)
+    until(lambda: not alive(pids))
 
 
 def test_an_interrupt_of_the_kernel_leaves_the_cluster_alone(notebook):

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import ExitStack
 
 import ipyparallel
 import pytest
@@ -15,10 +16,23 @@ from nbpar.testing import until
 
 pytestmark = pytest.mark.engines
 
+OURS = {"n": 2, "engines": TemplateEngineSetLauncher, "controller": TemplateControllerLauncher}
+
 
 @pytest.fixture
-def profile(tmp_path):
-    return {"profile_dir": str(tmp_path / "profile"), "log_level": 40, "delay": 0}
+def started(tmp_path):
+    """Return what starts a cluster with a client, and what stops both; at the test's end they are stopped."""
+    profile = {"profile_dir": str(tmp_path / "profile"), "log_level": 40, "delay": 0}
+    with ExitStack() as ends:
+
+        def start(**options):
+            cluster = ipyparallel.Cluster(**options, **profile)
+            ends.callback(cluster.stop_cluster_sync)
+            client = cluster.start_and_connect_sync()
+            ends.callback(client.close)
+            return cluster, client, ends.close
+
+        yield start
 
 
 @pytest.fixture
@@ -29,66 +43,45 @@ def template_of_its_own(monkeypatch):
 
 
 @pytest.mark.usefixtures("template_of_its_own")
-def test_controller_and_engines_come_from_one_template(profile):
-    cluster = ipyparallel.Cluster(
-        n=2, engines=TemplateEngineSetLauncher, controller=TemplateControllerLauncher, **profile
-    )
-    client = cluster.start_and_connect_sync()
+def test_controller_and_engines_come_from_one_template(started):
+    cluster, client, stop = started(**OURS)
     pids = client[:].apply_sync(os.getpid)
     parents = set(client[:].apply_sync(os.getppid))
 
     assert len(parents) == 1
     assert connect(cluster)[0].ids == [0, 1]
 
-    client.close()
-    cluster.stop_cluster_sync()
+    stop()
     assert not alive([*pids, *parents])
 
 
-def test_a_dead_engine_is_known_to_the_controller_at_once(profile):
-    cluster = ipyparallel.Cluster(
-        n=2, engines=TemplateEngineSetLauncher, controller=TemplateControllerLauncher, **profile
-    )
-    client = cluster.start_and_connect_sync()
+def test_a_dead_engine_is_known_to_the_controller_at_once(started):
+    _, client, _ = started(**OURS)
 
     os.kill(client[0].apply_sync(os.getpid), signal.SIGKILL)
 
-    until(lambda: client.ids == [1], 5)
-    client.close()
-    cluster.stop_cluster_sync()
+    until(lambda: client.ids == [1])
 
 
-def test_engines_work_with_ipyparallels_controller(profile):
-    cluster = ipyparallel.Cluster(n=1, engines=TemplateEngineSetLauncher, **profile)
-    client = cluster.start_and_connect_sync()
+def test_engines_work_with_ipyparallels_controller(started):
+    _, client, _ = started(n=1, engines=TemplateEngineSetLauncher)
 
     assert client[0].apply_sync(eval, "__import__('sys').argv") == ["ipengine"]
 
-    client.close()
-    cluster.stop_cluster_sync()
 
-
-def test_the_controller_works_with_ipyparallels_engines(profile):
-    cluster = ipyparallel.Cluster(n=1, controller=TemplateControllerLauncher, **profile)
-    client = cluster.start_and_connect_sync()
+def test_the_controller_works_with_ipyparallels_engines(started):
+    _, client, _ = started(n=1, controller=TemplateControllerLauncher)
 
     assert client[0].apply_sync(int) == 0
 
-    client.close()
-    cluster.stop_cluster_sync()
 
-
-def test_engines_are_signalled_together(profile):
-    cluster = ipyparallel.Cluster(
-        n=2, engines=TemplateEngineSetLauncher, controller=TemplateControllerLauncher, **profile
-    )
-    client = cluster.start_and_connect_sync()
+def test_engines_are_signalled_together(started):
+    cluster, client, stop = started(**OURS)
     pids = client[:].apply_sync(os.getpid)
 
     cluster.signal_engines_sync(signal.SIGKILL)
 
-    until(lambda: not alive(pids), 5)
-    client.close()
-    cluster.stop_cluster_sync()
+    until(lambda: not alive(pids))
+    stop()
     with pytest.raises(ClusterError, match="not running"):
         connect(cluster)
