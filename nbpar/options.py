@@ -9,8 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from nbpar.core.retry import Retry
-
-ERRORS = ("raise", "collect", "skip")
+from nbpar.core.words import ERRORS, PROGRESS, check_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,8 @@ class Options:
             at_least_one("buffersize", self.buffersize)
         if self.timeout is not None:
             _seconds("timeout", self.timeout)
-        if self.errors not in ERRORS:
-            raise ValueError(f'errors must be "raise", "collect" or "skip", was {self.errors!r}')
+        check_word("errors", self.errors, ERRORS)
+        check_word("progress", self.progress, PROGRESS)
         if self.seed is not None:
             object.__setattr__(self, "seed", _whole("seed", self.seed))
         if self.resume is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nbpar.calls import Calls
 from nbpar.care import WorkerCare
 from nbpar.cluster.limits import usable_cpus
+from nbpar.core.words import BACKENDS, PROGRESS, check_word
 from nbpar.errors import PoolClosedError
 from nbpar.launch import Launcher
 from nbpar.options import at_least_one
@@ -21,8 +22,6 @@ from nbpar.worker.inside import inside_item
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-BACKENDS = ("engines", "threads", "serial")
 
 
 class Pool(Calls):
@@ -71,10 +70,9 @@ class Pool(Calls):
         min_free_memory: float | str | None = "auto",
     ) -> None:
         number = usable_cpus() if workers is None else _number(workers)
-        if backend not in BACKENDS:
-            raise ValueError(f'backend must be "engines", "threads" or "serial", was {backend!r}')
-        if path not in ("auto", "controller"):
-            raise ValueError(f'path must be "auto" or "controller", was {path!r}')
+        check_word("backend", backend, BACKENDS)
+        check_word("path", path, ("auto", "controller"))
+        check_word("progress", progress, PROGRESS)
         self.backend = "serial" if inside_item() else backend
         care = WorkerCare(max_items_per_worker, max_worker_memory, min_free_memory)
         care.refuse_without_engines(backend)

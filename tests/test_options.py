@@ -61,6 +61,7 @@ def test_numbers_of_numpy_are_numbers():
         ({"retries": -1}, ValueError, "retries must be at least 0"),
         ({"retries": "many"}, TypeError, "retries must be a whole number or a Retry"),
         ({"errors": "ignore"}, ValueError, 'errors must be "raise", "collect" or "skip", was \'ignore\''),
+        ({"progress": "bar"}, ValueError, 'progress must be "auto", "widget", "text" or "none", was \'bar\''),
         ({"max_errors": -1}, ValueError, "max_errors must be at least 0, was -1"),
         ({"max_errors": 0.5}, TypeError, "max_errors must be None or a whole number, was 0.5"),
         ({"seed": "abc"}, TypeError, "seed must be a whole number, was 'abc'"),

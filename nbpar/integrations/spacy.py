@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from nbpar.cluster.limits import usable_cpus
+from nbpar.core.words import check_word
 from nbpar.integrations.spacy_documents import Documents, Setting
 from nbpar.integrations.spacy_worker import forget
 from nbpar.pool import Pool
@@ -38,8 +39,7 @@ def patch(*, backend: str = "engines", pool: Pool | None = None) -> None:
     """
     from spacy.language import Language
 
-    if backend not in ("engines", "threads"):
-        raise ValueError(f'backend must be "engines" or "threads", was {backend!r}')
+    check_word("backend", backend, ("engines", "threads"))
     unpatch()
     forget()
     original = Language.pipe

@@ -10,8 +10,8 @@ from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from nbpar.channels.gateway import gateways_of
+from nbpar.core.words import BACKENDS
 from nbpar.notebook.cell_lines import keep_lines, name_of_running_cell
-from nbpar.notebook.options import BACKENDS
 from nbpar.notebook.place import locate
 from nbpar.worker.code import TextCode
 

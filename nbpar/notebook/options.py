@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import argument, kwds, magic_arguments
 
+from nbpar.core.words import BACKENDS, ERRORS, PROGRESS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _Function = TypeVar("_Function")
-
-BACKENDS = ("engines", "threads", "serial")
-ERRORS = ("raise", "collect", "skip")
-PROGRESS = ("auto", "widget", "text", "none")
 
 
 def _whole(least: int) -> Callable[[str], int]:

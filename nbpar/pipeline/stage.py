@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-BACKENDS = ("engines", "threads", "serial")
+from nbpar.core.words import BACKENDS, check_word
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +52,8 @@ class Stage:
     def __post_init__(self) -> None:
         if not callable(self.fn):
             raise TypeError(f"a stage needs a function, was {self.fn!r}")
-        if self.backend is not None and self.backend not in BACKENDS:
-            raise ValueError(f'backend must be "engines", "threads" or "serial", was {self.backend!r}')
+        if self.backend is not None:
+            check_word("backend", self.backend, BACKENDS)
         if self.backend == "threads" and self.timeout is not None:
             raise ValueError("timeout= needs engines: Python cannot stop what a thread runs")
         if self.initializer is not None and not callable(self.initializer):

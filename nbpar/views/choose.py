@@ -8,27 +8,21 @@ from nbpar.views.notebook_view import NotebookView
 from nbpar.views.silent import Silent
 from nbpar.views.text import Text
 
-WORDS = ("auto", "widget", "text", "none")
-"""What `progress=` may be."""
-
 
 def choose(
     progress: str, controls: Controls, *, label: str, total: int | None, background: bool = False
 ) -> View:
     """Return the view of a run that begins now; call it from the thread that runs the cell.
 
-    `auto` is the notebook's view in a kernel and a bar on standard error anywhere else; on engines nothing
-    is shown.  A
-    `background` run outlives its cell: its report takes the place of its card, so that it does
-    not appear under another cell.
+    `auto` is the notebook's view in a kernel and a bar on standard error anywhere else; on engines
+    nothing is shown.  A `background` run outlives its cell: its report takes the place of its card,
+    so that it does not appear under another cell.
 
     Raises:
-        ValueError: `progress` is another word, or `widget` is asked for where none can be shown.
+        ValueError: `widget` is asked for where none can be shown.
     """
     if progress == "none":
         return Silent()
-    if progress not in WORDS:
-        raise ValueError(f"progress must be one of {', '.join(map(repr, WORDS))}, was {progress!r}")
     if on_an_engine():
         return Silent()
     inside = this_kernel() is not None
