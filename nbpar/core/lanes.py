@@ -142,6 +142,9 @@ class Lane:
     chunks: int = 0
     """Answers it gave."""
 
+    dropped: int = 0
+    """Items that it had been given, and had not answered, when it died."""
+
 
 @dataclass(slots=True)
 class LaneCount:
@@ -165,6 +168,7 @@ class LaneCount:
     cpu_of_thread: float = 0.0
     packing: float = 0.0
     chunks: int = 0
+    dropped: int = 0
     occupied: float = 0.0
     work_since: float = 0.0
     """When it got something to do, having had nothing."""
@@ -215,6 +219,7 @@ class LaneCount:
         """Count it out."""
         if self.calls:
             self.occupied += at - self.work_since
+            self.dropped = sum(count for _, _, count in self.calls.values())
             self.calls.clear()
         self.state, self.note, self.gone = state, note, at
 
@@ -232,7 +237,7 @@ class LaneCount:
             worker, self.host, self.pid, self.state, first, count, since - begun, self.done, self.busy,
             self.memory, self.moved, self.note, spans, max(self.joined - begun, 0.0),
             None if gone is None else gone - begun, occupied, self.cpu, self.cpu_of_thread,
-            self.packing, self.chunks,
+            self.packing, self.chunks, self.dropped,
         )  # fmt: skip
 
     def _begin_span(self, start: float, event: events.ItemsDone) -> None:

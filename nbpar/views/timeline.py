@@ -39,7 +39,10 @@ class Mark(NamedTuple):
 
     row: Row
     kind: str
-    """`failed` (an item), `lost`, `left` or `joined` (later than the first)."""
+    """`failed` (an item), `lost`, and in a worker's row `left` or `joined` (later than the first).
+
+    In a stage's row a worker is `lost` that had items of it.
+    """
 
     at: float
     """Seconds since the run began."""
@@ -47,10 +50,13 @@ class Mark(NamedTuple):
 
 @dataclass(slots=True)
 class Drawn:
-    """How much of a worker's work is drawn in a row."""
+    """How much of a worker is drawn in a row."""
+
+    state: str = ""
+    """Its state when it was looked at last."""
 
     upto: float = 0.0
-    """Seconds since the run began up to which it is."""
+    """Seconds since the run began up to which its work is."""
 
     counted: float = 0.0
     """Busy seconds that are."""
@@ -99,7 +105,6 @@ class Timeline:
         self._slots = SLOTS
         self._strips: defaultdict[Row, Strip] = defaultdict(Strip)
         self._drawn: defaultdict[Row, defaultdict[str, Drawn]] = defaultdict(lambda: defaultdict(Drawn))
-        self._states: dict[Row, str] = {}
 
     @property
     def length(self) -> float:
@@ -114,11 +119,11 @@ class Timeline:
             self.width *= 2
             for strip in self._strips.values():
                 strip.fold()
-        began = not self._states
+        began = not self._drawn
         for row, lane, share in _rows(snapshot):
-            if not snapshot.stages:
-                self._note_state(lane, snapshot.elapsed, began=began)
             drawn = self._drawn[row][lane.worker]
+            if lane.state != drawn.state:
+                self._note_state(row, lane, drawn, snapshot.elapsed, began=began)
             if new := lane.spans.after(drawn.upto):
                 self._draw(row, drawn, new, lane.busy, share)
 
@@ -131,13 +136,16 @@ class Timeline:
         """Return the time up to which a row is drawn."""
         return max((drawn.upto for drawn in self._drawn.get(row, {}).values()), default=0.0)
 
-    def _note_state(self, lane: Lane, now: float, *, began: bool) -> None:
-        before = self._states.get(lane.worker)
-        self._states[lane.worker] = lane.state
-        if before is None and not began:
-            self.marks.append(Mark(lane.worker, "joined", now))
-        if lane.state in ("lost", "left") and before != lane.state:
-            self.marks.append(Mark(lane.worker, lane.state, now))
+    def _note_state(self, row: Row, lane: Lane, drawn: Drawn, now: float, *, began: bool) -> None:
+        before, drawn.state = drawn.state, lane.state
+        if isinstance(row, int):
+            if lane.state == "lost" and lane.dropped:
+                self.marks.append(Mark(row, "lost", now))
+            return
+        if not before and not began:
+            self.marks.append(Mark(row, "joined", now))
+        if lane.state in ("lost", "left"):
+            self.marks.append(Mark(row, lane.state, now))
 
     def _draw(self, row: Row, drawn: Drawn, new: Sequence[Span], counted: float, share: float) -> None:
         strip, busy, end = self._strips[row], counted - drawn.counted, new[-1].end

@@ -41,6 +41,32 @@ def test_queues_are_full_up_to_the_stage_that_limits(open_notebook):
     assert "in 3 stages, 2 failed: item 20 (20) in tag: ValueError: no tag for 20" in notebook.text(1)
 
 
+def test_the_death_of_a_worker_is_marked_in_the_lane_of_the_stage_whose_items_it_had(open_notebook, tmp_path):
+    once = (
+        "import os, pathlib, signal\n"
+        "def tag(text):\n"
+        f"    died = pathlib.Path({str(tmp_path / 'died')!r})\n"
+        "    time.sleep(0.03)\n"
+        "    if text == 60 and not died.exists():\n"
+        "        died.touch()\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return text\n"
+        "with nbpar.Pool(2) as engines:\n"
+        "    Pipeline([cut, tag, Stage(str, name='write')], pool=engines).map(range(5000), label='corpus')"
+    )
+    notebook = open_notebook(once, setup=SETUP)
+    notebook.run(1)
+    card = notebook.card()
+
+    notebook.wait_until("legend", "^✕ worker lost$")
+    notebook.wait_moving(card, by=20)
+    notebook.shoot("pipeline-death", card)
+
+    notebook.press("Stop")
+    notebook.wait_finished(1)
+    assert "1 worker lost" in notebook.text(1)
+
+
 def test_a_pipeline_in_the_background_turns_into_its_report(open_notebook):
     notebook = open_notebook(
         "run = pipeline.map_async(range(60), errors='skip')\nrun", "len(run.get())", "run.report", setup=SETUP

@@ -105,6 +105,12 @@ def test_a_lost_worker_keeps_its_lane_with_the_reason():
     assert snapshot.lanes[0].count == 0
 
 
+def test_a_lost_worker_tells_how_much_it_left_unanswered():
+    fold = progress(sent(), sent(call=2, first=4, count=3), done(), events.WorkerLost(101.0, "a", "killed"))
+
+    assert [lane.dropped for lane in fold.snapshot(102.0).lanes] == [3]
+
+
 def test_a_worker_that_left_and_came_back_has_one_lane():
     fold = progress(events.WorkerLeft(101.0, "a"), events.WorkerJoined(102.0, "a", "here", 1))
 

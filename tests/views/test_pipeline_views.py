@@ -83,6 +83,22 @@ def test_the_card_has_a_strip_for_each_stage_that_says_how_many_of_its_workers_w
     assert tick.names(pipeline.snapshot())[1] == ["tag", "engines", 2, True]
 
 
+def test_a_death_is_marked_once_in_the_rows_of_stages_whose_items_the_worker_had(pipeline):
+    timeline = Timeline()
+    pipeline.work(0, "0")
+    pipeline.runs[1].send("0", count=4)
+    timeline.take(pipeline.snapshot())
+    for run in pipeline.runs:
+        run.lose("0")
+        run.join("2")
+
+    for _ in range(2):
+        timeline.take(pipeline.snapshot())
+
+    told = tick.tick(pipeline.snapshot(), timeline)
+    assert [(place, kind) for place, kind, _ in told["marks"]] == [(1, "lo")]
+
+
 def levels(strip):
     found = [LETTERS.index(letter) >> shift & 3 for letter in strip for shift in (4, 2, 0)]
     return [level for level in found if level]

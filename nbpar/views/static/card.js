@@ -484,7 +484,7 @@ function paint(pen, tick, { width, row, ink, chosen, font }) {
   const gap = row >= 22 ? 5 : row >= 10 ? 2 : 0, line = row >= 3 ? 1 : 0, born = {}, gone = {};
   for (const [place, kind, at] of tick.marks) {
     if (kind === "jo") born[place] = at;
-    if (kind === "lo" || kind === "le") gone[place] = at;
+    if ((kind === "lo" || kind === "le") && !tick.stages) gone[place] = at;
   }
   axis(pen, tick, { width, top: number * row, x, ink, font });
   for (let place = 0; place < number; place++) {

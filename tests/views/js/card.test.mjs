@@ -252,6 +252,16 @@ test("each stage has a lane with its workers, its queue, its failures and how fa
   assert.match(root.find("canvas").getAttribute("aria-label"), /Timeline of 2 stages/);
 });
 
+test("the row of a worker ends with its death, that of a stage goes on", () => {
+  const drawn = (tick) => {
+    host = openPage();
+    return shown({ tick, workers: STAGES }).root.find("canvas").getContext().calls.filter(([name]) => name === "fillRect");
+  };
+  const death = { marks: [[1, "lo", 1]] };
+  assert.deepEqual(drawn(staged(death)), drawn(staged()));
+  assert.notDeepEqual(drawn(tick(death)), drawn(tick()));
+});
+
 test("a queue without a bound is as full as it is beside the others, and never fuller than full", () => {
   const at = (waiting, room) => card.fullness({ waiting, room }, 1);
   assert.equal(at([0, 5, 20], [null, null, null]), 0.25);
