@@ -21,6 +21,7 @@ from nbpar.core import units
 from nbpar.core.suitability import GAIN, WORTH, Figures
 from nbpar.gil import ThreadClock, gil_share, has_gil
 from nbpar.inputs import length_of
+from nbpar.options import at_least
 
 TRIED = 32
 """Items that are tried, at most."""
@@ -117,9 +118,7 @@ def advise(fn: Callable[[Any], Any], items: Iterable[Any], *, workers: int | Non
         raise ValueError("advise needs at least one item to try")
     total = length_of((items,))
     cpus = usable_cpus()
-    number = cpus if workers is None else workers
-    if number < 1:
-        raise ValueError(f"workers must be at least 1, was {number}")
+    number = cpus if workers is None else at_least(1, "workers", workers)
     results = [fn(sample[0])]  # what is made at first use is not the work
     seconds, busy = _timed(fn, sample, results)
     free = not has_gil()

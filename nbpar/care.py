@@ -9,7 +9,7 @@ from typing import Any
 from nbpar.dispatch.memory import MemoryRules
 from nbpar.errors import ClusterError
 from nbpar.memory_guard import MemoryGuard
-from nbpar.options import at_least_one
+from nbpar.options import at_least
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class WorkerCare:
 
     def __post_init__(self) -> None:
         if self.max_items is not None:
-            at_least_one("max_items_per_worker", self.max_items, "None or ")
+            at_least(1, "max_items_per_worker", self.max_items, "None or ")
         if self.max_memory is not None:
-            at_least_one("max_worker_memory", self.max_memory, "None or ")
+            at_least(1, "max_worker_memory", self.max_memory, "None or ")
         if self.min_free is not None and self.min_free != "auto":
             _amount("min_free_memory", self.min_free)
 

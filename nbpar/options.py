@@ -57,11 +57,12 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.chunksize != "auto":
-            object.__setattr__(self, "chunksize", at_least_one("chunksize", self.chunksize, '"auto" or '))
+            object.__setattr__(self, "chunksize", at_least(1, "chunksize", self.chunksize, '"auto" or '))
         for name in ("max_errors", "total"):
-            _count_or_none(name, getattr(self, name))
+            if (value := getattr(self, name)) is not None:
+                at_least(0, name, value, "None or ")
         if self.buffersize is not None:
-            at_least_one("buffersize", self.buffersize)
+            at_least(1, "buffersize", self.buffersize)
         if self.timeout is not None:
             _seconds("timeout", self.timeout)
         check_word("errors", self.errors, ERRORS)
@@ -93,15 +94,15 @@ class Options:
         return None if isinstance(self.chunksize, str) else self.chunksize
 
 
-def at_least_one(name: str, value: Any, otherwise: str = "", hint: str = "") -> int:
-    """Return a whole number from 1 on.
+def at_least(least: int, name: str, value: Any, otherwise: str = "", hint: str = "") -> int:
+    """Return a whole number from `least` on.
 
     Raises:
         TypeError, ValueError: it is none; `otherwise` says what else would do, `hint` what to do instead.
     """
     number = _whole(name, value, otherwise)
-    if number < 1:
-        raise ValueError(f"{name} must be at least 1, was {number}{hint}")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, was {number}{hint}")
     return number
 
 
@@ -113,11 +114,6 @@ def _file_name(name: str, value: Any) -> None:
             f"{name} must be a name of at most 100 letters and digits, with blanks, '.', '_' or '-' between "
             f"them, was {value!r}"
         )
-
-
-def _count_or_none(name: str, value: Any) -> None:
-    if value is not None and (number := _whole(name, value, "None or ")) < 0:
-        raise ValueError(f"{name} must be at least 0, was {number}")
 
 
 def _whole(name: str, value: Any, otherwise: str = "") -> int:

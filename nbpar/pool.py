@@ -16,7 +16,7 @@ from nbpar.cluster.limits import usable_cpus
 from nbpar.core.words import BACKENDS, PROGRESS, check_word
 from nbpar.errors import PoolClosedError
 from nbpar.launch import Launcher
-from nbpar.options import at_least_one
+from nbpar.options import at_least
 from nbpar.placement import Pending, Place, place_in_process, place_on_engines
 from nbpar.worker.inside import inside_item
 
@@ -237,7 +237,7 @@ class Pool(Calls):
 
 
 def _number(workers: Any) -> int:
-    return at_least_one("workers", workers, hint='; backend="serial" runs in this thread')
+    return at_least(1, "workers", workers, hint='; backend="serial" runs in this thread')
 
 
 _live: weakref.WeakSet[Pool] = weakref.WeakSet()

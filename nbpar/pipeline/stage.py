@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nbpar.core.words import BACKENDS, check_word
+from nbpar.options import at_least
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +58,10 @@ class Stage:
             raise ValueError("timeout= needs engines: Python cannot stop what a thread runs")
         if self.initializer is not None and not callable(self.initializer):
             raise TypeError(f"initializer must be a function, was {self.initializer!r}")
-        _check_count("workers", self.workers, 0)
-        _check_count("queue_size", self.queue_size, 1)
+        if self.workers is not None:
+            at_least(0, "workers", self.workers)
+        if self.queue_size is not None:
+            at_least(1, "queue_size", self.queue_size)
         check_batch_size(self.batch_size)
         self._settle_worker_args()
         object.__setattr__(self, "initargs", tuple(self.initargs))
@@ -83,15 +85,4 @@ class Stage:
 def check_batch_size(value: int | str | None) -> None:
     """Raise unless it is None, "auto" or a number above 0."""
     if value is not None and value != "auto":
-        _check_count("batch_size", value, 1, '"auto" or ')
-
-
-def _check_count(name: str, value: Any, least: int, otherwise: str = "") -> None:
-    if value is None:
-        return
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be {otherwise}a whole number, was {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, was {number}")
+        at_least(1, "batch_size", value, '"auto" or ')
