@@ -21,6 +21,9 @@ class ClusterError(NbparError):
 class PoolClosedError(NbparError):
     """The pool was closed; it takes no new work."""
 
+    def __init__(self, message: str = "the pool is closed; make a new one with nbpar.Pool(...)") -> None:
+        super().__init__(message)
+
 
 class NoWorkersError(NbparError):
     """Every worker is gone and none will come."""

@@ -217,9 +217,7 @@ class Pending:
         """Close the place, also one that is still being made.  May be called twice."""
         self._over.wait()
         place, self._place = self._place, None
-        self._error = self._error or PoolClosedError(
-            "the pool is closed; make a new one with nbpar.Pool(...)"
-        )
+        self._error = self._error or PoolClosedError()
         if place is not None:
             place.backend.close()
             place.close()

@@ -197,7 +197,7 @@ class Pool(Calls):
     @property
     def _place(self) -> Place:
         if self._closed:
-            raise PoolClosedError("the pool is closed; make a new one with nbpar.Pool(...)")
+            raise PoolClosedError
         return self._pending.get()
 
     def _discard(self) -> None:

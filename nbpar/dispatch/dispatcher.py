@@ -89,7 +89,7 @@ class Dispatcher:
         """
         with self._lock:
             if self._closed:
-                raise PoolClosedError("the pool is closed; make a new one with nbpar.Pool(...)")
+                raise PoolClosedError
             if self._thread is None and not self.blocking:
                 self._thread = threading.Thread(target=self._main, name="nbpar dispatcher", daemon=True)
                 self._thread.start()
@@ -123,7 +123,7 @@ class Dispatcher:
             self._closed = True
         thread = self._thread
         if thread is None:
-            self._close_down(PoolClosedError("the pool was closed before the run was over"))
+            self._close_down(_closed_too_early())
         elif thread is not threading.current_thread():
             self._backend.wake()
             thread.join(timeout)
@@ -153,7 +153,7 @@ class Dispatcher:
         self._driver.take(arrived, self._clock())
 
     def _main(self) -> None:
-        error: BaseException = PoolClosedError("the pool was closed before the run was over")
+        error: BaseException = _closed_too_early()
         try:
             while not self._closed:
                 self._step()
@@ -175,3 +175,7 @@ class Dispatcher:
             self._backend.close()
         finally:  # also when the backend is what broke
             self._driver.jobs.abandon(error)
+
+
+def _closed_too_early() -> PoolClosedError:
+    return PoolClosedError("the pool was closed before the run was over")
