@@ -22,6 +22,9 @@ from nbpar.cluster.directory import create_directory, remove_directory
 from nbpar.cluster.limits import THREAD_VARIABLES, free_descriptors, usable_cpus
 from nbpar.cluster.opening import NEEDED_DESCRIPTORS
 from nbpar.cluster.warm import can_fork
+from nbpar.core.units import plural
+from nbpar.gil import has_gil
+from nbpar.memory_guard import free_memory, whole_memory
 from nbpar.version import __version__
 from nbpar.worker.shell import this_shell
 
@@ -66,7 +69,7 @@ class Diagnosis:
     def summary(self) -> str:
         """The outcome in one sentence."""
         problems = sum(finding.state == "problem" for finding in self.findings)
-        return "all is well" if not problems else f"{problems} problem{'s' if problems > 1 else ''} found"
+        return f"{plural(problems, 'problem')} found" if problems else "all is well"
 
     def __str__(self) -> str:
         width = max((len(finding.name) for finding in self.findings), default=0)
@@ -128,7 +131,8 @@ def run_small_map(workers: int) -> str:
         squares = pool.map(pow, range(10), [2] * 10)
     if list(squares) != [i * i for i in range(10)]:
         raise RuntimeError(f"ten squares came back as {list(squares)}")
-    return f"10 items on {workers} workers in {time.perf_counter() - begun:.1f} s, start and stop included"
+    took = f"{time.perf_counter() - begun:.1f} s, start and stop included"
+    return f"10 items on {plural(workers, 'worker')} in {took}"
 
 
 # ---- checks
@@ -138,7 +142,7 @@ def _python() -> Finding:
     text = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
     if not sysconfig.get_config_var("Py_GIL_DISABLED"):
         return Finding("Python", f"{text}, with the GIL")
-    if getattr(sys, "_is_gil_enabled", lambda: True)():
+    if has_gil():
         advice = "a module without support for free threading switched the GIL on; PYTHON_GIL=0 keeps it off"
         return Finding("Python", f"{text}, free-threaded build, GIL on", "note", advice)
     return Finding("Python", f'{text}, free-threaded: backend="threads" runs Python code in parallel')
@@ -209,11 +213,9 @@ def _cpus() -> Finding:
 
 
 def _memory() -> Finding:
-    import psutil
-
-    memory = psutil.virtual_memory()
-    text = f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"
-    if memory.available < 0.5e9:
+    free = free_memory()
+    text = f"{free / 1e9:.1f} GB free of {whole_memory() / 1e9:.1f} GB"
+    if free < 0.5e9:
         return Finding("memory", text, "note", "an idle engine takes about 20 MB, your data comes on top")
     return Finding("memory", text)
 
@@ -260,7 +262,7 @@ def _cluster(workers: int) -> Finding:
         told = sorted(engine.pid or 0 for engine in cluster.engines)
     if sorted(pids) != told:
         return Finding("cluster", f"engines {pids} answered instead of {told}", "problem")
-    text = f"{workers} engines started in {started:.1f} s and answered"
+    text = f"{plural(workers, 'engine')} started in {started:.1f} s and answered"
     if started > SLOW_START:
         advice = "imports are slow: is Python installed on a network drive?"
         return Finding("cluster", text, "note", advice)

@@ -40,8 +40,8 @@ def test_a_healthy_installation_is_called_so(capsys):
 
     text = capsys.readouterr().out
     assert status == 0, text
-    assert "1 engines started" in text
-    assert "10 items on 1 workers" in text
+    assert "1 engine started" in text
+    assert "10 items on 1 worker in" in text
     assert text.endswith("all is well\n")
 
 
