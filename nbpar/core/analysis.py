@@ -9,14 +9,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nbpar.core.chunking import TARGET
 from nbpar.core.progress import Snapshot
 from nbpar.core.units import percent, plural, seconds, size
 
 WORTH = 0.05
 """Seconds of a run below which there is nothing to be said about it."""
-
-CHUNK = 0.05
-"""Seconds of work that suit a chunk."""
 
 LARGE = 0.25
 """A share of the workers' time from which something is mentioned."""
@@ -206,12 +204,12 @@ def _results(figures: Figures) -> Iterator[Finding]:
 def _chunks(figures: Figures) -> Iterator[Finding]:
     lost = (figures.transfer + figures.packing) / figures.total
     work = figures.computing / max(figures.chunks, 1)
-    if lost < LARGE or work > CHUNK / 5:
+    if lost < LARGE or work > TARGET / 5:
         return
     because = f"a chunk was {seconds(work)} of work, and sending took {percent(lost)} of the workers' time"
     each = figures.computing / figures.items
     if figures.chunksize is not None:
-        enough = math.ceil(CHUNK / each) if each > 0 else 1000
+        enough = math.ceil(TARGET / each) if each > 0 else 1000
         if enough > figures.chunksize:
             advice = f"leave `chunksize={figures.chunksize}` out, or make it about {enough:,}"
             yield Finding("chunks", because, advice)

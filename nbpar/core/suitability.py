@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nbpar.core.chunking import TARGET
+
 PER_ITEM = 4e-6
 """Seconds that an item costs on its way to an engine and back, in chunks, besides its pickling."""
 
@@ -78,5 +80,5 @@ class Figures:
 
     @property
     def chunksize(self) -> int:
-        """Items for 50 ms of work."""
-        return max(1, round(0.05 / max(self.seconds, 1e-9)))
+        """Items that make a chunk where no size is asked for."""
+        return max(1, round(TARGET / max(self.seconds, 1e-9)))
