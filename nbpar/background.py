@@ -6,18 +6,12 @@ import logging
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING
 
+from nbpar.run import REFRESH, Run
 from nbpar.views.base import Controls, View
 from nbpar.views.choose import choose
 from nbpar.views.kernel import this_kernel
 from nbpar.worker.inside import inside_item
-
-if TYPE_CHECKING:
-    from nbpar.run import Run
-
-REFRESH = 0.1
-"""Seconds between two pictures."""
 
 
 class BackgroundViews:
