@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-WAYS = ("concat", "zip", "dict")
-
 
 def joiner(join: str | Callable[..., Any], names: Sequence[str]) -> tuple[Callable[[Any], Any], str]:
     """Return a function from the tuple of the branches' results to one result, and its name.

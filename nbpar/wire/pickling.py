@@ -19,8 +19,6 @@ from nbpar.wire.pickler import Pickler
 OUT_OF_BAND = 1 << 14
 """Buffers of at least so many bytes travel beside the pickle."""
 
-Buffer = bytes | bytearray | memoryview | pickle.PickleBuffer
-
 
 class Packed(NamedTuple):
     """A list of objects as bytes."""
