@@ -88,7 +88,7 @@ class FeederSource:
 
     def _feed(self) -> None:
         try:
-            while (allowed := self._wait_for_leave()) and self._read_some(min(allowed, STEP)):
+            while (allowed := self._wait_until_allowed()) and self._read_some(min(allowed, STEP)):
                 pass
         except BaseException as error:  # noqa: BLE001 (whatever the user's iterable raises)
             self.error = error
@@ -96,7 +96,7 @@ class FeederSource:
         self._iterator = iter(())
         self._wake()
 
-    def _wait_for_leave(self) -> int:
+    def _wait_until_allowed(self) -> int:
         """Return how many items may be read now; 0 when no more are wanted at all."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._read < self._wanted)

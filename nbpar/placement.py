@@ -29,6 +29,9 @@ class Place:
     same_host = False
     """Whether all workers are processes of this host, and always will be."""
 
+    renew: Callable[[str], None] | None = None
+    """Puts a new worker in the place of one that has left; None where that cannot be done."""
+
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
@@ -47,9 +50,6 @@ class Place:
     def resize(self, workers: int, retire: Retire) -> None:  # noqa: ARG002
         """Have so many workers from now on; those that are too many finish what they run."""
         raise ClusterError("this pool cannot be resized: its workers belong to somebody else")
-
-    renew: Callable[[str], None] | None = None
-    """Puts a new worker in the place of one that has left; None where that cannot be done."""
 
     def close(self) -> None:
         """Free what was made for this pool alone, when its backend is closed."""

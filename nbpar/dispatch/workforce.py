@@ -94,18 +94,9 @@ class Workforce:
         assert self._initializer is not None
         load, arguments = self._initializer
         call = Call(
-            INITIALIZER,
-            INITIALIZER,
-            load.digest,
-            0,
-            Spread.CALL.value,
-            True,
-            True,
-            None,
-            None,
-            {},
-            [(arguments, {})],
-        )
+            INITIALIZER, run=INITIALIZER, digest=load.digest, first=0, spread=Spread.CALL.value, timed=True,
+            stop_early=True, timeout=None, seed=None, broken={}, items=[(arguments, {})],
+        )  # fmt: skip
         self._backend.send(worker, [load, call])
 
     def initialized(self, worker: WorkerId, done: Done) -> bool:

@@ -18,9 +18,7 @@ class Conductor:
 
     def __init__(self) -> None:
         self.jobs: list[tuple[Dispatcher, Job]] = []
-        self._happened: queue.SimpleQueue[None] = (
-            queue.SimpleQueue()
-        )  # Ctrl-C cannot break it, unlike an event
+        self._happened: queue.SimpleQueue[None] = queue.SimpleQueue()  # Ctrl-C breaks no queue, unlike events
 
     def add(self, dispatcher: Dispatcher, job: Job) -> None:
         """Take in a stage."""
