@@ -81,17 +81,9 @@ class Launcher:
         if spread is None:
             spread = Spread.ONE if len(iterables) == 1 else Spread.STAR
         return self._launch(
-            fn,
-            source,
-            spread,
-            options,
-            begun,
-            total=total,
-            streaming=streaming,
-            ordered=ordered,
-            sort=sort,
+            fn, source, spread, options, begun, total=total, streaming=streaming, ordered=ordered, sort=sort,
             remember=True,
-        )
+        )  # fmt: skip
 
     def once(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], begun: list[Run]
@@ -127,9 +119,7 @@ class Launcher:
             buffersize=options.buffersize, retry=options.retry,
         )  # fmt: skip
         label = options.label or getattr(fn, "__name__", None) or type(fn).__name__
-        run = Run(
-            self.dispatcher, label=label, errors=options.errors, streaming=streaming, sort=sort,
-        )  # fmt: skip
+        run = Run(self.dispatcher, label=label, errors=options.errors, streaming=streaming, sort=sort)
         job = Job(
             state, run, self.load(fn), fn, label, total, spread, options.timeout, options.seed,
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
