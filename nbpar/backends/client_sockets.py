@@ -3,42 +3,55 @@
 from __future__ import annotations
 
 import os
-import select
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import zmq
 
 from nbpar.backends.local_server import Connection, LocalServer, has_unix_sockets
+from nbpar.backends.poller import POLLIN, POLLOUT, Poller
+from nbpar.backends.turn import Turn
 from nbpar.wire.frames import Decoder, encode
 from nbpar.wire.messages import Message
 from nbpar.wire.signing import Correspondence, Signer
 from nbpar.worker.bell import Bell
 from nbpar.worker.sockets import send_frames
-
-POLLIN = getattr(select, "POLLIN", 1)
-POLLOUT = getattr(select, "POLLOUT", 4)
+from nbpar.worker.spin import Spin
 
 BURST = 256
 """Messages that are read from the controller before others get their turn."""
 
 Arrived = list[tuple[bytes, list[Message]]]
 
+Taking = Callable[[list[Message]], list[Message]]
+"""Takes in what an engine says and returns what it leaves to others, from the first such message on."""
+
 
 class ClientSockets:
-    """All of them; one thread receives, any thread may `send` and `wake`."""
+    """All of them; one thread receives, any thread may `send`, `wake` and for a moment `listen`.
 
-    def __init__(self, client: Any, directory: Path | None) -> None:
+    Args:
+        client: the ipyparallel client.
+        directory: where a socket for engines on this host may be, if at all.
+        handle: one more descriptor whose being readable makes `receive` return.
+    """
+
+    def __init__(self, client: Any, directory: Path | None, handle: int | None = None) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
         self.identity = b"nbpar." + os.urandom(8).hex().encode()
         self._signer = Signer(client.session.key)
         self._client = client
         self._bell = Bell()
-        self._poller: Any = select.poll() if hasattr(select, "poll") else zmq.Poller()
-        self._poller.register(self._bell.handle, POLLIN)
-        self._watched: set[int] = set()
+        self._poller = Poller()
+        self._poller.add(self._bell.handle, POLLIN)
+        if handle is not None:
+            self._poller.add(handle, POLLIN)
+        self._turn = Turn()
+        self._aside: Arrived = []
+        """What one who listened has read, and has to be received."""
+
         self._crowded: set[int] = set()
         """Connections to which something has not gone yet."""
 
@@ -46,14 +59,14 @@ class ClientSockets:
         self.address = ""
         if self._local is not None:
             self.address = self._local.address
-            self._poller.register(self._local.handle, POLLIN)
+            self._poller.add(self._local.handle, POLLIN)
         self._far_lock = threading.Lock()
         self._far_there = True
         """Something may be there that the socket's descriptor does not tell of any more."""
 
         self._far = self._open_far()
         self._far_handle = int(self._far.getsockopt(zmq.FD))
-        self._poller.register(self._far_handle, POLLIN)
+        self._poller.add(self._far_handle, POLLIN)
         self._closed = False
         self._receiver = 0
         """The thread that receives; it must not wait when it sends."""
@@ -94,18 +107,16 @@ class ClientSockets:
         if there:
             self._bell.ring()
 
-    def receive(self, timeout: float | None, handles: Sequence[int]) -> Arrived:
-        """Return what has arrived, by identity; also when a handle is readable or `wake` was called."""
+    def receive(self, timeout: float | None) -> Arrived:
+        """Return what has arrived, by identity; also when the handle is readable or `wake` was called."""
         self._receiver = threading.get_ident()
-        self._watch(handles)
         if self._local is not None:
             self._await_room(self._local)
-        if self._far_there:
-            timeout = 0
-        arrived: Arrived = []
+        ready = self._sleep(0 if self._far_there else timeout)
+        arrived, self._aside = self._aside, []
         far = self._far_there
         self.only_messages = True
-        for handle, _ in self._poller.poll(None if timeout is None else int(timeout * 1000 + 0.999)):
+        for handle, _ in ready:
             if handle == self._bell.handle:
                 self._bell.still()
                 self.only_messages = False
@@ -116,6 +127,29 @@ class ClientSockets:
         if far:
             self._read_far(arrived)
         return arrived
+
+    def listen(self, identity: bytes, take: Taking, ready: Callable[[], bool], spin: Spin) -> None:
+        """Look for a moment, in the caller's thread, whether a worker on this host makes `ready()` true.
+
+        What `take` leaves is received as usual, by the one thread that receives.
+        """
+        connection = self._local.connection(identity) if self._local is not None else None
+        if connection is None or not self._poller.at_once or not self._turn.borrow():
+            return
+        try:
+            if self._aside or connection.handle in self._crowded or connection.incoming.ended or ready():
+                return
+            self._poller.expect(connection.handle, 0)
+            try:
+                spin.look_for(
+                    lambda: (
+                        self._turn.wanted or connection.has_news and (self._hear(connection, take) or ready())
+                    )
+                )
+            finally:
+                self._poller.expect(connection.handle, POLLIN)
+        finally:
+            self._turn.give_back()
 
     def wake(self) -> None:
         """Make `receive` return now; safe from any thread."""
@@ -129,6 +163,7 @@ class ClientSockets:
         self._context.term()
         if self._local is not None:
             self._local.close()
+        self._poller.close()
         self._bell.close()
 
     # ---- on this host
@@ -138,13 +173,13 @@ class ClientSockets:
         connection = local.connections.get(handle)
         if connection is None:
             if handle == local.handle and (new := local.accept()) is not None:
-                self._poller.register(new.handle, POLLIN)
+                self._poller.add(new.handle, POLLIN)
             return False
         for identity, frames in local.read(connection):
             if messages := self._decoder.decode(frames):
                 arrived.append((identity, messages))
         if connection.incoming.ended:
-            self._poller.unregister(handle)
+            self._poller.remove(handle)
             self._crowded.discard(handle)
             local.forget(connection)
             self.cut.append(connection.identity)
@@ -162,19 +197,30 @@ class ClientSockets:
     def _expect_room(self, connection: Connection) -> None:
         if connection.waiting:
             self._crowded.add(connection.handle)
-            self._poller.modify(connection.handle, POLLIN | POLLOUT)
+            self._poller.expect(connection.handle, POLLIN | POLLOUT)
         else:
             self._crowded.discard(connection.handle)
-            self._poller.modify(connection.handle, POLLIN)
+            self._poller.expect(connection.handle, POLLIN)
 
-    def _watch(self, handles: Sequence[int]) -> None:
-        wanted = set(handles)
-        if wanted != self._watched:
-            for handle in self._watched - wanted:
-                self._poller.unregister(handle)
-            for handle in wanted - self._watched:
-                self._poller.register(handle, POLLIN)
-            self._watched = wanted
+    def _hear(self, connection: Connection, take: Taking) -> bool:
+        """Take in what an engine has said; whether something remains for the one who receives."""
+        assert self._local is not None
+        for identity, frames in self._local.read(connection):
+            if self._aside:
+                self._aside.append((identity, self._decoder.decode(frames)))
+            elif left := take(self._decoder.decode(frames)):
+                self._aside.append((identity, left))
+        if self._aside:
+            self._bell.ring()
+        return bool(self._aside) or connection.incoming.ended
+
+    def _sleep(self, timeout: float | None) -> list[tuple[int, int]]:
+        """Return the descriptors that are ready; others may read while none is."""
+        self._turn.lay_down()
+        try:
+            return self._poller.wait(timeout)
+        finally:
+            self._turn.take_up()
 
     # ---- through the controller
 

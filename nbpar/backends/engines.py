@@ -21,6 +21,7 @@ from typing import Any
 from nbpar.backends.base import WorkerId
 from nbpar.backends.client_sockets import ClientSockets
 from nbpar.backends.ends import CUT, End, Ends, reason_of
+from nbpar.backends.holding import hold
 from nbpar.backends.lodgings import Lodgings
 from nbpar.backends.packing import Packing
 from nbpar.backends.watching import ProcessWatch
@@ -28,6 +29,7 @@ from nbpar.errors import ClusterError
 from nbpar.version import __version__
 from nbpar.wire.messages import Bye, Item, Items, Lost, Message, Ping, Ready, Release
 from nbpar.wire.shipping import bootstrap, shipment
+from nbpar.worker.spin import Spin
 
 PING_EVERY = 5.0
 """Seconds between two signs of life to workers; an answer that is missing is noticed by the next."""
@@ -89,7 +91,7 @@ class EnginesBackend:
 
     def acquire(self) -> None:
         if self._sockets is None:
-            self._sockets = ClientSockets(self._client, self._directory)
+            self._sockets = ClientSockets(self._client, self._directory, self._watch.handle)
         held = {engine.uuid for engine in self._engines.values()}
         for engine_id in self._client.ids:
             uuid = self._client._engines.get(engine_id)  # noqa: SLF001 (there is no public way)
@@ -134,7 +136,7 @@ class EnginesBackend:
     ) -> bool:
         """Receive once; False when nothing came but items of channels, which have been handed on."""
         handed_on = False
-        for identity, messages in sockets.receive(timeout, self._watch.handles):
+        for identity, messages in sockets.receive(timeout):
             if (engine := self._by_identity.get(identity)) is None:
                 continue
             for message in messages:
@@ -203,6 +205,22 @@ class EnginesBackend:
         """Take in why an engine died; safe from any thread."""
         self._ends.note(uuid, reason)
         self.wake()
+
+    def listen(self, worker: WorkerId, ready: Callable[[], bool], spin: Spin) -> None:
+        """Take items of channels from one worker for a moment; safe from any thread."""
+        engine, sockets = self._engines.get(worker), self._sockets
+        if engine is None or not engine.local or sockets is None:
+            return
+        with hold:
+            sockets.listen(engine.identity, lambda messages: self._take_items(worker, messages), ready, spin)
+
+    def _take_items(self, worker: WorkerId, messages: list[Message]) -> list[Message]:
+        """Hand on the items at the beginning; return what follows."""
+        for place, message in enumerate(messages):
+            if not isinstance(message, (Item, Items)):
+                return messages[place:]
+            self.take_item(worker, message)
+        return []
 
     # ---- entering and leaving
 

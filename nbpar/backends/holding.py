@@ -26,7 +26,7 @@ class Hold:
         self._missed = False
 
     def __enter__(self) -> None:
-        if _in_main_thread():
+        if threading.get_ident() == _MAIN:
             if not self._depth:
                 self._before = _set_handler(signal.SIGINT, self._note)
                 if not callable(self._before):  # no handler of Python's breaks anything
@@ -34,23 +34,16 @@ class Hold:
             self._depth += 1
 
     def __exit__(self, *exc_info: object) -> None:
-        if _in_main_thread():
+        if threading.get_ident() == _MAIN:
             self._depth -= 1
             if not self._depth and callable(self._before):
                 _set_handler(signal.SIGINT, self._before)
-                self._raise_missed()
-
-    def _raise_missed(self) -> None:
-        if self._missed:
-            self._missed = False
-            self._before(signal.SIGINT, None)
+                if self._missed:
+                    self._missed = False
+                    self._before(signal.SIGINT, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._missed = True
-
-
-def _in_main_thread() -> bool:
-    return threading.get_ident() == _MAIN
 
 
 hold = Hold()

@@ -7,6 +7,7 @@ import select
 import socket as network
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,15 @@ class Connection:
         self.identity = b""
         self.incoming = Incoming(socket)
         self._outgoing = Outgoing(socket)
+        self._poll: Any = select.poll()
+        self._poll.register(self.handle, select.POLLIN)
         self._lock = threading.Lock()  # any thread may send
         self._closed = False
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to read, or the end."""
+        return bool(self._poll.poll(0))
 
     @property
     def waiting(self) -> bool:
@@ -54,6 +62,11 @@ class Connection:
         """Go on with what was left."""
         with self._lock:
             self._outgoing.flush()
+
+    def hang_up(self) -> None:
+        """Say and hear no more; whoever waits for something to read learns of it."""
+        with suppress(OSError):
+            self.socket.shutdown(network.SHUT_RDWR)
 
     def close(self) -> None:
         """End the connection."""
@@ -97,6 +110,10 @@ class LocalServer:
         connection = self._known.get(identity)
         return connection is not None and connection.send(frames, patient=patient)
 
+    def connection(self, identity: bytes) -> Connection | None:
+        """Return the way of one engine, when it has found here."""
+        return self._known.get(identity)
+
     def read(self, connection: Connection) -> Iterator[tuple[bytes, list[Any]]]:
         """Yield what has come, with the sender's identity."""
         try:
@@ -104,6 +121,7 @@ class LocalServer:
         except FrameError:
             self.dropped += 1
             connection.incoming.ended = True
+            connection.hang_up()
             return
         for frames in arrived:
             if connection.identity:

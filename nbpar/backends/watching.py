@@ -15,40 +15,41 @@ LOOK_EVERY = 0.5
 class ProcessWatch:
     """Processes by name; those that have ended are reported once.
 
-    On Linux a file descriptor per process becomes readable when it ends (pidfd_open(2));
-    elsewhere the process table is read now and then.
+    On Linux a file descriptor per process becomes readable when it ends (pidfd_open(2)), and with
+    it `handle`; elsewhere the process table is read now and then.
     """
 
     def __init__(self) -> None:
         self._handles: dict[int, str] = {}
+        self._ended = select.epoll() if hasattr(os, "pidfd_open") and hasattr(select, "epoll") else None
         self._polled: dict[str, psutil.Process] = {}
         self._looked = 0.0
 
     @property
-    def handles(self) -> tuple[int, ...]:
-        """File descriptors to wait for, along with others."""
-        return tuple(self._handles)
+    def handle(self) -> int | None:
+        """A file descriptor to wait for, along with others; None where the system has none."""
+        return None if self._ended is None else self._ended.fileno()
 
     def add(self, name: str, pid: int) -> None:
         """Watch a process."""
         try:
-            self._handles[os.pidfd_open(pid)] = name
-        except (AttributeError, OSError):
-            try:
-                self._polled[name] = psutil.Process(pid)
-            except psutil.NoSuchProcess:
-                return  # not visible from here: ipyparallel's own notice will do
+            if self._ended is not None:
+                handle = os.pidfd_open(pid)
+                self._ended.register(handle, select.EPOLLIN)
+                self._handles[handle] = name
+                return
+        except OSError:
+            pass  # an old system, or a container that does not allow it
+        try:
+            self._polled[name] = psutil.Process(pid)
+        except psutil.NoSuchProcess:
+            pass  # not visible from here: ipyparallel's own notice will do
 
     def gone(self) -> list[str]:
         """Return the names of those that have ended since the last time."""
         ended = []
-        if self._handles:
-            readable, _, _ = (
-                select.select(list(self._handles), [], [], 0)
-                if max(self._handles) < 1024
-                else _poll(self._handles)
-            )
-            ended += [self._handles[handle] for handle in readable]
+        if self._ended is not None:
+            ended += [self._handles[handle] for handle, _ in self._ended.poll(0)]
         if self._polled and time.monotonic() - self._looked > LOOK_EVERY:
             self._looked = time.monotonic()
             ended += [name for name, process in self._polled.items() if not process.is_running()]
@@ -61,6 +62,8 @@ class ProcessWatch:
         self._polled.pop(name, None)
         for handle in [handle for handle, other in self._handles.items() if other == name]:
             del self._handles[handle]
+            if self._ended is not None:
+                self._ended.unregister(handle)
             os.close(handle)
 
     def close(self) -> None:
@@ -68,10 +71,6 @@ class ProcessWatch:
         for name in list(self._handles.values()):
             self.forget(name)
         self._polled.clear()
-
-
-def _poll(handles: dict[int, str]) -> tuple[list[int], None, None]:
-    poller = select.poll()
-    for handle in handles:
-        poller.register(handle, select.POLLIN)
-    return [handle for handle, _ in poller.poll(0)], None, None
+        if self._ended is not None:
+            self._ended.close()
+            self._ended = None

@@ -15,6 +15,7 @@ from nbpar.errors import GatewayBusy
 from nbpar.wire.messages import Open
 from nbpar.worker.dropped import drop_all
 from nbpar.worker.end import ITEMS, NBYTES, End
+from nbpar.worker.spin import clock
 
 if TYPE_CHECKING:
     from nbpar.channels.hub import Hub
@@ -85,12 +86,18 @@ class ClientPort:
         assert isinstance(end, ClientEnd)
         self.outbox.flush()
         try:
+            if end.spin.due:
+                self._lines.listen(self.worker, ready, end.spin)
+                if ready():
+                    return True
+            began = clock()
             with end.changed:
                 end.waiting += 1
                 try:
                     return end.changed.wait_for(ready, timeout)
                 finally:
                     end.waiting -= 1
+                    end.spin.slept(clock() - began)
         except KeyboardInterrupt:
             self.stop(end)
             raise

@@ -16,6 +16,7 @@ from nbpar.core.scheduler import Scheduler
 from nbpar.dispatch.workforce import Workforce
 from nbpar.wire.messages import Close, Credit, Item, Items, Message, Open, Printed
 from nbpar.worker.outbox import Outbox
+from nbpar.worker.spin import Spin
 
 GATHER = 0.001
 """Seconds that frequent messages wait for company."""
@@ -52,8 +53,12 @@ class Lines:
         self._flush_wanted = False
         self._reminded = False
         self._lock = threading.Lock()  # for making boxes
-        if hasattr(backend, "take_item"):
+        self.listen: Callable[[WorkerId, Callable[[], bool], Spin], None] = lambda *_: None
+        """Looks for a moment, in the caller's thread, for an item of a worker that makes a condition true."""
+
+        if hasattr(backend, "take_item") and hasattr(backend, "listen"):
             backend.take_item = self.take
+            self.listen = backend.listen
         self.request: Callable[[Callable[[], None]], None] = lambda _: None
         """Has something done in the dispatcher's thread."""
 
@@ -130,17 +135,15 @@ class Lines:
 
     # ---- what arrives
 
-    def take(self, worker: WorkerId, message: Message) -> None:
-        """Take in what a worker says about a channel."""
+    def take(self, worker: WorkerId, message: Any) -> None:
+        """Take in what a worker says about a channel: one of `CHANNEL_MESSAGES`."""
         if isinstance(message, Open):
             if (new := self.accept(worker, message)) is not None:
                 self._ends.setdefault(worker, {})[message.channel] = new
             return
-        assert isinstance(message, (Item, Items, Credit, Close, Printed))
-        end = self._ends.get(worker, {}).get(message.channel)
         if isinstance(message, Close) and not message.half:
             self._free(worker, message.channel)
-        if end is not None:
+        if (ends := self._ends.get(worker)) is not None and (end := ends.get(message.channel)) is not None:
             end.take(message)
 
     def arrive(self, worker: WorkerId) -> None:

@@ -6,6 +6,8 @@ import select
 import socket as network
 from typing import Any
 
+from nbpar.worker.spin import Spin, clock
+
 
 class Bell:
     """One thread waits, for file descriptors or the bell; any thread may ring."""
@@ -15,6 +17,7 @@ class Bell:
         self._heard.setblocking(False)
         self._rung.setblocking(False)
         self._handles = handles
+        self._spin = Spin()
         self.handle = self._heard.fileno()
         """A descriptor that can be read when it has rung, for those who wait in their own way."""
 
@@ -33,7 +36,7 @@ class Bell:
     def wait(self, timeout: float) -> None:
         """Wait until something can be read, somebody rings, or `timeout` seconds are over."""
         if self._poll is not None:
-            ready = self._poll.poll(max(0.0, timeout) * 1000)
+            ready = self._ready(self._poll, timeout)
             rung = len(ready) > 1 or (bool(ready) and ready[0][0] == self.handle)
         else:
             everything: list[Any] = [*self._handles, self._heard]
@@ -41,6 +44,14 @@ class Bell:
             rung = self._heard in readable
         if rung:
             self.still()
+
+    def _ready(self, poller: select.poll, timeout: float) -> list[tuple[int, int]]:
+        if self._spin.due and (ready := self._spin.look_for(lambda: poller.poll(0))):
+            return ready
+        began = clock()
+        ready = poller.poll(max(0.0, timeout) * 1000)
+        self._spin.slept(clock() - began)
+        return ready
 
     def still(self) -> None:
         """Forget that it has rung."""

@@ -49,7 +49,11 @@ class Desk:
         self._transport = transport
         self._shield = shield
         self._silence = silence
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0
+        """Threads that wait while another one reads."""
+
         self._reader = 0
         """The thread that reads; 0: none."""
 
@@ -106,8 +110,8 @@ class Desk:
         """Have those who wait look again."""
         if self._reader == threading.get_ident():
             return  # it does that when it is through with what has come
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            self._tell()
             reading = self._reader
         if reading:
             self._transport.wake()
@@ -137,11 +141,11 @@ class Desk:
         """Nobody reads any more."""
         self.closed = True
         self._unflushed.set()
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            self._tell()
             while self._reader:
                 self._transport.wake()
-                self._changed.wait(SLICE)
+                self._wait(SLICE)
 
     # ---- inside
 
@@ -151,10 +155,10 @@ class Desk:
 
     def _read(self, timeout: float, ready: Callable[[], bool] = lambda: False) -> None:
         """Read for everybody, or wait while another thread does."""
-        with self._changed:
+        with self._lock:
             if self._reader:
                 if not ready():
-                    self._changed.wait(min(timeout, SLICE) if self._shield.up else timeout)
+                    self._wait(min(timeout, SLICE) if self._shield.up else timeout)
                 if self._shield.up:
                     self._shield.wait(lambda _: None, 0.0)  # a signal that came meanwhile raises here
                 return
@@ -171,9 +175,20 @@ class Desk:
                 if not self.take(message):
                     self._loop.append(message)
         finally:
-            with self._changed:
+            with self._lock:
                 self._reader = 0
-                self._changed.notify_all()
+                self._tell()
+
+    def _wait(self, timeout: float) -> None:
+        self._waiting += 1
+        try:
+            self._changed.wait(timeout)
+        finally:
+            self._waiting -= 1
+
+    def _tell(self) -> None:
+        if self._waiting:
+            self._changed.notify_all()
 
     def _flush_now_and_then(self) -> None:
         while not self.closed:

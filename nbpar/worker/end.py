@@ -88,8 +88,8 @@ class End(Reasons):
     def next(self, timeout: float | None) -> Any:
         """Wait for the next item and take it."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while (item := self.next_now()) is NOTHING:
-            if not self.port.wait(self, self._something, _left(deadline)):
+        while not self.has_news or (item := self.next_now()) is NOTHING:
+            if not self.port.wait(self, lambda: self.has_news, _left(deadline)):
                 raise TimeoutError(f"nothing came through the channel within {timeout:g} s")
         self._in_flow = bool(self.items)
         return item
@@ -117,7 +117,7 @@ class End(Reasons):
     @property
     def has_news(self) -> bool:
         """Whether `next` would not wait."""
-        return self._something()
+        return bool(self.items) or self.over or self.closed or self.callback is not None
 
     @property
     def has_items(self) -> bool:
@@ -127,16 +127,15 @@ class End(Reasons):
     def send(self, item: Any, timeout: float | None) -> None:
         """Send an item as soon as the other side is not too far behind; one that is not `Packed` is short."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        packed = type(item) is Packed
-        size = size_of(item) if packed else SHORT
-        while not self._claim(size):
+        message: Message
+        if type(item) is Packed:
+            message, size = Item(self.number, item), size_of(item)
+        else:
+            message, size = Items(self.number, [item]), SHORT
+        while not self._post(message, size):
             self._in_flow = False
             if not self.port.wait(self, self._may_send, _left(deadline)):
                 raise TimeoutError(f"the other side did not take what was sent before within {timeout:g} s")
-        if packed:
-            self.port.outbox.post(Item(self.number, item), size, in_flow=self._in_flow)
-        else:
-            self.port.outbox.post(Items(self.number, [item]), size, in_flow=self._in_flow, room=self.room)
 
     def await_over(self, timeout: float | None) -> None:
         """Wait until nothing more can come, and a callback has had it all; raise what went wrong there."""
@@ -251,15 +250,13 @@ class End(Reasons):
 
     # ---- inside
 
-    def _claim(self, size: int) -> bool:
+    def _post(self, message: Message, size: int) -> bool:
         if self.gone or self.closed:
             with self._lock:
                 error = self._why_no_send()
             if error is not None:
                 raise error
-        with self.room.lock:
-            self.port.outbox.close_batch(self.room)
-            return self.room.claim(size)
+        return self.port.outbox.post(message, size, in_flow=self._in_flow, room=self.room)
 
     def _raise_why_nothing_comes(self) -> None:
         with self._lock:
@@ -269,9 +266,6 @@ class End(Reasons):
 
     def _is_over(self, *, called: bool) -> bool:
         return (self.over or self.closed) and (called or self.callback in (None, PASSED))
-
-    def _something(self) -> bool:
-        return bool(self.items) or self.over or self.closed or self.callback is not None
 
     def _may_send(self) -> bool:
         return self.room.left or self.gone or self.closed

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from nbpar.wire.messages import Items, Message
 from nbpar.worker.room import MANY, Room
 
-RARE = 30e-6
+RARE = 10e-6
 """Seconds between two messages from which each is sent by itself."""
 
 LARGE = 1 << 17
@@ -50,26 +50,38 @@ class Outbox:
 
     def post(
         self, message: Message, nbytes: int = 0, *, in_flow: bool = False, room: Room | None = None
-    ) -> None:
+    ) -> bool:
         """Send a message, now or soon; `in_flow`: more will follow, or the sender will wait and flush.
 
-        With `room` the message is `Items`, which more items may join while it waits.
+        With `room` it is an item that takes a place there; False when there is none.  `Items` may be
+        joined by more items while they wait.
         """
-        with self.lock:
-            self.close_batch()
-            first = not self._messages
-            self._messages.append(message)
-            self._items += 1
-            self._bytes += nbytes
-            now = not self._corks and (self._items >= MANY or self._bytes >= LARGE or self._is_rare(in_flow))
-            if room is not None and not now and type(message) is Items:
-                self._room = room
-                room.open(message.values)
-            wait = self._corks or not first
-        if now:
-            self._send_all()
-        elif not wait:
+        with self._guard:
+            with self.lock:
+                self.close_batch()
+                if room is not None and not room.claim(nbytes):
+                    return False
+                first = not self._messages
+                self._messages.append(message)
+                self._items += 1
+                self._bytes += nbytes
+                now = not self._corks and (
+                    self._items >= MANY
+                    or self._bytes >= LARGE
+                    or not (in_flow or _clock() - self._sent <= RARE)
+                )
+                if now:
+                    remind, messages = False, self._take()
+                else:
+                    remind, messages = first and not self._corks, None
+                    if room is not None and type(message) is Items:
+                        self._room = room
+                        room.open(message.values)
+            if messages:
+                self._send_all(messages)
+        if remind:
             self._remind()
+        return True
 
     def close_batch(self, room: Room | None = None) -> None:
         """Let nothing join the last message any more, if it is this room's (with the lock held)."""
@@ -80,7 +92,10 @@ class Outbox:
     def flush(self) -> None:
         """Send what is waiting now."""
         if self._messages:
-            self._send_all()
+            with self._guard:
+                with self.lock:
+                    messages = self._take()
+                self._send_all(messages)
 
     def cork(self) -> None:
         """Keep everything back until `uncork` has been called as often."""
@@ -96,33 +111,28 @@ class Outbox:
     def clear(self) -> None:
         """Forget what is waiting."""
         with self.lock:
-            self._taken()
+            self._empty()
 
-    def _is_rare(self, in_flow: bool) -> bool:
-        return not in_flow and _clock() - self._sent > RARE
+    def _take(self) -> list[Message]:
+        """Return what this thread has to send now (with the lock held); nothing while another one sends."""
+        if self._sending or self._corks or not self._messages:
+            return []
+        self._sending = True
+        return self._empty()
 
-    def _send_all(self) -> None:
-        with self._guard:
-            with self.lock:
-                if self._sending:
-                    return  # whoever sends takes what has come meanwhile
-                self._sending = True
-            while messages := self._take_or_stop():
-                try:
-                    self._send(messages)
-                except BaseException:
-                    self._sending = False
-                    raise
-                self._sent = _clock()
-
-    def _take_or_stop(self) -> list[Message]:
-        with self.lock:
-            if self._corks or not self._messages:
+    def _send_all(self, messages: list[Message]) -> None:
+        while messages:
+            try:
+                self._send(messages)
+            except BaseException:
                 self._sending = False
-                return []
-            return self._taken()
+                raise
+            self._sent = _clock()
+            with self.lock:
+                self._sending = False
+                messages = self._take()
 
-    def _taken(self) -> list[Message]:
+    def _empty(self) -> list[Message]:
         self.close_batch()
         messages, self._messages = self._messages, []
         self._items = self._bytes = 0

@@ -1,0 +1,76 @@
+"""Look for what comes at once, rather than sleep until it comes.
+
+To wake a thread on another core can take longer than a short answer takes to be made.  So a wait
+that follows a short one looks again and again for a moment before it sleeps.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+LOOK = 100e-6
+"""Seconds of looking at most."""
+
+SOON = 200e-6
+"""Seconds that a wait in sleep may take for the next one to look; waking is among them."""
+
+LOST = 30e-6
+"""Seconds after which one who wanted the core for a moment has taken it away."""
+
+MOST_SKIPPED = 64
+"""Waits that begin without looking, at most, after looking was in vain again and again."""
+
+clock = time.perf_counter
+
+_let_others_run = getattr(os, "sched_yield", lambda: time.sleep(0))
+
+_Found = TypeVar("_Found")
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Spin:
+    """What one who waits again and again has learned of how soon things come.
+
+    On a single core there is nobody to wait for who could run meanwhile, so it never looks.
+    """
+
+    def __init__(self) -> None:
+        self._alone = cores() == 1
+        self._soon = False
+        self._polite = True
+        """Let others have the core meanwhile; not after one has kept it for long."""
+
+        self._skip = self._in_vain = 0
+
+    @property
+    def due(self) -> bool:
+        """Whether the wait that begins now begins with `look_for`."""
+        return self._soon and self._skip == 0
+
+    def look_for(self, look: Callable[[], _Found]) -> _Found:
+        """Call `look` for a moment, until it returns something true; return what it did last."""
+        until = clock() + LOOK
+        while not (found := look()):
+            now = clock()
+            if now > until:
+                self._in_vain = min(2 * self._in_vain + 1, MOST_SKIPPED)
+                self._skip = self._in_vain
+                self._polite = True
+                return found
+            if self._polite:
+                _let_others_run()
+                self._polite = clock() - now < LOST
+        self._in_vain = 0
+        return found
+
+    def slept(self, seconds: float) -> None:
+        """A wait in sleep took so long."""
+        self._soon = seconds < SOON and not self._alone
+        self._skip = max(0, self._skip - 1)

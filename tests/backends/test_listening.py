@@ -1,0 +1,158 @@
+"""One who waits for an item reads what its engine says, while the pool's thread sleeps."""
+
+import threading
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from nbpar.backends.client_sockets import ClientSockets
+from nbpar.backends.poller import POLLIN, Poller
+from nbpar.backends.turn import Turn
+from nbpar.testing import until
+from nbpar.wire.messages import Items, Pong
+from nbpar.worker.bell import Bell
+from nbpar.worker.sockets import StreamTransport
+from nbpar.worker.spin import Spin
+
+ENGINE = b"an engine"
+
+pytestmark = pytest.mark.skipif(not Poller.at_once, reason="only where a descriptor can be muted at any time")
+
+
+@pytest.fixture
+def sockets(tmp_path):
+    client = SimpleNamespace(
+        session=SimpleNamespace(key=b"a key"), _config={"control": "tcp://127.0.0.1:9"},
+        curve_serverkey=None, curve_secretkey=None, curve_publickey=None,
+    )  # fmt: skip
+    sockets = ClientSockets(client, tmp_path)
+    yield sockets
+    sockets.close()
+
+
+@pytest.fixture
+def engine(sockets):
+    engine = StreamTransport(sockets.address, ENGINE)
+    until(lambda: sockets.receive(0) == [] and sockets._local.connection(ENGINE))
+    yield engine
+    engine.close()
+
+
+@contextmanager
+def asleep(sockets):
+    """As if the pool's thread waited for something to happen."""
+    sockets._turn.lay_down()
+    yield
+    sockets._turn.take_up()
+
+
+class Listener:
+    """Takes items and leaves everything else."""
+
+    def __init__(self, sockets):
+        self.sockets = sockets
+        self.items = []
+
+    def take(self, messages):
+        for place, message in enumerate(messages):
+            if not isinstance(message, Items):
+                return messages[place:]
+            self.items += message.values
+        return []
+
+    def listen(self, ready):
+        self.sockets.listen(ENGINE, self.take, ready, Spin())
+
+
+def test_an_item_reaches_the_one_who_waits_for_it(sockets, engine):
+    listener = Listener(sockets)
+
+    with asleep(sockets):
+        engine.send([Items(1, ["a"])])
+        until(lambda: listener.listen(lambda: listener.items) or listener.items)
+
+    assert listener.items == ["a"]
+    assert sockets.receive(0) == []
+
+
+def test_what_is_not_for_it_is_received_as_usual_with_all_that_follows(sockets, engine):
+    listener = Listener(sockets)
+
+    with asleep(sockets):
+        engine.send([Items(1, ["a"]), Pong(1), Items(1, ["b"])])
+        engine.send([Items(1, ["c"])])
+        until(lambda: listener.listen(lambda: False) or listener.items)
+        listener.listen(lambda: False)
+    received = sockets.receive(0)
+    received += sockets.receive(0)
+
+    assert listener.items == ["a"]
+    assert [message for _, messages in received for message in messages] == [
+        Pong(1), Items(1, ["b"]), Items(1, ["c"]),
+    ]  # fmt: skip
+
+
+def test_nobody_reads_while_the_pools_thread_is_awake(sockets, engine):
+    listener = Listener(sockets)
+    engine.send([Items(1, ["a"])])
+
+    listener.listen(lambda: False)
+
+    assert listener.items == []
+    assert sockets.receive(1.0) == [(ENGINE, [Items(1, ["a"])])]
+
+
+@pytest.mark.parametrize("end", ["closed", "garbage"])
+def test_the_pools_thread_learns_of_an_end_that_another_has_read(sockets, engine, end):
+    with asleep(sockets):
+        if end == "closed":
+            engine.close()
+        else:
+            engine._socket.send(b"\xff" * 64)
+        until(
+            lambda: (
+                Listener(sockets).listen(lambda: False) or sockets._local.connection(ENGINE).incoming.ended
+            )
+        )
+
+    until(lambda: sockets.receive(0) == [] and sockets.cut)
+    assert sockets.cut == [ENGINE]
+
+
+def test_a_turn_is_lent_only_until_its_owner_wakes():
+    turn = Turn()
+    assert not turn.borrow()
+
+    turn.lay_down()
+    assert turn.borrow()
+    assert not turn.borrow()
+
+    owner = threading.Thread(target=turn.take_up)
+    owner.start()
+    until(lambda: turn.wanted)
+    assert owner.is_alive()
+    turn.give_back()
+    owner.join(10)
+    assert not owner.is_alive()
+    assert not turn.borrow()
+
+
+def test_what_is_waited_for_changes_while_a_thread_waits():
+    poller, muted, other = Poller(), Bell(), Bell()
+    poller.add(muted.handle, POLLIN)
+    poller.add(other.handle, POLLIN)
+    found = []
+    waiter = threading.Thread(target=lambda: found.extend(poller.wait(30)))
+    waiter.start()
+
+    poller.expect(muted.handle, 0)
+    muted.ring()
+    waiter.join(0.05)
+    other.ring()
+    waiter.join(30)
+
+    assert [handle for handle, _ in found] == [other.handle]
+    poller.close()
+    muted.close()
+    other.close()

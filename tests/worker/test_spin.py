@@ -1,0 +1,102 @@
+"""When a wait begins by looking, and when it sleeps at once."""
+
+import pytest
+
+from nbpar.worker import spin as module
+from nbpar.worker.spin import LOOK, MOST_SKIPPED, SOON, Spin
+
+
+class Clock:
+    """Goes on by a fixed step each time somebody looks at it."""
+
+    def __init__(self, step=LOOK / 10):
+        self.now = 0.0
+        self.step = step
+
+    def __call__(self):
+        self.now += self.step
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "clock", clock)
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    return clock
+
+
+def waits_until_due(spin):
+    """Sleep shortly until the next wait would look; how often that was."""
+    for waits in range(1000):
+        if spin.due:
+            return waits
+        spin.slept(SOON / 2)
+    raise AssertionError("it never looks again")
+
+
+def test_a_wait_looks_only_after_a_short_one():
+    spin = Spin()
+    assert not spin.due
+
+    spin.slept(SOON / 2)
+    assert spin.due
+
+    spin.slept(SOON * 2)
+    assert not spin.due
+
+
+def test_looking_ends_with_what_was_found():
+    looks = iter([None, 0, "there"])
+
+    assert Spin().look_for(lambda: next(looks)) == "there"
+
+
+def test_looking_ends_in_a_moment(clock):
+    before = clock.now
+
+    assert Spin().look_for(lambda: None) is None
+    assert LOOK < clock.now - before < 2 * LOOK
+
+
+def test_who_looks_in_vain_sleeps_more_and_more_often_before_looking_again():
+    spin = Spin()
+    spin.slept(SOON / 2)
+    pauses = []
+    for _ in range(9):
+        spin.look_for(lambda: None)
+        pauses.append(waits_until_due(spin))
+
+    assert pauses == [1, 3, 7, 15, 31, 63, MOST_SKIPPED, MOST_SKIPPED, MOST_SKIPPED]
+
+    spin.look_for(lambda: True)
+    assert spin.due
+    spin.look_for(lambda: None)
+    assert waits_until_due(spin) == 1
+
+
+def test_others_get_the_core_until_one_keeps_it(clock, monkeypatch):
+    given = []
+
+    def give():
+        given.append(clock.now)
+        clock.now += 0.003 if len(given) == 3 else 0.0
+
+    monkeypatch.setattr(module, "_let_others_run", give)
+    spin = Spin()
+    looks = iter([None] * 3 + [True])
+    assert spin.look_for(lambda: next(looks))
+    assert len(given) == 3
+
+    looks = iter([None] * 3 + [True])
+    assert spin.look_for(lambda: next(looks))
+    assert len(given) == 3
+
+
+def test_on_a_single_core_nobody_looks(monkeypatch):
+    monkeypatch.setattr(module, "cores", lambda: 1)
+    spin = Spin()
+
+    spin.slept(SOON / 2)
+
+    assert not spin.due
