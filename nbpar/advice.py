@@ -18,6 +18,7 @@ from typing import Any
 
 from nbpar.cluster.limits import usable_cpus
 from nbpar.core import units
+from nbpar.core.short import function_name
 from nbpar.core.suitability import GAIN, WORTH, Figures
 from nbpar.gil import ThreadClock, gil_share, has_gil
 from nbpar.inputs import length_of
@@ -122,10 +123,9 @@ def advise(fn: Callable[[Any], Any], items: Iterable[Any], *, workers: int | Non
     results = [fn(sample[0])]  # what is made at first use is not the work
     seconds, busy = _timed(fn, sample, results)
     free = not has_gil()
-    name = getattr(fn, "__name__", type(fn).__name__)
     sizes, packing, problem = _packed(fn, sample, results)
     return Advice(
-        name,
+        function_name(fn),
         Figures(
             seconds=seconds,
             busy=busy,

@@ -13,6 +13,7 @@ from nbpar.core.chunking import Chunker
 from nbpar.core.events import Event, ItemPrinted
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.runstate import RunState
+from nbpar.core.short import function_name
 from nbpar.core.transcript import Transcript
 from nbpar.dispatch.job import Job
 from nbpar.errors import PoolClosedError
@@ -43,7 +44,7 @@ class CallQueue:
         self._lock = threading.Lock()  # guards the number of results that are due
         self._due = 0
         state = RunState(self._desk.new_id(), self._inputs, Chunker(1), ordered=False)
-        name = getattr(fn, "__name__", None) or type(fn).__name__
+        name = function_name(fn)
         job = Job(state, self._results, launcher.load(fn), fn, name, fail_fast=False)
         job.begin = launcher.begin_of(state.id, job.load)
         self._desk.start(job)

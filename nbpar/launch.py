@@ -11,6 +11,7 @@ from nbpar import last
 from nbpar.care import WorkerCare
 from nbpar.core.chunking import Chunker
 from nbpar.core.runstate import RunState
+from nbpar.core.short import function_name
 from nbpar.core.source import Arms, SequenceSource, Source
 from nbpar.core.spread import Spread
 from nbpar.dispatch.dispatcher import Dispatcher
@@ -118,7 +119,7 @@ class Launcher:
             self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming,
             buffersize=options.buffersize, retry=options.retry,
         )  # fmt: skip
-        label = options.label or getattr(fn, "__name__", None) or type(fn).__name__
+        label = options.label or function_name(fn)
         run = Run(self.dispatcher, label=label, errors=options.errors, streaming=streaming, sort=sort)
         job = Job(
             state, run, self.load(fn), fn, label, total, spread, options.timeout, options.seed,

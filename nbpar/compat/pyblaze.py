@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from nbpar.cluster.limits import usable_cpus
+from nbpar.core.short import function_name
 from nbpar.defaults import default_pool
 from nbpar.inputs import length_of
 from nbpar.pipeline import Pipeline, Stage
@@ -89,7 +90,7 @@ class Vectorizer:
 
     @property
     def _name(self) -> str:
-        return getattr(self.worker_func, "__name__", type(self.worker_func).__name__)
+        return function_name(self.worker_func)
 
     def _counted(self, pipeline: Pipeline, items: Iterable[Any], callback: Callable[[], Any]) -> list[Any]:
         results: dict[int, Any] = {}

@@ -1,4 +1,4 @@
-"""Representations short enough for a message."""
+"""Names and representations short enough for a message."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def short(item: object, longest: int = 120) -> str:
         return shortener.repr(item)
     except Exception:  # noqa: BLE001 (a broken __repr__ must not hide the error)
         return f"a {type(item).__name__}"
+
+
+def function_name(function: object) -> str:
+    """Return what to call a function; of another object that can be called, the name of its type."""
+    return getattr(function, "__name__", None) or type(function).__name__

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from nbpar.core.short import function_name
+
 
 def joiner(join: str | Callable[..., Any], names: Sequence[str]) -> tuple[Callable[[Any], Any], str]:
     """Return a function from the tuple of the branches' results to one result, and its name.
@@ -15,7 +17,7 @@ def joiner(join: str | Callable[..., Any], names: Sequence[str]) -> tuple[Callab
         ValueError: there is no such way, or names are not distinct where they have to be.
     """
     if callable(join):
-        return partial(_call, join), getattr(join, "__name__", type(join).__name__)
+        return partial(_call, join), function_name(join)
     if join == "concat":
         return _concatenate, "concat"
     if join == "zip":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nbpar.core.short import function_name
 from nbpar.core.words import BACKENDS, check_word
 from nbpar.options import at_least
 
@@ -67,7 +68,7 @@ class Stage:
         object.__setattr__(self, "initargs", tuple(self.initargs))
         object.__setattr__(self, "token", uuid.uuid4().hex)
         if not self.name:
-            object.__setattr__(self, "name", getattr(self.fn, "__name__", None) or type(self.fn).__name__)
+            object.__setattr__(self, "name", function_name(self.fn))
 
     def _settle_worker_args(self) -> None:
         if self.worker_args is None:
