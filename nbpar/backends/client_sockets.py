@@ -136,16 +136,18 @@ class ClientSockets:
         connection = self._local.connection(identity) if self._local is not None else None
         if connection is None or not self._poller.at_once or not self._turn.borrow():
             return
+
+        def look() -> bool:
+            if self._turn.wanted:
+                return True
+            return connection.has_news and (self._hear(connection, take) or ready())
+
         try:
             if self._aside or connection.handle in self._crowded or connection.incoming.ended or ready():
                 return
             self._poller.expect(connection.handle, 0)
             try:
-                spin.look_for(
-                    lambda: (
-                        self._turn.wanted or connection.has_news and (self._hear(connection, take) or ready())
-                    )
-                )
+                spin.look_for(look)
             finally:
                 self._poller.expect(connection.handle, POLLIN)
         finally:

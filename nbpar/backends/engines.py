@@ -7,7 +7,6 @@ over two sockets of ours, one for engines on this host, one through the controll
 from __future__ import annotations
 
 import os
-import signal
 import socket as network
 import sys
 import time
@@ -22,6 +21,7 @@ from nbpar.backends.base import WorkerId
 from nbpar.backends.client_sockets import ClientSockets
 from nbpar.backends.ends import CUT, End, Ends, reason_of
 from nbpar.backends.holding import hold
+from nbpar.backends.interrupting import interrupt
 from nbpar.backends.lodgings import Lodgings
 from nbpar.backends.packing import Packing
 from nbpar.backends.watching import ProcessWatch
@@ -153,16 +153,7 @@ class EnginesBackend:
 
     def interrupt(self, worker: WorkerId) -> bool:
         engine = self._engines.get(worker)
-        if engine is None or not engine.ready:
-            return False
-        if engine.facts["host"] == network.gethostname():
-            try:
-                os.kill(engine.facts["pid"], signal.SIGINT)
-            except OSError:
-                return False
-            return True
-        self._interrupt_far(engine.uuid.encode())
-        return True
+        return engine is not None and engine.ready and interrupt(self._client, engine.uuid, engine.facts)
 
     def kill(self, worker: WorkerId, reason: str) -> bool:
         engine = self._engines.get(worker)
@@ -290,12 +281,6 @@ class EnginesBackend:
                 self._sockets.dismiss(engine.identity)
         if not self._engines:
             self._lodgings.clear()  # the pool is idle
-
-    def _interrupt_far(self, ident: bytes) -> None:
-        client = self._client
-        client._io_loop.add_callback(  # noqa: SLF001 (the only thread that may use the stream)
-            lambda: client.session.send(client._control_stream, "interrupt_request", content={}, ident=ident)  # noqa: SLF001
-        )
 
     # ---- messages
 
