@@ -20,8 +20,8 @@ from nbpar.views.timeline import Timeline
 INTERVAL = 0.1
 """Seconds between two updates, at least."""
 
-SHARE = 0.0075
-"""Part of a core that updates may take here; sending takes a third of that at most, in another thread."""
+SHARE = 0.0065
+"""Part of a core that updates may take here; sending takes half of that at most, in another thread."""
 
 LONGEST = 1.0
 """Seconds between two updates, at most."""
@@ -71,12 +71,12 @@ class Card:
 
     def show(self, look: Look) -> None:
         """Tell the front end how the run is, unless it was told a moment ago."""
+        before = self._spent()
         if self._source is not None:
             self._source.poll()
         now = self._clock()
         if now < self._next:
             return
-        before = self._spent()
         self._tell(look(), at_once=1)
         cost = self._spent() - before
         self._next = now + min(max(INTERVAL, cost / SHARE), LONGEST)
