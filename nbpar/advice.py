@@ -18,6 +18,7 @@ from typing import Any
 
 from nbpar.cluster.limits import usable_cpus
 from nbpar.core import units
+from nbpar.core.columns import text_table
 from nbpar.core.short import function_name
 from nbpar.core.suitability import GAIN, WORTH, Figures
 from nbpar.gil import ThreadClock, gil_share, has_gil
@@ -68,10 +69,7 @@ class Advice:
         return "it holds the GIL: threads would take turns"
 
     def __repr__(self) -> str:
-        rows = self._rows()
-        width = max(len(name) for name, _ in rows)
-        lines = [f"{name.ljust(width)}  {value}" for name, value in rows]
-        return "\n".join([self._title(), *lines])
+        return "\n".join([self._title(), *text_table(self._rows())])
 
     def _repr_html_(self) -> str:
         cell, wide = 'style="text-align:left"', 'style="text-align:left;white-space:nowrap"'

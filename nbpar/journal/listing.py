@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from html import escape
 from pathlib import Path
 
+from nbpar.core.columns import html_table, text_table
 from nbpar.errors import JournalError
 from nbpar.journal.folder import ASIDE, ENDING, journal_folder, remove
 
@@ -60,19 +61,13 @@ class Journals(list[JournalInfo]):
         rows = _rows(self)
         if not rows:
             return f"no journals in {journal_folder()}"
-        widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (_HEADS, *rows)
-        )
+        return "\n".join(text_table([_HEADS, *rows]))
 
     def _repr_html_(self) -> str:
         rows = _rows(self)
         if not rows:
             return escape(repr(self))
-        head = "".join(f"<th>{escape(name)}</th>" for name in _HEADS)
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(_HEADS, rows)
 
 
 def journals() -> Journals:

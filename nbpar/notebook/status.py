@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from nbpar.core.columns import html_table, text_table
+from nbpar.core.units import plural
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -39,24 +42,15 @@ class Status:
     def __repr__(self) -> str:
         if not self.rows:
             return _NOTHING
-        table = [_COLUMNS, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table
-        ]
-        return "\n".join([self._title(), *(line.rstrip() for line in lines)])
+        return "\n".join([self._title(), *text_table([_COLUMNS, *self.rows])])
 
     def _repr_html_(self) -> str:
         if not self.rows:
             return f"<p>{escape(_NOTHING)}</p>"
-        head = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
-        rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self.rows)
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        caption = f"<caption>{self._title()}</caption>"
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(_COLUMNS, self.rows, caption=self._title())
 
     def _title(self) -> str:
-        return f"{len(self.rows)} worker{'' if len(self.rows) == 1 else 's'}"
+        return plural(len(self.rows), "worker")
 
 
 def status(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from html import escape
 
 from nbpar.core.analysis import Finding
+from nbpar.core.columns import text_table
 from nbpar.core.limits import limit_of
 from nbpar.core.stages import Bottleneck, StageFigures, bottleneck
 from nbpar.views import wording
 from nbpar.views.picture import Picture
-from nbpar.views.run_report import Report, html_table
+from nbpar.views.run_report import Report, table_of
 from nbpar.views.slow_items import SlowItem, slow_items
 from nbpar.views.stage_picture import stages_timeline
 
@@ -56,14 +56,12 @@ class PipelineReport(Report):
         return stages_timeline(self.snapshot)
 
     def _more_lines(self) -> list[str]:
-        rows = [HEADS, *(_row(stage) for stage in self.stages)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
-        table = [f"  {_padded(row, widths)}" for row in rows]
+        table = text_table([HEADS, *(_row(stage) for stage in self.stages)], words=2)
         said = [] if self.limit is None else ["", str(self.limit)]
-        return [*said, "", *table]
+        return [*said, "", *(f"  {line}" for line in table)]
 
     def _more_html(self) -> list[str]:
-        table = html_table(HEADS, [_row(stage) for stage in self.stages])
+        table = table_of(HEADS, [_row(stage) for stage in self.stages])
         if self.limit is None:
             return [table]
         because, advice = escape(self.limit.because), escape(self.limit.advice)
@@ -83,10 +81,3 @@ def _row(stage: StageFigures) -> tuple[str, ...]:
         each,
         wording.percent(stage.load),
     )
-
-
-def _padded(row: Sequence[str], widths: Sequence[int]) -> str:
-    words, numbers = row[:2], row[2:]
-    left = [f"{cell:<{width}}" for cell, width in zip(words, widths[:2], strict=True)]
-    right = [f"{cell:>{width}}" for cell, width in zip(numbers, widths[2:], strict=True)]
-    return "  ".join([*left, *right])

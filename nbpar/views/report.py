@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from nbpar.core.columns import html_table
 from nbpar.core.outcome import Failure
 from nbpar.core.progress import Snapshot
 from nbpar.core.stages import StageFailure, bottleneck
@@ -61,10 +62,9 @@ def summary_html(snapshot: Snapshot) -> str:
     line = f'<span aria-hidden="true">{_sign(snapshot)}</span> {escape(summary_text(snapshot))}'
     if len(snapshot.failures) < 2 or _ended_by_item(snapshot):
         return f'<div class="nbpar-report">{line}</div>'
-    rows = "".join(_row(failure) for failure in by_index(snapshot.failures))
     names = ("item", "stage", "value", "error") if snapshot.stages else ("item", "value", "error")
-    heads = "".join(f'<th scope="col" style="{_CELL}">{name}</th>' for name in names)
-    table = f'<table style="{_TABLE}"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    rows = [_row(failure) for failure in by_index(snapshot.failures)]
+    table = html_table(names, rows, table=_TABLE, cell=_CELL)
     return f'<details class="nbpar-report"><summary>{line}</summary>{table}</details>'
 
 
@@ -128,8 +128,8 @@ def _stage(failure: StageFailure) -> str:
     return wording.one_line(failure.stage, 40)
 
 
-def _row(failure: Failure) -> str:
+def _row(failure: Failure) -> list[str]:
     cells = [str(failure.index), wording.shown(failure.item), wording.error(failure.exception)]
     if isinstance(failure, StageFailure):
         cells.insert(1, _stage(failure))
-    return "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in cells) + "</tr>"
+    return cells

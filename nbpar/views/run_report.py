@@ -7,6 +7,7 @@ from functools import cached_property
 from html import escape
 
 from nbpar.core.analysis import Figures, Finding, findings
+from nbpar.core.columns import Rows, html_table
 from nbpar.core.progress import Snapshot
 from nbpar.views import report, wording
 from nbpar.views.picture import Picture, timeline
@@ -75,13 +76,13 @@ class Report:
         parts = [
             f"<div>{escape(self._title())}</div>",
             *self._more_html(),
-            html_table(("where time went", "", ""), self._table()),
+            table_of(("where time went", "", ""), self._table()),
         ]
         if (picture := self._picture()) is not None:
             parts.append(picture.html)
         if self.slowest:
             rows = [(f"{row.index}", row.named, wording.seconds(row.seconds)) for row in self.slowest]
-            parts.append(html_table(("slowest item", "value", "time"), rows))
+            parts.append(table_of(("slowest item", "value", "time"), rows))
         if self.advice:
             said = "".join(
                 f"<li>{escape(finding.because)}: <strong>{escape(finding.advice)}</strong></li>"
@@ -119,10 +120,6 @@ class Report:
         return rows + [(name, wording.seconds(time), "") for name, time in extra if time >= 0.001]
 
 
-def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table without scripts."""
-    top = "".join(f'<th scope="col" style="{_CELL}">{escape(head)}</th>' for head in heads)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+def table_of(heads: Sequence[str], rows: Rows) -> str:
+    """Return a table as reports have it."""
+    return html_table(heads, rows, cell=_CELL)
