@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from records import Record
 
 from nbpar.core.chunking import Chunker
-from nbpar.core.events import Event, MemoryLow
-from nbpar.core.outcome import Part
+from nbpar.core.events import MemoryLow
 from nbpar.core.progress import Progress, Snapshot
-from nbpar.core.results import assemble
 from nbpar.core.runstate import RunState
 from nbpar.core.source import SequenceSource
 from nbpar.dispatch.dispatcher import Dispatcher
@@ -24,35 +22,18 @@ from nbpar.wire.messages import Load
 LEAST = 100
 
 
-@dataclass
-class Record:
-    """A sink that keeps everything."""
-
-    parts: list[Part] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    ends: list[BaseException | None] = field(default_factory=list)
-    progress: Progress = field(default_factory=Progress)
-
-    def deliver(self, parts):
-        self.parts += parts
-
-    def emit(self, event):
-        self.events.append(event)
-        self.progress(event)
-
-    def finish(self, error):
-        self.ends.append(error)
-
-    @property
-    def results(self) -> list[Any]:
-        return list(assemble(self.parts, errors="collect"))
+class WatchedRecord(Record):
+    """A sink that also says what it saw of the memory."""
 
     @property
     def low(self) -> list[bool]:
-        return [event.low for event in self.events if isinstance(event, MemoryLow)]
+        return [event.low for event in self.seen(MemoryLow)]
 
     def snapshot(self) -> Snapshot:
-        return self.progress.snapshot(0.0)
+        progress = Progress()
+        for event in self.events:
+            progress(event)
+        return progress.snapshot(0.0)
 
 
 class Machine:
@@ -68,8 +49,8 @@ class Machine:
             self.backend, clock=self.clock, rules=MemoryRules(guard, renew=self.renewed.append, **rules)
         )
 
-    def begin(self, items, chunksize: int = 1) -> Record:
-        record, fn = Record(), abs
+    def begin(self, items, chunksize: int = 1) -> WatchedRecord:
+        record, fn = WatchedRecord(), abs
         state = RunState(self.dispatcher.new_id(), SequenceSource(items), Chunker(chunksize), ordered=False)
         self.dispatcher.start(Job(state, record, Load(b"abs", "abs", fn), fn))
         return record
