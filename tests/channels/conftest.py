@@ -60,9 +60,7 @@ def engine_way(request):
 @pytest.fixture
 def pool(way, pools):
     """The pool of each way in turn, with no channel open before and after."""
-    pool = pools(way)
-    yield pool
-    until(lambda: not len(pool.launcher.dispatcher.lines))
+    yield from without_channels(pools(way))
 
 
 @pytest.fixture
@@ -73,7 +71,11 @@ def gateway(pool):
 @pytest.fixture
 def engines(engine_way, pools):
     """Like `pool`, on engines only."""
-    pool = pools(engine_way)
+    yield from without_channels(pools(engine_way))
+
+
+def without_channels(pool):
+    """Yield a pool, and wait until no channel of it is open."""
     yield pool
     until(lambda: not len(pool.launcher.dispatcher.lines))
 
