@@ -31,6 +31,7 @@ class ClientEnd(End):
         self.spin = Spin()
         self._origin = Origin()
         self.printed: deque[tuple[str, str]] = deque()
+        self._showing = threading.RLock()  # pieces of a line stay together
         self._line_begun = False
         self._fault_shown = False
 
@@ -49,12 +50,12 @@ class ClientEnd(End):
                 self._note_fault()
 
     def show(self) -> None:
-        while self.printed:
-            try:
+        if not self.printed:
+            return
+        with self._showing:
+            while self.printed:
                 stream, text = self.printed.popleft()
-            except IndexError:  # another thread was faster
-                return
-            self._origin.write(stream, self._labelled(text))
+                self._origin.write(stream, self._labelled(text))
 
     def drop(self) -> None:
         super().drop()

@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+import threading
 
 import pytest
 from programs import echo
@@ -85,3 +86,29 @@ def test_prints_and_logs_arrive_labelled_before_what_is_sent_after_them(engines,
     assert "[engine 0] hello 1\n" in out
     assert "[engine 0] " in err
     assert "careful" in err
+
+
+def test_a_line_stays_whole_when_two_threads_show_its_pieces(engines, monkeypatch):
+    """The one who waits shows what was printed, and so does the thread of callbacks."""
+    channel = engines.gateways[0].remote_exec("channel.receive()")
+    end, written = channel._end, []
+    begun, overtaken = threading.Event(), threading.Event()
+
+    def write(stream, text):
+        if begun.is_set():
+            overtaken.set()
+        else:
+            begun.set()
+            overtaken.wait(0.2)
+        written.append(text)
+
+    monkeypatch.setattr(end._origin, "write", write)
+    end.printed += [("stdout", "at"), ("stdout", " 1\n")]
+    first, second = (threading.Thread(target=end.show) for _ in range(2))
+    first.start()
+    assert begun.wait(10)
+    second.start()
+    first.join(10)
+    second.join(10)
+
+    assert "".join(written) == "[engine 0] at 1\n"
