@@ -70,6 +70,11 @@ class Chunker:
         return self._size
 
     @property
+    def coming(self) -> int:
+        """Items in the chunks after the next answer, should that be like the last."""
+        return self._size if self._fixed or self._seconds is None else self._aim()
+
+    @property
     def timed(self) -> bool:
         """Whether items are long enough that timing each of them costs nothing to speak of."""
         return self._seconds is None or self._seconds > 5e-5

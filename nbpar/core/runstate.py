@@ -46,6 +46,15 @@ class RunState:
     buffersize: int | None = None
     """At most so many items are taken and not yet consumed; None: as many as keep the workers busy."""
 
+    within: Callable[[int], int] | None = None
+    """Returns how many may be taken and not yet consumed, of as many as keep the workers busy.
+
+    It is asked whenever the run is looked after.
+    """
+
+    workers: int = 1
+    """How many there were when the run was last looked after."""
+
     retry: Retry = field(default_factory=Retry)
     dice: Callable[[], float] = random.random
     """Numbers from 0 to 1, for the jitter of delays."""
@@ -77,6 +86,8 @@ class RunState:
     _tie: Iterator[int] = field(default_factory=itertools.count)
     _held: dict[int, Part] = field(default_factory=dict)
     _next_index: int = 0
+    _within: int = 1
+    """What `within` has returned."""
 
     @property
     def done(self) -> bool:
@@ -102,7 +113,7 @@ class RunState:
             return False
         if self.pinned is not None:
             return any(self.pinned[chunk.first] == worker for chunk in self._again)
-        return bool(self._again or self._retry_due(now) or (self.source.ready and self._room(1) > 0))
+        return bool(self._again or self._retry_due(now) or (self.source.ready and self._room() > 0))
 
     def enrol(self, worker: str, workers: Iterable[str]) -> None:
         """Let one of the workers take part: by its place among them if that number is free, or the lowest.
@@ -136,7 +147,8 @@ class RunState:
             return heapq.heappop(self._later)[2] if idle or not self._later[0][2].deaths else None
         if self._again:
             return self._again.popleft() if idle or not self._again[0].deaths else None
-        return self._next_new(workers, idle=idle)
+        self.workers = workers
+        return self._next_new(idle=idle)
 
     def settle(
         self,
@@ -189,26 +201,34 @@ class RunState:
         return [part for _, part in held]
 
     def ask(self, workers: int) -> None:
-        """Tell the source how much it may read ahead."""
+        """Look how much may be taken ahead, and tell the source how much it may read."""
+        self.workers = workers
+        if self.within is not None:
+            self._within = self.within(self.appetite())
         ahead = 2 * max(workers, 1) * self.chunker.current * min(self.chunker.window(), 8)
-        self.source.want(self.taken + min(ahead, self._room(workers)))
+        self.source.want(self.taken + min(ahead, self._room()))
 
-    def _room(self, workers: int) -> int:
+    def appetite(self) -> int:
+        """Items that keep its workers busy for the next moments: a few chunks for each."""
+        chunk = self.chunker.coming
+        workers = min(self.workers, self.most_workers or self.workers)
+        return 4 * max(workers, 1) * max(chunk, min(chunk * self.chunker.window(), ENOUGH))
+
+    def _room(self) -> int:
         """How many items more may be taken before the consumer has to take some; may be negative."""
         if not self.streaming:
             return sys.maxsize
-        return self.consumed + self._look_ahead(workers) - self.taken
+        return self.consumed + self._look_ahead() - self.taken
 
-    def _look_ahead(self, workers: int) -> int:
+    def _look_ahead(self) -> int:
         if self.buffersize is not None:
             return self.buffersize
-        current = self.chunker.current
-        return 4 * max(workers, 1) * max(current, min(current * self.chunker.window(), ENOUGH))
+        return self.appetite() if self.within is None else self._within
 
-    def _next_new(self, workers: int, *, idle: bool) -> Chunk | None:
+    def _next_new(self, *, idle: bool) -> Chunk | None:
         if self.source.ended:
             return None
-        size = min(self.chunker.size(self._remaining(), workers), self._room(workers))
+        size = min(self.chunker.size(self._remaining(), self.workers), self._room())
         if size < 1:
             return None
         items = self.source.take(size, eager=idle)
@@ -221,9 +241,10 @@ class RunState:
     def _remaining(self) -> int | None:
         """How many items to share among the workers: what is left, or what may be held at once."""
         remaining = self.source.remaining
-        if self.buffersize is None or not self.streaming:
+        if not self.streaming or (self.buffersize is None and self.within is None):
             return remaining
-        return self.buffersize if remaining is None else min(remaining, self.buffersize)
+        ahead = self._look_ahead()
+        return ahead if remaining is None else min(remaining, ahead)
 
     def pin(self, workers: Iterable[str], item: Any) -> None:
         """Make one item for each of these workers."""

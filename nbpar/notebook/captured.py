@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from collections import deque
 from functools import partial
-from itertools import islice
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from nbpar.core.sizes import estimated_bytes
 from nbpar.notebook.names import global_names
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 LARGE = 100_000_000
 """Bytes from which a captured object is worth a word."""
-
-_SAMPLE = 20
-_DEPTH = 3
 
 
 def captured(function: Callable[..., object]) -> dict[str, Any]:
@@ -106,43 +103,3 @@ def mentions(values: dict[str, Any]) -> list[str]:
 
 def _amount(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
-
-
-def estimated_bytes(value: object, depth: int = _DEPTH) -> int:
-    """About how many bytes a value takes; of long containers only the first elements are looked at."""
-    if isinstance(value, ModuleType | type):
-        return 0
-    own = _own_size(value)
-    if own is not None:
-        return own
-    shallow = sys.getsizeof(value, 0)
-    if depth == 0:
-        return shallow
-    if isinstance(value, dict):
-        inside = (value.keys(), value.values())
-        return shallow + sum(_of_elements(part, len(value), depth) for part in inside)
-    if isinstance(value, list | tuple | set | frozenset | deque):
-        return shallow + _of_elements(value, len(value), depth)
-    attributes = getattr(value, "__dict__", None)
-    if isinstance(attributes, dict) and not isinstance(value, FunctionType):
-        return shallow + _of_elements(attributes.values(), len(attributes), depth)
-    return shallow
-
-
-def _own_size(value: object) -> int | None:
-    """What arrays and tables say of themselves."""
-    try:
-        size = getattr(value, "nbytes", None)
-        if isinstance(size, int):
-            return size
-        if type(value).__module__.startswith("pandas."):
-            usage = value.memory_usage()  # type: ignore[attr-defined]  # a number, or one for each column
-            return int(usage.sum() if hasattr(usage, "sum") else usage)
-    except Exception:  # noqa: BLE001 (an attribute may do anything; an estimate must not stop a run)
-        return None
-    return None
-
-
-def _of_elements(elements: Iterable[object], count: int, depth: int) -> int:
-    sample = [estimated_bytes(element, depth - 1) for element in islice(elements, _SAMPLE)]
-    return sum(sample) * count // len(sample) if sample else 0

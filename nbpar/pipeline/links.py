@@ -1,7 +1,8 @@
 """The ways between stages: what one delivers is where the next one takes its items from.
 
 A stage delivers in its dispatcher's thread and the next takes in its own, which may be the
-same.  Taking gives the stage before credit for as many items more, so no queue grows.
+same.  Taking gives the stage before credit for as many items more, so no queue grows beyond
+the appetite of the stages that read from it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from nbpar.core.runstate import nothing_known
 from nbpar.core.source import Source
 from nbpar.dispatch.desk import Desk
 from nbpar.dispatch.job import Job
+from nbpar.pipeline.appetite import Appetite, Reader
 from nbpar.pipeline.backlog import Backlog
 
 
@@ -46,8 +48,8 @@ class Feed(Source, Protocol):
     def waiting(self) -> int:
         """Items that wait."""
 
-    def feed(self, wake: Wake) -> None:
-        """Call `wake` when there is something to take."""
+    def feed(self, wake: Wake, reader: Reader) -> None:
+        """Call `wake` when there is something to take; `reader` says how many items would be taken soon."""
 
     def hand_out(self, batch: int | None) -> None:
         """Hand out whole batches of this size only, but for the last."""
@@ -59,8 +61,9 @@ class Feed(Source, Protocol):
 class Link:
     """Sink of one stage and source of the next."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, appetite: Appetite) -> None:
         self._listener = listener
+        self.appetite = appetite
         self._lock = threading.Lock()  # the two stages may be in two threads
         self._backlog = Backlog()
         self._over = False
@@ -83,6 +86,7 @@ class Link:
     def deliver(self, parts: list[Part]) -> None:
         with self._lock:
             for part in parts:
+                self.appetite.weigh(part)
                 self._backlog.put(self._listener.named(part) if part.failures else part)
         self._wake()
 
@@ -100,8 +104,9 @@ class Link:
 
     # ---- source
 
-    def feed(self, wake: Wake) -> None:
+    def feed(self, wake: Wake, reader: Reader) -> None:
         self._wakes.append(wake)
+        self.appetite.of(reader)
 
     def hand_out(self, batch: int | None) -> None:
         self._backlog.batch = batch
@@ -178,7 +183,7 @@ class Head:
         self._source = source
         self._known = getattr(source, "known", nothing_known)
 
-    def feed(self, wake: Wake) -> None:
+    def feed(self, wake: Wake, reader: Reader) -> None:  # noqa: ARG002 (nothing waits here)
         self._woken.append(wake)
 
     def wake(self) -> None:

@@ -22,7 +22,7 @@ class Stage:
             0: this thread, where breakpoints work.
         backend: "engines", "threads" or "serial"; unless given, that of the pipeline's pool.
         queue_size: batches (items, while `batch_size` is "auto") that wait for this stage at most;
-            None: what the `buffersize` of `imap` allows, or as many as keep fast stages busy.
+            None: what the `buffersize` of `imap` allows, or as many as it takes soon, 64 MB at most.
         initializer: called as `initializer(*initargs)` once on each worker before its first item.
         worker_args: one tuple for each worker; it follows `initargs`, or the item when there is no
             initializer, so that each worker has something of its own.

@@ -17,6 +17,7 @@ from nbpar.dispatch.job import Job
 from nbpar.journalled import AHEAD
 from nbpar.launch import STREAM_CHUNK, Launcher
 from nbpar.options import Options
+from nbpar.pipeline.appetite import Appetite
 from nbpar.pipeline.conductor import Conductor
 from nbpar.pipeline.ears import StageEar, StageFacts
 from nbpar.pipeline.fan import Merge, Tee
@@ -24,7 +25,7 @@ from nbpar.pipeline.flow import PipelineRun
 from nbpar.pipeline.links import Feed, Link
 from nbpar.pipeline.places import Places
 from nbpar.pipeline.stage import Stage
-from nbpar.pipeline.steps import Chain, Fan, Step
+from nbpar.pipeline.steps import Chain, Fan, Step, stages_of
 from nbpar.worker.staged import Prepared, with_arguments
 
 STREAMS = 0x9E3779B97F4A7C15
@@ -89,7 +90,8 @@ class Wiring:
         return self._connect(last, source, then)
 
     def _fan(self, fan: Fan, source: Feed, then: _Next) -> Link | None:
-        tee = Tee(source, len(fan.branches))
+        batches = sum(self._batch(stage) or 1 for stage in stages_of(fan))
+        tee = Tee(source, len(fan.branches), least=batches)
         after = _Next(None, 1, in_process=True)
         links = [
             self._connect(branch, outlet, after)
@@ -113,9 +115,10 @@ class Wiring:
         desk = launcher.dispatcher
         ear = self._ear(stage, source)
         source.hand_out(self._batch(stage))
-        source.feed(self._conductor.wake(desk, launcher.wake))
-        link = None if then.last else Link(ear)
-        job = self._job(stage, launcher, self._state(stage, desk.new_id(), source, then), link, then)
+        link = None if then.last else Link(ear, self._appetite(stage, then))
+        state = self._state(stage, desk.new_id(), source, link, then)
+        source.feed(self._conductor.wake(desk, launcher.wake), state.appetite)
+        job = self._job(stage, launcher, state, link, then)
         self._conductor.add(desk, job)
         if link is not None:
             link.comes_from(desk, job)
@@ -130,7 +133,7 @@ class Wiring:
             stage.workers is None, room, batch, lambda: source.waiting,
         ))  # fmt: skip
 
-    def _state(self, stage: Stage, number: int, source: Feed, then: _Next) -> RunState:
+    def _state(self, stage: Stage, number: int, source: Feed, link: Link | None, then: _Next) -> RunState:
         order, batch = self._order, self._batch(stage)
         streaming = order.streaming or not then.last
         chunker = Chunker(batch, **({"largest": STREAM_CHUNK} if streaming else {}))
@@ -139,21 +142,26 @@ class Wiring:
         state = RunState(
             number, source, chunker, ordered=order.ordered or not then.last, streaming=streaming,
             buffersize=self._room(stage, batch, then), retry=retries, most_workers=limit,
+            within=None if link is None else link.appetite.bound,
         )  # fmt: skip
         state.known = partial(_known, state, source)
         return state
 
     def _room(self, stage: Stage, batch: int | None, then: _Next) -> int | None:
-        """Items that a stage may have taken and the next one not yet."""
+        """Items that a stage may have taken and the next one not yet; None: it goes by appetite."""
         asked = self._order.options.buffersize
         if then.last:
             return asked if asked is None or batch is None else max(asked, batch)
-        if then.queue is None and asked is not None:
-            return max(asked, (batch or 1) + (then.batch or 1))
-        if then.queue is None and then.batch in (None, batch):
-            return None
-        own = (batch or 1) * self._places.workers_of(stage)
-        return own + (then.batch or 1) * (then.queue if then.queue is not None else 2 * then.workers)
+        if then.queue is None:
+            return None if asked is None else max(asked, (batch or 1) + (then.batch or 1))
+        return (batch or 1) * self._places.workers_of(stage) + (then.batch or 1) * then.queue
+
+    def _appetite(self, stage: Stage, then: _Next) -> Appetite:
+        """Return what bounds the items between a stage and the next where nobody said how many."""
+        batch, following = self._batch(stage) or 1, then.batch or 0
+        under_way = batch * self._places.workers_of(stage)
+        whole = under_way + 2 * following * then.workers
+        return Appetite(max(under_way, batch + following), whole=whole, under_way=under_way)
 
     def _job(self, stage: Stage, launcher: Launcher, state: RunState, link: Link | None, then: _Next) -> Job:
         options = self._order.options

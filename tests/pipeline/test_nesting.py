@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 import nbpar
 from nbpar import Stage
+from nbpar.pipeline import appetite
 
 
 def more(x):
@@ -35,7 +36,7 @@ def built(shape, draw):
     """Return the step of a shape, whose stages are as `draw` says."""
     if isinstance(shape, str):
         workers, backend = draw(st.sampled_from([None, 1])), draw(backends)
-        batch_size = draw(st.sampled_from([None, "auto", 1, 3]))
+        batch_size = draw(st.sampled_from([None, "auto", 1, 3, 25]))
         return Stage(LEAVES[shape], workers=workers, backend=backend, batch_size=batch_size)
     kind, inner = shape
     steps = [built(one, draw) for one in inner]
@@ -67,12 +68,21 @@ def expected_of(shape, items):
 
 @pytest.mark.parametrize("backend", ["threads", "engines", "serial"])
 @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(shape=shapes, number=st.integers(0, 40), batch_size=st.sampled_from(["auto", 1, 4]), data=st.data())
-def test_results_are_those_of_plain_calls(pools, backend, shape, number, batch_size, data):
+@given(
+    shape=shapes,
+    number=st.integers(0, 80),
+    batch_size=st.sampled_from(["auto", 1, 4]),
+    most_bytes=st.sampled_from([1, appetite.MOST_BYTES]),
+    data=st.data(),
+)
+def test_results_are_those_of_plain_calls(pools, backend, shape, number, batch_size, most_bytes, data):
     expected = expected_of(shape, range(number))
-    with nbpar.Pipeline([built(shape, data.draw)], pool=pools[backend], batch_size=batch_size) as pipeline:
-        got = pipeline.map(range(number), errors="collect", progress="none")
-        streamed = list(pipeline.imap(iter(range(number)), errors="skip", progress="none"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(appetite, "MOST_BYTES", most_bytes)
+        steps = built(shape, data.draw)
+        with nbpar.Pipeline([steps], pool=pools[backend], batch_size=batch_size) as pipeline:
+            got = pipeline.map(range(number), errors="collect", progress="none")
+            streamed = list(pipeline.imap(iter(range(number)), errors="skip", progress="none"))
 
     assert {n: value for n, value in enumerate(got) if not isinstance(value, nbpar.Failure)} == expected
     assert streamed == list(expected.values())
