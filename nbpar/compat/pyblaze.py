@@ -130,6 +130,8 @@ class Vectorizer:
     def _function(self, args: tuple[Any, ...], numbered: bool) -> Callable[..., Any]:
         """Return what the workers run: it travels by value, so that engines need no nbpar of their own."""
         function, init, init_kwargs, token = self.worker_func, self.worker_init, self.init_kwargs, self._token
+        if init is None and not args and not numbered:
+            return function
 
         def more(rank: int) -> tuple[Any, ...]:
             made = None if init is None else init(rank, **init_kwargs)
