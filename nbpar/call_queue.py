@@ -162,7 +162,8 @@ class _Results:
 
     def take(self, timeout: float | None) -> tuple[int, Any]:
         try:
-            entry = self._values.get(timeout=timeout)
+            # `get(timeout=0)` may wait for ever on Python 3.10
+            entry = self._values.get_nowait() if timeout == 0 else self._values.get(timeout=timeout)
         except queue.Empty:
             raise TimeoutError(f"no result was ready after {timeout:g} s") from None
         if entry is None:

@@ -253,7 +253,9 @@ class Run(Record):
         assert self._queue is not None
         while True:
             try:
-                return self._queue.get(timeout=0 if self._dispatcher.blocking else _moment(deadline))
+                wait = 0.0 if self._dispatcher.blocking else _moment(deadline)
+                # with a timeout of next to nothing, Python 3.10 may wait for ever
+                return self._queue.get(timeout=wait) if wait > 1e-3 else self._queue.get_nowait()
             except queue.Empty:
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError(f"{self.label} was not over in time") from None
