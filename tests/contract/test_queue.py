@@ -71,12 +71,13 @@ def test_an_exception_comes_out_of_get_names_its_item_and_costs_no_other(pool):
     assert "item 3, 3, failed " in said
 
 
-def test_get_can_stop_waiting_and_the_result_is_not_lost(busy_pool, gate):
+@pytest.mark.parametrize("seconds", [0, 0.01])
+def test_get_can_stop_waiting_and_the_result_is_not_lost(busy_pool, gate, seconds):
     with busy_pool.queue(lambda _: gate.wait()) as queue:
         queue.put(1)
 
         with pytest.raises(TimeoutError, match="no result was ready"):
-            queue.get(0.01)
+            queue.get(seconds)
         gate.open()
         assert queue.get(20) is None
 
