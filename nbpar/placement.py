@@ -13,6 +13,7 @@ from nbpar.backends.serial import SerialBackend
 from nbpar.backends.threads import ThreadsBackend
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.directory import create_directory, hold, remove_directory
+from nbpar.cluster.early_import import import_what_parses
 from nbpar.errors import ClusterError, PoolClosedError
 from nbpar.printing import DirectRecorder
 
@@ -191,6 +192,7 @@ class Pending:
         self._error: BaseException | None = None
         self._over = threading.Event()
         if threaded:
+            import_what_parses()
             threading.Thread(target=self._run, name="nbpar start", daemon=True).start()
         else:
             self._run()
