@@ -152,6 +152,8 @@ def _memory(figures: Figures) -> Iterator[Finding]:
 
 
 def _threads(figures: Figures) -> Iterator[Finding]:
+    if figures.cpu < 0.5 * figures.computing:
+        return  # items mostly waited, and what threads of our own took counts for much
     wanted = figures.threads * figures.workers
     if figures.cpus is not None and figures.threads > 1.5 and wanted > 1.25 * figures.cpus:
         yield Finding(

@@ -75,6 +75,10 @@ def test_many_threads_are_no_trouble_where_there_are_cpus_for_them():
     assert kinds(cpu=150.0, cpus=None) == []
 
 
+def test_threads_of_a_run_that_waited_are_no_trouble():
+    assert kinds(cpu=0.8, cpu_of_thread=0.4, cpus=2) == ["idle CPU"]
+
+
 def test_one_worker_cannot_share_a_slow_item():
     assert kinds(workers=1, elapsed=40.0, slowest=(3, 30.0), computing=38.0) == []
 
