@@ -7,6 +7,7 @@ apart, one of these at a time, so that no update is larger than 20 kB.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -63,7 +64,7 @@ def tick(snapshot: Snapshot, timeline: Timeline) -> dict[str, Any]:
         "busy": round(snapshot.busy, 2),
         "lost": snapshot.lost_workers,
         "alive": sum(lane.state in ("idle", "busy") for lane in snapshot.lanes),
-        "memory": sum(lane.memory for lane in snapshot.lanes if lane.state in ("idle", "busy")),
+        "memory": _memory(snapshot.lanes),
         "length": timeline.length,
         "width": timeline.width,
         "lanes": _stage_lanes(snapshot.stages, timeline) if snapshot.stages else _lanes(lanes, timeline),
@@ -128,6 +129,16 @@ def _joined(output: Sequence[tuple[int, str, str]]) -> list[tuple[int, str, str]
     return joined
 
 
+def _memory(lanes: Sequence[Lane]) -> int:
+    """Return the bytes that workers hold; threads are workers of one process, which counts once."""
+    held = {_process(lane): lane.memory for lane in lanes if lane.state in ("idle", "busy")}
+    return sum(held.values())
+
+
+def _process(lane: Lane) -> tuple[str, int | str]:
+    return lane.host, lane.pid or lane.worker
+
+
 @lru_cache(maxsize=4096)
 def _natural(name: str) -> tuple[tuple[str, int], ...]:
     """Return a key that orders names by the numbers in them."""
@@ -144,7 +155,10 @@ def _lanes(lanes: Sequence[Lane], timeline: Timeline) -> dict[str, Any]:
     if len(lanes) <= DETAILED:
         told["count"] = [lane.count for lane in lanes]
         told["since"] = [round(max(lane.since, timeline.upto(lane.worker)), 1) for lane in lanes]
-        told["memory"] = [round(lane.memory / 1e6) for lane in lanes]
+        workers_of = Counter(map(_process, lanes))
+        told["memory"] = [
+            round(lane.memory / 1e6) if workers_of[_process(lane)] == 1 else 0 for lane in lanes
+        ]
         told["moved"] = [lane.moved for lane in lanes]
     return told
 

@@ -17,7 +17,7 @@ class FakeRun:
     ) -> None:
         self.progress = Progress()
         self.now = now
-        self.calls = 0
+        self.calls = self.joined = 0
         self.next = 0
         self.tell(events.RunStarted(self.now, label, total))
         for worker in range(workers):
@@ -26,8 +26,9 @@ class FakeRun:
     def tell(self, event: events.Event) -> None:
         self.progress(event)
 
-    def join(self, worker: str) -> None:
-        self.tell(events.WorkerJoined(self.now, worker, "this", 4000 + len(worker)))
+    def join(self, worker: str, pid: int | None = None) -> None:
+        self.joined += 1
+        self.tell(events.WorkerJoined(self.now, worker, "this", pid or 4000 + self.joined))
 
     def lose(self, worker: str, reason: str = "killed by SIGKILL") -> None:
         self.tell(events.WorkerLost(self.now, worker, reason))

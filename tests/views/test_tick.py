@@ -46,6 +46,21 @@ def test_a_tick_is_plain_data():
     assert [kind for _, kind, _ in told["marks"]].count("fa") > 0
 
 
+def test_memory_is_that_of_processes_and_threads_of_one_count_once():
+    run = FakeRun(workers=2)
+    run.join("thread 0", pid=77)
+    run.join("thread 1", pid=77)
+    for worker in ("0", "1", "thread 0", "thread 1"):
+        run.work(worker)
+    each = run.snapshot().lanes[0].memory
+
+    told = tick.tick(run.snapshot(), Timeline())
+
+    assert each > 0
+    assert told["memory"] == 3 * each
+    assert [bool(memory) for memory in told["lanes"]["memory"]] == [True, True, False, False]
+
+
 def test_workers_that_are_gone_make_room_first():
     run = FakeRun(None, workers=300)
     for worker in range(50):
