@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import cycle, islice
+from operator import mul
 from typing import Any
 
 from nbpar.cluster.limits import usable_cpus
@@ -177,34 +178,41 @@ def _packed(
     return (statistics.fmean(map(len, items)), statistics.fmean(map(len, values))), seconds, ""
 
 
-def _repeat(fn: Callable[[Any], Any], sample: Sequence[Any]) -> int:
-    """Go through the sample, over and over, until the time of a measurement is used up; count the calls."""
-    until = time.perf_counter() + SPENT
-    calls = 0
-    for item in cycle(sample):
+def _repeat(fn: Callable[[Any], Any], sample: Sequence[Any]) -> tuple[list[float], list[int]]:
+    """Go through the sample, over and over, until the time of a measurement is used up.
+
+    Returns the seconds and the number of calls of each item.
+    """
+    seconds, calls = [0.0] * len(sample), [0] * len(sample)
+    now = time.perf_counter()
+    until = now + SPENT
+    for place, item in cycle(enumerate(sample)):
         fn(item)
-        calls += 1
-        if time.perf_counter() > until:
+        before, now = now, time.perf_counter()
+        seconds[place] += now - before
+        calls[place] += 1
+        if now > until:
             break
-    return calls
+    return seconds, calls
 
 
 def _try_threads(fn: Callable[[Any], Any], sample: Sequence[Any], number: int) -> float:
-    """Return how many times as many calls so many threads make in a second as one."""
-    return _calls_per_second(fn, sample, number) / _calls_per_second(fn, sample, 1) if number > 1 else 0.0
+    """Return how many times as much work so many threads do in a second as one.
 
-
-def _calls_per_second(fn: Callable[[Any], Any], sample: Sequence[Any], number: int) -> float:
-    rates: list[float] = []
+    Work is the time that an item takes alone: items differ, and each of several threads gets less far.
+    """
+    if number < 2:
+        return 0.0
+    alone = [seconds / calls for seconds, calls in zip(*_repeat(fn, sample), strict=True) if calls]
+    speeds: list[float] = []
 
     def run() -> None:
-        began = time.perf_counter()
-        calls = _repeat(fn, sample)
-        rates.append(calls / (time.perf_counter() - began))
+        seconds, calls = _repeat(fn, sample[: len(alone)])
+        speeds.append(sum(map(mul, alone, calls)) / sum(seconds))
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(number)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(rates)
+    return sum(speeds)

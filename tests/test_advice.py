@@ -1,12 +1,13 @@
 """`nbpar.advise`: its arithmetic by figures, its measurements by functions whose answer is known."""
 
 import hashlib
+import threading
 import time
 
 import pytest
 
 import nbpar
-from nbpar.advice import Advice, advise
+from nbpar.advice import Advice, _try_threads, advise
 from nbpar.core.suitability import Figures
 from nbpar.gil import gil_share
 
@@ -82,6 +83,10 @@ def test_items_that_cost_more_to_send_than_to_compute_stay_here():
     assert known.engines < 1
 
 
+def test_large_items_take_their_time_on_the_way():
+    assert figures(gil=1.0, packing=1e-3, item_bytes=9e6).engines < figures(gil=1.0, packing=1e-3).engines / 2
+
+
 def test_little_work_stays_here():
     known = figures(items=3)
 
@@ -120,6 +125,17 @@ def test_advice_has_figures_and_is_a_table():
     assert advice.backend == "threads"
     assert repr(advice).startswith("wait: threads, because it mostly waits")
     assert "<th" in advice._repr_html_()
+
+
+def test_items_that_grow_do_not_make_threads_look_better():
+    """Each of two threads that take turns gets through the first ones only, which are short."""
+    turn = threading.Lock()
+
+    def grow(n):
+        with turn:
+            time.sleep(1e-4 * n * n)
+
+    assert _try_threads(grow, range(32), 2) < 1.3
 
 
 def test_what_cannot_be_pickled_cannot_use_engines():

@@ -9,6 +9,9 @@ from nbpar.core.chunking import TARGET
 PER_ITEM = 4e-6
 """Seconds that an item costs on its way to an engine and back, in chunks, besides its pickling."""
 
+PER_BYTE = 1e-9
+"""Seconds that each of its bytes costs besides, on the way through a socket of this host."""
+
 WORTH = 0.05
 """Seconds of work below which nothing is worth sending away."""
 
@@ -65,7 +68,7 @@ class Figures:
         """Expected speed-up of engines that run already: items are pickled here, one after the other."""
         if self.problem:
             return 0.0
-        here = self.packing + PER_ITEM
+        here = self.packing + PER_ITEM + PER_BYTE * (self.item_bytes + self.result_bytes)
         return self.seconds / max((self.seconds + here) / self.reach, here)
 
     @property
