@@ -71,6 +71,17 @@ def test_exit_ends_one_gateway_and_delivers_end_markers(execnet):
         assert group["b"].remote_exec("channel.send(2)").receive(timeout=10) == 2
 
 
+def test_a_gateway_is_made_right_after_another_has_exited(execnet):
+    with new_group(execnet, ["popen"]) as group:
+        group["gw0"].remote_exec("while True: pass")
+        group["gw0"].exit()
+
+        fresh = group.makegateway()
+
+        assert [gateway.id for gateway in group] == [fresh.id]
+        assert fresh.remote_exec("channel.send(3)").receive(timeout=10) == 3
+
+
 def test_specs_are_obeyed(execnet, tmp_path):
     with new_group(execnet, [f"popen//chdir={tmp_path / 'new'}//env:NBPAR_ENV=yes//nice=3"]) as group:
         text = "import os; channel.send((os.getcwd(), os.environ['NBPAR_ENV']))"

@@ -96,12 +96,13 @@ class Group:
         ending.join(timeout)
 
     def let_go(self, gateway: Gateway) -> None:
-        """End one engine."""
+        """End one engine; it does not count any more when the next gateway is made."""
         if gateway in self._made:
             self._made.remove(gateway)
         if self._cluster is not None:
+            number = int(gateway.inner.worker.split()[1])
             with suppress(ClusterError):  # it has ended by itself
-                self._cluster.kill(int(gateway.inner.worker.split()[1]), "its gateway has exited")
+                self._cluster.remove([it.uuid for it in self._cluster.engines if it.id == number])
 
     def __getitem__(self, key: int | str | Any) -> Any:
         if isinstance(key, int):
