@@ -20,6 +20,7 @@ from nbpar.errors import PoolClosedError
 from nbpar.launch import Launcher
 from nbpar.notes import annotate
 from nbpar.printing import Printer
+from nbpar.worker.queues import take
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -162,8 +163,7 @@ class _Results:
 
     def take(self, timeout: float | None) -> tuple[int, Any]:
         try:
-            # `get(timeout=0)` may wait for ever on Python 3.10
-            entry = self._values.get_nowait() if timeout == 0 else self._values.get(timeout=timeout)
+            entry = take(self._values, timeout)
         except queue.Empty:
             raise TimeoutError(f"no result was ready after {timeout:g} s") from None
         if entry is None:

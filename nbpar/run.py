@@ -20,6 +20,7 @@ from nbpar.record import Record
 from nbpar.reporting import report_of
 from nbpar.telling import teller
 from nbpar.views.base import Views
+from nbpar.worker.queues import take
 
 if TYPE_CHECKING:
     from nbpar.views.run_report import Report
@@ -254,8 +255,7 @@ class Run(Record):
         while True:
             try:
                 wait = 0.0 if self._dispatcher.blocking else _moment(deadline)
-                # with a timeout of next to nothing, Python 3.10 may wait for ever
-                return self._queue.get(timeout=wait) if wait > 1e-3 else self._queue.get_nowait()
+                return take(self._queue, wait)
             except queue.Empty:
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError(f"{self.label} was not over in time") from None

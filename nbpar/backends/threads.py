@@ -20,6 +20,7 @@ from nbpar.worker.codec import ByReference
 from nbpar.worker.inside import inside
 from nbpar.worker.interrupting import Interrupts
 from nbpar.worker.output import OutputRecorder
+from nbpar.worker.queues import take
 from nbpar.worker.serve import Loop
 
 Inbox = queue.SimpleQueue[tuple[WorkerId, Message] | None]
@@ -60,7 +61,7 @@ class ThreadsBackend:
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         arrived: list[tuple[WorkerId, Message]] = []
         try:
-            first = self._arrived.get(timeout=timeout) if timeout != 0 else self._arrived.get_nowait()
+            first = take(self._arrived, timeout)
             while True:
                 if first is not None:
                     arrived.append(first)
@@ -120,7 +121,8 @@ class _ThreadTransport:
     def poll(self, timeout: float) -> None:
         if not self._arrived:
             with suppress(queue.Empty):
-                self._arrived += self.inbox.get(timeout=min(timeout, threading.TIMEOUT_MAX))
+                messages = take(self.inbox, timeout)
+                self._arrived += messages
 
     def receive(self, timeout: float) -> list[Message]:
         if timeout:

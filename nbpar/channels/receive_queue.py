@@ -13,6 +13,7 @@ from nbpar.channels.news import news_of
 from nbpar.errors import ChannelClosed, EndOfChannel
 from nbpar.worker.channel import NO_END_MARKER
 from nbpar.worker.payload import NOTHING, unpack_value
+from nbpar.worker.queues import take
 
 
 class ReceiveQueue:
@@ -47,7 +48,7 @@ class ReceiveQueue:
             if not self._open:
                 raise EndOfChannel("all channels of this queue are closed")
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._turns[self._news.get(timeout=left)] = None
+            self._turns[take(self._news, left)] = None
 
     def get_nowait(self) -> tuple[Channel, Any]:
         """`get` without waiting."""
