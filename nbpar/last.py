@@ -8,3 +8,10 @@ if TYPE_CHECKING:
     from nbpar.run import Run
 
 run: Run | None = None
+
+
+def remember(begun: Run) -> None:
+    """Make this the last run."""
+    global run  # noqa: PLW0603 (there is one for the process)
+    run = begun
+    begun.remembered = True

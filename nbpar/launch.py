@@ -131,7 +131,7 @@ class Launcher:
             journal(job, options.resume, self._backend.wake)
         run.prepare(job)
         if remember:
-            last.run = run
+            last.remember(run)
         begun.append(run)
         run.begin()
         return run

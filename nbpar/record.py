@@ -23,11 +23,13 @@ class Record:
     Attributes:
         label: what views call it.
         failures: what has failed so far.
+        remembered: it is, or was, `nbpar.last_run`.
     """
 
     def __init__(self, label: str, *, errors: str, streaming: bool, sort: bool = True) -> None:
         self.label = label
         self.failures: list[Failure] = []
+        self.remembered = False
         self._errors = errors
         self._sort = sort
         self._parts: list[Part] = []
@@ -89,8 +91,8 @@ class Record:
 
     def stopped(self) -> StoppedError:
         """Return what Stop raises, which says what is kept."""
-        kept = f"finished results ({self.snapshot.done}) are in nbpar.last_run.results()"
-        return StoppedError(f"{self.label} was stopped; {kept}")
+        kept = f"; finished results ({self.snapshot.done}) are in nbpar.last_run.results()"
+        return StoppedError(f"{self.label} was stopped{kept if self.remembered else ''}")
 
     def finish(self, error: BaseException | None) -> None:
         """Take the end (from the dispatcher's thread)."""

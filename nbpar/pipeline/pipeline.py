@@ -146,7 +146,7 @@ class _Steps:
         head.read_from(source)
         order = Order(options, self._batch_size, total, streaming=streaming, ordered=ordered)
         Wiring(self._places, launchers, conductor, run, order).build(self.step, feed)
-        last.run = run
+        last.remember(run)
         begun.append(run)
         run.begin_all()
         return run

@@ -84,6 +84,20 @@ def test_a_cancelled_run_keeps_what_is_done_and_frees_the_pool(busy_pool, gate):
     assert busy_pool.map(abs, [-1, -2, -3]) == [1, 2, 3]
 
 
+def test_only_a_run_that_is_remembered_says_where_its_results_are(busy_pool, gate):
+    run = busy_pool.map_async(lambda _: gate.wait(), [0])
+    begun = []
+    busy_pool.launcher.everywhere(gate.wait, (), begun)
+    for stopped in (run, *begun):
+        stopped.cancel()
+
+    with pytest.raises(KeyboardInterrupt, match=r"in nbpar\.last_run\.results\(\)$"):
+        run.get(timeout=30)
+    with pytest.raises(KeyboardInterrupt, match=r"was stopped$"):
+        begun[0].get(timeout=30)
+    gate.open()
+
+
 def test_a_stopped_item_does_not_keep_the_next_run_from_its_results(busy_pool, gate, kind):
     if not kind.stops_items:
         pytest.skip("an item that runs cannot be stopped here")
