@@ -19,6 +19,9 @@ WORTH = 0.05
 LARGE = 0.25
 """A share of the workers' time from which something is mentioned."""
 
+BUSY = 0.2
+"""Items that use the CPU for less of their time mostly wait."""
+
 LONG_START = 0.5
 """Seconds before a worker was there that are worth being mentioned."""
 
@@ -152,8 +155,8 @@ def _memory(figures: Figures) -> Iterator[Finding]:
 
 
 def _threads(figures: Figures) -> Iterator[Finding]:
-    if figures.cpu < 0.5 * figures.computing:
-        return  # items mostly waited, and what threads of our own took counts for much
+    if figures.cpu < BUSY * figures.computing:
+        return  # what threads of our own took counts for much
     wanted = figures.threads * figures.workers
     if figures.cpus is not None and figures.threads > 1.5 and wanted > 1.25 * figures.cpus:
         yield Finding(
@@ -194,13 +197,17 @@ def _input(figures: Figures) -> Iterator[Finding]:
 def _results(figures: Figures) -> Iterator[Finding]:
     pickling = figures.packing + figures.packing_here
     if _large(figures) and pickling > 0.3 * figures.computing:
-        yield Finding(
-            "results",
-            f"{size(figures.moved)} were moved, and pickling took {seconds(pickling)} for "
-            f"{seconds(figures.computing)} of work",
-            "return less, such as a summary or the name of a file, let the function load its data itself, "
-            'or use `backend="threads"`, which pickles nothing',
-        )
+        took = f"pickling took {seconds(pickling)}"
+    elif figures.moved > 1_000_000 * figures.chunks and figures.transfer > LARGE * figures.total:
+        took = f"sending took {percent(figures.transfer / figures.total)} of the workers' time"
+    else:
+        return
+    yield Finding(
+        "results",
+        f"{size(figures.moved)} were moved, and {took} for {seconds(figures.computing)} of work",
+        "return less, such as a summary or the name of a file, let the function load its data itself, "
+        'or use `backend="threads"`, which sends nothing',
+    )
 
 
 def _chunks(figures: Figures) -> Iterator[Finding]:
@@ -235,7 +242,7 @@ def _starting(figures: Figures) -> Iterator[Finding]:
 
 
 def _idle_cpu(figures: Figures) -> Iterator[Finding]:
-    if figures.cpu > 0 and figures.computing > 0.2 and figures.cpu < 0.2 * figures.computing:
+    if figures.cpu > 0 and figures.computing > 0.2 and figures.cpu < BUSY * figures.computing:
         yield Finding(
             "idle CPU",
             f"items used the CPU for {percent(figures.cpu / figures.computing)} of their time and waited "

@@ -38,6 +38,11 @@ def test_nothing_is_said_of_a_run_that_went_well():
             {"computing": 20.0, "packing": 5.0, "packing_here": 4.0, "moved": 2_000_000_000},
         ),
         (
+            "results",
+            "2.0 GB were moved, and sending took 50 % of the workers' time for 19 s of work",
+            {"computing": 19.0, "transfer": 20.0, "moved": 2_000_000_000},
+        ),
+        (
             "chunks",
             "a chunk was 500 µs of work, and sending took 50 %",
             {"computing": 2.0, "transfer": 19.8, "chunks": 4000, "chunksize": 1},
