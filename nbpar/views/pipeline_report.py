@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from html import escape
 
 from nbpar.core.analysis import Finding
 from nbpar.core.columns import text_table
@@ -11,7 +10,7 @@ from nbpar.core.limits import limit_of
 from nbpar.core.stages import Bottleneck, StageFigures, bottleneck
 from nbpar.views import wording
 from nbpar.views.picture import Picture
-from nbpar.views.run_report import Report, table_of
+from nbpar.views.run_report import Report, finding_html, table_of
 from nbpar.views.slow_items import SlowItem, slow_items
 from nbpar.views.stage_picture import stages_timeline
 
@@ -64,8 +63,7 @@ class PipelineReport(Report):
         table = table_of(HEADS, [_row(stage) for stage in self.stages])
         if self.limit is None:
             return [table]
-        because, advice = escape(self.limit.because), escape(self.limit.advice)
-        return [f"<div>{because}: <strong>{advice}</strong></div>", table]
+        return [f"<div>{finding_html(self.limit)}</div>", table]
 
 
 def _row(stage: StageFigures) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from html import escape
@@ -84,10 +85,7 @@ class Report:
             rows = [(f"{row.index}", row.named, wording.seconds(row.seconds)) for row in self.slowest]
             parts.append(table_of(("slowest item", "value", "time"), rows))
         if self.advice:
-            said = "".join(
-                f"<li>{escape(finding.because)}: <strong>{escape(finding.advice)}</strong></li>"
-                for finding in self.advice
-            )
+            said = "".join(f"<li>{finding_html(finding)}</li>" for finding in self.advice)
             parts.append(f"<ul>{said}</ul>")
         return f'<div class="nbpar-run-report">{"".join(parts)}</div>'
 
@@ -118,6 +116,12 @@ class Report:
         ]
         extra = [("pickling here", self.figures.packing_here), ("reading input", self.figures.reading)]
         return rows + [(name, wording.seconds(time), "") for name, time in extra if time >= 0.001]
+
+
+def finding_html(finding: Finding) -> str:
+    """Return a finding as HTML; what stands between backticks is code."""
+    text = f"{escape(finding.because)}: <strong>{escape(finding.advice)}</strong>"
+    return re.sub("`([^`]+)`", r"<code>\1</code>", text)
 
 
 def table_of(heads: Sequence[str], rows: Rows) -> str:

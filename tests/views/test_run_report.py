@@ -64,6 +64,7 @@ def test_advice_is_said_with_its_reason():
     [finding] = report.advice
     assert f"  - {finding.because}: {finding.advice}" in repr(report)
     assert "memory ran low" in report._repr_html_()
+    assert "with <code>max_worker_memory=</code></strong>" in report._repr_html_()
 
 
 def test_the_html_is_well_formed_and_needs_nothing_from_outside():
