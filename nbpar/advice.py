@@ -181,19 +181,21 @@ def _packed(
 def _repeat(fn: Callable[[Any], Any], sample: Sequence[Any]) -> tuple[list[float], list[int]]:
     """Go through the sample, over and over, until the time of a measurement is used up.
 
-    Returns the seconds and the number of calls of each item.
+    Returns the seconds and the number of calls of each item; other processes' share is taken out.
     """
     seconds, calls = [0.0] * len(sample), [0] * len(sample)
-    now = time.perf_counter()
-    until = now + SPENT
-    for place, item in cycle(enumerate(sample)):
-        fn(item)
-        before, now = now, time.perf_counter()
-        seconds[place] += now - before
-        calls[place] += 1
-        if now > until:
-            break
-    return seconds, calls
+    with ThreadClock() as clock:
+        began, running = time.perf_counter(), clock.running()
+        now = began
+        for place, item in cycle(enumerate(sample)):
+            fn(item)
+            before, now = now, time.perf_counter()
+            seconds[place] += now - before
+            calls[place] += 1
+            if now > began + SPENT:
+                break
+        share = (clock.running() - running) / (time.perf_counter() - began)
+    return [share * spent for spent in seconds], calls
 
 
 def _try_threads(fn: Callable[[Any], Any], sample: Sequence[Any], number: int) -> float:
