@@ -31,6 +31,8 @@ class Deferred(Interrupts):
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._struck = False
+            if not self._outside:
+                self.came = False  # one that struck while the last block ended has raised there
             self._outside.append((signal.signal(signal.SIGINT, self._on_interrupt), self.armed))
             self.armed = False
         return self
@@ -38,9 +40,9 @@ class Deferred(Interrupts):
     def __exit__(self, *exc_info: object) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        came, self.came = self.came, False
         handler, self.armed = self._outside.pop()
         signal.signal(signal.SIGINT, handler)
+        came, self.came = self.came, False
         if came and exc_info[0] is None:
             raise KeyboardInterrupt
 

@@ -137,6 +137,22 @@ def test_the_handler_of_before_is_in_place_again(pool):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_what_comes_while_a_block_ends_is_raised_there_and_not_in_the_next():
+    class Struck(list):
+        def pop(self):
+            interrupt()
+            return super().pop()
+
+    deferred = Deferred()
+    deferred._outside = Struck()
+    with pytest.raises(KeyboardInterrupt), deferred:
+        pass
+
+    deferred._outside = []
+    with deferred:
+        assert not deferred.came
+
+
 def test_what_comes_in_a_block_is_raised_at_its_end():
     reached = []
 
