@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import weakref
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -206,6 +207,12 @@ class Pool(Calls):
             self._launcher_or_none.dispatcher.close()
         self._pending.discard()
 
+    def _leave_to_parent(self) -> None:
+        """Be closed in a fork of this process, where its threads are not and its workers are the parent's."""
+        self._closed = True
+        if self._launcher_or_none is not None:
+            self._launcher_or_none.dispatcher.lines.leave("this process is a fork; make a pool here")
+
     @property
     def launcher(self) -> Launcher:
         """Where runs on these workers begin: for nbpar's own use."""
@@ -248,9 +255,23 @@ def _remember(pool: Pool) -> None:
     if not _live:
         atexit.unregister(_close_all)
         atexit.register(_close_all)
+        _watch_forks()
     _live.add(pool)
 
 
 def _close_all() -> None:
     for pool in list(_live):
         pool.close()
+
+
+@cache
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_leave_all)
+
+
+def _leave_all() -> None:
+    for pool in list(_live):
+        if pool.backend != "serial":
+            pool._leave_to_parent()  # noqa: SLF001 (of our own kind)
+    _live.clear()

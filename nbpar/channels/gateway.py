@@ -13,6 +13,8 @@ from nbpar.channels.hub import Hub, hub_of
 from nbpar.channels.purity import check_pure
 from nbpar.channels.sources import Source, code_of, name_of
 from nbpar.channels.status import GatewayStatus, Table
+from nbpar.errors import PoolClosedError
+from nbpar.options import at_least
 from nbpar.worker.code import Code, FunctionCode
 from nbpar.worker.end import ITEMS, NBYTES
 from nbpar.worker.payload import pack_code
@@ -76,11 +78,10 @@ class Gateway:
         """
         if busy not in BUSY:
             raise ValueError(f'busy must be "wait" or "raise", was {busy!r}')
-        if buffersize < 1:
-            raise ValueError(f"buffersize must be at least 1, was {buffersize}")
+        items = at_least(1, "buffersize", buffersize)
         if pure:
             check_pure(source)
-        return self.begin(code_of(source, arguments), thread=thread, busy=busy, items=buffersize)
+        return self.begin(code_of(source, arguments), thread=thread, busy=busy, items=items)
 
     def begin(
         self,
@@ -92,6 +93,7 @@ class Gateway:
         nbytes: int = NBYTES,
     ) -> Channel:
         """Run prepared code."""
+        self._check_open()
         if self._hub.in_process:
             body: Any = self._as_it_is(code)
         else:
@@ -110,6 +112,7 @@ class Gateway:
 
     def new_channel(self) -> Channel:
         """Make a channel without code; send it to the worker through another one."""
+        self._check_open()
         return self._port.new_channel().through(self)
 
     def push_files(
@@ -125,12 +128,17 @@ class Gateway:
 
     def remote_status(self) -> GatewayStatus:
         """What is known of the worker now, without asking it."""
-        known = [facts for facts in self.pool.workers if facts.get("worker") == self.worker]
+        there = [] if self.pool.closed else self.pool.workers
+        known = [facts for facts in there if facts.get("worker") == self.worker]
         facts = known[0] if known else {}
         return GatewayStatus(
             self.id, self.worker, facts.get("host"), facts.get("pid"), bool(known),
             self._port.channels, self._port.executing,
         )  # fmt: skip
+
+    def _check_open(self) -> None:
+        if self.pool.closed:
+            raise PoolClosedError
 
     def _as_it_is(self, code: Code) -> Code:
         """Threads get the function itself, and copies of its arguments as of all that is sent."""

@@ -35,6 +35,9 @@ class LineEnd(Protocol):
     def break_off(self, reason: str) -> None:
         """The worker is gone."""
 
+    def leave(self, reason: str) -> None:
+        """This process is not the one that has the channel."""
+
 
 class Lines:
     """What is not marked "from any thread" belongs to the dispatcher's thread."""
@@ -119,6 +122,12 @@ class Lines:
                 if self._occupying.get(worker):
                     self._backend.interrupt(worker)
             self._break(worker, reason)
+
+    def leave(self, reason: str) -> None:
+        """Give up all channels without a word, and without a lock: nobody may be there to open it."""
+        for ends in self._ends.values():
+            for end in ends.values():
+                end.leave(reason)
 
     def interrupt(self, worker: WorkerId, number: int, now: float) -> None:
         """Interrupt a channel's code, if it is what the worker's main thread runs."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -64,6 +66,7 @@ class Channels:
         """What items printed, found while looking for what channels did."""
 
         desk.take, desk.idle = self.take, self.idle
+        _live.add(self)
 
     # ---- for the loop
 
@@ -177,7 +180,7 @@ class Channels:
         end = self._ends.get(opened.channel)
         if end is None:
             return None  # the client has gone meanwhile
-        code = None
+        code, process = None, os.getpid()
         try:
             try:
                 code = self._code(opened.code)
@@ -189,11 +192,13 @@ class Channels:
                 if armed:
                     self._interrupts.armed = False
             except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
+                _end_fork(process)
                 if armed:
                     self._interrupts.armed = False
                 return self._fault(error, code, end)
         except Interrupted as error:  # the signal came while another exception was on its way
             return self._fault(error, code, end)
+        _end_fork(process)
         return None
 
     def _code(self, code: Any) -> Any:
@@ -234,3 +239,23 @@ def _handle(end: End, make: type[Channel]) -> Channel:
     """Return the object that users hold for an end: the one there is, or a new one."""
     made: Channel | None = end.handle() if end.handle is not None else None
     return made if made is not None else make(end)
+
+
+def _end_fork(process: int) -> None:
+    """End this process if the code forked, and this is the child coming back."""
+    if os.getpid() != process:
+        os._exit(0)
+
+
+_live: weakref.WeakSet[Channels] = weakref.WeakSet()
+
+
+def _leave_all() -> None:
+    """In a fork of this process: what it says would be taken for what this process says."""
+    for channels in _live:
+        for end in channels._ends.values():  # noqa: SLF001 (our own)
+            end.leave("this process is a fork of the worker")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all)

@@ -90,7 +90,7 @@ class End(Reasons):
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self.has_news or (item := self.next_now()) is NOTHING:
             if not self.port.wait(self, lambda: self.has_news, _left(deadline)):
-                raise TimeoutError(f"nothing came through the channel within {timeout:g} s")
+                raise TimeoutError(f"nothing came through the channel within {timeout:.3g} s")
         self._in_flow = bool(self.items)
         return item
 
@@ -135,13 +135,13 @@ class End(Reasons):
         while not self._post(message, size):
             self._in_flow = False
             if not self.port.wait(self, self._may_send, _left(deadline)):
-                raise TimeoutError(f"the other side did not take what was sent before within {timeout:g} s")
+                raise TimeoutError(f"the other side did not take what was sent before within {timeout:.3g} s")
 
     def await_over(self, timeout: float | None) -> None:
         """Wait until nothing more can come, and a callback has had it all; raise what went wrong there."""
         inside = in_callback()
         if not self.port.wait(self, lambda: self._is_over(called=inside), timeout):
-            raise TimeoutError(f"the channel was not closed within {timeout:g} s")
+            raise TimeoutError(f"the channel was not closed within {timeout:.3g} s")
         with self._lock:
             error = self._take_fault() or self._breakage()
         if error is not None:
@@ -229,6 +229,11 @@ class End(Reasons):
         self._stop_joining()
         self._tell()
         self.port.forget(self)
+
+    def leave(self, reason: str) -> None:
+        """This process is a fork of the one whose end it is; its locks may never be opened any more."""
+        self.broken, self.over, self.gone, self._said_close = reason, True, True, True
+        self.room.batch = None
 
     def _put(self, items: Sequence[Any], nbytes: int) -> None:
         with self._lock:
