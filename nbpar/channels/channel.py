@@ -93,4 +93,4 @@ async def _within(waiting: Any, left: float | None, timeout: float | None) -> No
     try:
         await asyncio.wait_for(waiting, left)
     except asyncio.TimeoutError:
-        raise TimeoutError(f"nothing came through the channel within {timeout:g} s") from None
+        raise TimeoutError(f"nothing came through the channel within {timeout:.3g} s") from None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.files import push_files
@@ -78,7 +77,8 @@ class Group:
 
     def __getitem__(self, key: int | str | Gateway) -> Gateway:
         for place, gateway in enumerate(self._gateways):
-            if key == gateway.id or key is gateway or (isinstance(key, int) and key == place):
+            places = (place, place - len(self))
+            if key == gateway.id or key is gateway or (isinstance(key, int) and key in places):
                 return gateway
         raise KeyError(f"no gateway {key!r} in the group; there are {', '.join(self.ids)}")
 
@@ -124,11 +124,11 @@ def _specs(workers: Any) -> list[Spec] | None:
         return None
     if isinstance(workers, str):
         return [Spec.of(workers)]
-    try:
-        operator.index(workers)
-    except TypeError:
-        return [Spec.of(text) for text in workers]
-    return None
+    if isinstance(workers, Iterable) and not isinstance(workers, (bytes, bytearray)):
+        specs = [Spec.of(text) for text in workers]
+        _names(specs)  # what is wrong with them shows before workers are started
+        return specs
+    return None  # a number, or what `Pool` refuses
 
 
 def _names(specs: list[Spec]) -> list[str]:

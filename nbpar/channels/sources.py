@@ -56,6 +56,8 @@ def show_lines(code: Code) -> None:
 
 
 def _text(source: str) -> TextCode:
+    if source.endswith(".py") and "\n" not in source and Path(source).is_file():
+        raise ValueError(f"{source!r} is the name of a file; to run that, give `pathlib.Path({source!r})`")
     text = textwrap.dedent(source)
     return TextCode(text, f"<remote_exec {blake2b(text.encode(), digest_size=4).hexdigest()}>")
 
@@ -66,7 +68,9 @@ def _file(filename: str) -> TextCode:
 
 
 def _path_of(module: ModuleType) -> str:
-    filename = inspect.getsourcefile(module) if module is not sys.modules.get("__main__") else module.__file__
+    filename: str | None = getattr(module, "__file__", None)
+    if filename is not None and module is not sys.modules.get("__main__"):
+        filename = inspect.getsourcefile(module)
     if filename is None:
-        raise TypeError(f"the module {module.__name__!r} has no source file")
+        raise TypeError(f"the module {module.__name__!r} has no source file; give a function that imports it")
     return filename

@@ -6,6 +6,7 @@ The form is execnet's (its xspec.py): `key=value` joined by `//`, a key alone me
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import NoneType
 
 ELSEWHERE = ("ssh", "vagrant_ssh", "socket", "via", "python", "ssh_config", "installvia")
 """Keys that lead to another interpreter or host."""
@@ -32,8 +33,11 @@ class Spec:
         """Read a spec.
 
         Raises:
-            ValueError: a key is unknown or comes twice.
+            TypeError: it is no text.
+            ValueError: a key is unknown, comes twice or has no proper value.
         """
+        if not isinstance(text, (str, NoneType)):
+            raise TypeError(f'a spec is a text such as "id=a//nice=5", was {text!r:.60}')
         given: dict[str, str] = {}
         env: dict[str, str] = {}
         for part in (text or "").split("//"):
@@ -44,15 +48,23 @@ class Spec:
                 env[key[4:]] = value
             elif key:
                 given[key] = value
+        if "" in env:
+            raise ValueError(f"a variable in the spec {text!r} has no name; it is `env:NAME=value`")
         given.pop("popen", None)
         _check(given, text)
-        nice = int(given["nice"]) if "nice" in given else None
-        return cls(given.get("id"), given.get("chdir"), nice, env)
+        return cls(given.get("id"), given.get("chdir"), _nice(given, text), env)
 
     @property
     def settles(self) -> bool:
         """Whether the worker has to do something before it is as it should be."""
         return bool(self.chdir or self.nice or self.env)
+
+
+def _nice(given: dict[str, str], text: str | None) -> int | None:
+    try:
+        return int(given["nice"]) if "nice" in given else None
+    except ValueError:
+        raise ValueError(f"nice in the spec {text!r} must be a whole number, was {given['nice']!r}") from None
 
 
 def _check(given: dict[str, str], text: str | None) -> None:
@@ -64,3 +76,5 @@ def _check(given: dict[str, str], text: str | None) -> None:
             )
         if key not in ("id", "chdir", "nice"):
             raise ValueError(f"unknown key {key!r} in the spec {text!r}; known are id, chdir, nice, env:NAME")
+        if not given[key]:
+            raise ValueError(f"{key!r} in the spec {text!r} has no value; it is `{key}=...`")

@@ -107,6 +107,8 @@ class Channel:
         At the end, however it comes about, `callback(end_marker)` is called if a marker is given.
         A callback that raises closes the channel with that error.
         """
+        if not callable(callback):
+            raise TypeError(f"a callback must be callable, was {callback!r:.60}")
         with self._end.port.guard:
             self._end.set_callback(callback, end_marker, marked=end_marker is not NO_END_MARKER)
 

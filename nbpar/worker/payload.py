@@ -77,7 +77,7 @@ def pack_value(value: Any, port: Any) -> Packed:
         return Packed(value, (), [])
     if kind in PLAIN:
         return Packed(pickle.dumps(value, 5), None, [])
-    return _packed(value, port, what=f"what is sent through the channel, a {kind.__name__}")
+    return _packed(value, port, what=f"an item of type {kind.__name__} through the channel")
 
 
 def pack_code(code: Any, port: Any, *, name: str) -> Packed:
