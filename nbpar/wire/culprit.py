@@ -45,8 +45,8 @@ def find(whole: object, suspicious: Callable[[object], bool], seconds: float = 2
         value = tracer.touched[-1] if tracer.touched else whole
         if _fails(value, end):
             cause = error.__cause__  # cloudpickle hides a RecursionError behind an error of its own
-            shown = cause if isinstance(cause, RecursionError) else error
-            return Culprit(value, shown, _way(whole, value, tracer.touched, end))
+            way = _way(whole, value, tracer.touched, end)
+            return Culprit(value, cause if isinstance(cause, RecursionError) else error, way)
     except _TooLong:
         path = _search(whole, suspicious, frozenset(), end)
         if path is not None:

@@ -40,8 +40,10 @@ def explain(obj: object, error: BaseException, *, what: str, seconds: float = 2.
     try:
         reason = _too_deep(obj, seconds / 2) if _is_recursion(error) else None
         if reason is None:
-            culprit = find(obj, lambda it: remedy_for(type(it)) is not None, seconds)
-            reason = _by_text(error) if culprit is None else _sentence(obj, culprit, error, returned)
+            # what is found leads to this frame, which must not lead to it: such a circle keeps callers alive
+            reason = _sentence(
+                obj, find(obj, lambda it: remedy_for(type(it)) is not None, seconds), error, returned
+            )
     except Exception:  # noqa: BLE001 (any user code may run here)
         reason = _by_text(error)
     return f"cannot send {what}: {reason}"
@@ -50,7 +52,9 @@ def explain(obj: object, error: BaseException, *, what: str, seconds: float = 2.
 # ---- sentences
 
 
-def _sentence(whole: object, culprit: Culprit, error: BaseException, returned: bool) -> str:
+def _sentence(whole: object, culprit: Culprit | None, error: BaseException, returned: bool) -> str:
+    if culprit is None:
+        return _by_text(error)
     error = culprit.error or error
     if culprit.path is None:
         advice = _advice(culprit.value, [], error, returned)

@@ -74,7 +74,7 @@ def pack_one(value: Any) -> Packed:
     """Pickle one object; raises what its pickling raises."""
     packed, errors = _pack_each([value])
     if errors:
-        raise errors[0]
+        raise errors.pop(0)  # an error that its own frames hold would keep the caller's objects
     return packed
 
 
@@ -82,7 +82,7 @@ def unpack_one(packed: Packed) -> Any:
     """Reverse `pack_one`; raises what unpickling raises."""
     items, errors = unpack(packed)
     if errors:
-        raise errors[0]
+        raise errors.pop(0)  # likewise
     return items[0]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,24 @@ def test_a_channel_dropped_here_ends_the_code_there(gateway):
     gc.collect()
 
     assert told.receive(timeout=10) == [1]
+
+
+def test_an_item_that_could_not_be_sent_does_not_keep_its_channel(gateway):
+    class Stubborn:
+        def __reduce__(self):
+            raise LookupError("stay here")
+
+    channel = gateway.remote_exec(echo)
+    with pytest.raises(nbpar.PicklingError, match="stay here") as caught:
+        channel.send(Stubborn())
+    dropped = weakref.ref(channel)
+
+    gc.disable()
+    try:
+        del caught, channel
+        assert dropped() is None
+    finally:
+        gc.enable()
 
 
 def test_an_item_that_cannot_be_unpickled_here_is_named(engines):
