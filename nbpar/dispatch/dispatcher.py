@@ -169,7 +169,7 @@ class Dispatcher:
         try:
             while self._inbox:
                 self._inbox.popleft()()
-            self.lines.close(str(error))
+            self.lines.close("the pool was closed" if isinstance(error, PoolClosedError) else str(error))
             for job in self._driver.jobs:
                 self._driver.jobs.end(job, error)
             self._backend.close()
