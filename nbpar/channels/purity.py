@@ -22,8 +22,10 @@ def check_pure(function: Any) -> None:
             parameter is not called `channel`.
         TypeError: it is no function of Python.
     """
+    if not callable(function):
+        return  # a text or a module stands by itself
     if not inspect.isfunction(function):
-        return
+        raise TypeError(f"only a function made by `def` can be pure, was {function!r:.60}")
     name = function.__qualname__
     if function.__name__ == "<lambda>":
         raise ValueError("a lambda cannot be sent as pure code; give it a name with `def`")

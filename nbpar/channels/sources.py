@@ -17,6 +17,8 @@ from nbpar.worker.code import Code, FunctionCode, TextCode
 
 Source = str | Callable[..., Any] | ModuleType | os.PathLike[str]
 
+RUN_LATER = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+
 
 def code_of(source: Source, arguments: dict[str, Any]) -> Code:
     """Turn a source into what is sent; files are read anew each time.
@@ -25,6 +27,11 @@ def code_of(source: Source, arguments: dict[str, Any]) -> Code:
         TypeError: it is none of these, or keyword arguments were given for something else than a function.
     """
     if not isinstance(source, (str, ModuleType, os.PathLike)) and callable(source):
+        if any(runs_later(source) for runs_later in RUN_LATER):
+            raise TypeError(
+                f"calling {source!r:.60} runs nothing of it, because it is `async` or contains `yield`; "
+                "give a plain function that runs it, for example with `asyncio.run(...)`"
+            )
         return FunctionCode(source, arguments)
     if arguments:
         names = ", ".join(arguments)

@@ -76,3 +76,22 @@ def test_what_is_no_callback_is_refused(gateway):
 def test_a_buffersize_that_is_none_is_refused(gateway, buffersize):
     with pytest.raises((ValueError, TypeError), match="buffersize must be"):
         gateway.remote_exec("1", buffersize=buffersize)
+
+
+async def later(channel):
+    channel.send(1)
+
+
+def pieces(channel):
+    yield channel.send(1)
+
+
+@pytest.mark.parametrize("function", [later, pieces])
+def test_a_function_that_would_run_nothing_is_refused(gateway, function):
+    with pytest.raises(TypeError, match="runs nothing of it"):
+        gateway.remote_exec(function)
+
+
+def test_what_cannot_be_looked_at_is_not_pure(gateway):
+    with pytest.raises(TypeError, match="only a function made by `def` can be pure"):
+        gateway.remote_exec(print, pure=True)
