@@ -67,6 +67,8 @@ class ClientSockets:
         self._far = self._open_far()
         self._far_handle = int(self._far.getsockopt(zmq.FD))
         self._poller.add(self._far_handle, POLLIN)
+        self._far_poll = Poller()
+        self._far_poll.add(self._far_handle, POLLIN)
         self._closed = False
         self._receiver = 0
         """The thread that receives; it must not wait when it sends."""
@@ -129,27 +131,19 @@ class ClientSockets:
         return arrived
 
     def listen(self, identity: bytes, take: Taking, ready: Callable[[], bool], spin: Spin) -> None:
-        """Look for a moment, in the caller's thread, whether a worker on this host makes `ready()` true.
+        """Look for a moment, in the caller's thread, whether what a worker says makes `ready()` true.
 
         What `take` leaves is received as usual, by the one thread that receives.
         """
-        connection = self._local.connection(identity) if self._local is not None else None
-        if connection is None or not self._poller.at_once or not self._turn.borrow():
+        if not self._poller.at_once or not self._turn.borrow():
             return
-
-        def look() -> bool:
-            if self._turn.wanted:
-                return True
-            return connection.has_news and (self._hear(connection, take) or ready())
-
         try:
-            if self._aside or connection.handle in self._crowded or connection.incoming.ended or ready():
-                return
-            self._poller.expect(connection.handle, 0)
-            try:
-                spin.look_for(look)
-            finally:
-                self._poller.expect(connection.handle, POLLIN)
+            connection = self._local.connection(identity) if self._local is not None else None
+            if not self._aside and not ready():
+                if connection is None:
+                    self._listen_far(identity, take, ready, spin)
+                elif connection.handle not in self._crowded and not connection.incoming.ended:
+                    self._listen_near(connection, take, ready, spin)
         finally:
             self._turn.give_back()
 
@@ -166,6 +160,7 @@ class ClientSockets:
         if self._local is not None:
             self._local.close()
         self._poller.close()
+        self._far_poll.close()
         self._bell.close()
 
     # ---- on this host
@@ -204,17 +199,54 @@ class ClientSockets:
             self._crowded.discard(connection.handle)
             self._poller.expect(connection.handle, POLLIN)
 
-    def _hear(self, connection: Connection, take: Taking) -> bool:
-        """Take in what an engine has said; whether something remains for the one who receives."""
-        assert self._local is not None
-        for identity, frames in self._local.read(connection):
-            if self._aside:
-                self._aside.append((identity, self._decoder.decode(frames)))
-            elif left := take(self._decoder.decode(frames)):
-                self._aside.append((identity, left))
+    def _listen_near(
+        self, connection: Connection, take: Taking, ready: Callable[[], bool], spin: Spin
+    ) -> None:
+        local = self._local
+        assert local is not None
+
+        def look() -> bool:
+            if self._turn.wanted:
+                return True
+            if not connection.has_news:
+                return False
+            came = [(who, self._decoder.decode(frames)) for who, frames in local.read(connection)]
+            return self._hand_on(came, connection.identity, take) or connection.incoming.ended or ready()
+
+        self._poller.expect(connection.handle, 0)
+        try:
+            spin.look_for(look)
+        finally:
+            self._poller.expect(connection.handle, POLLIN)
+
+    def _listen_far(self, identity: bytes, take: Taking, ready: Callable[[], bool], spin: Spin) -> None:
+        def look() -> bool:
+            if self._turn.wanted:
+                return True
+            if not (self._far_there or self._far_poll.wait(0)):
+                return False
+            came: Arrived = []
+            self._read_far(came)
+            return self._hand_on(came, identity, take) or ready()
+
+        self._poller.expect(self._far_handle, 0)
+        try:
+            spin.look_for(look)
+        finally:
+            self._poller.expect(self._far_handle, POLLIN)
+            if self._far_there or self.cut:
+                self._bell.ring()
+
+    def _hand_on(self, came: Arrived, identity: bytes, take: Taking) -> bool:
+        """Have what a worker said taken; whether something remains for the one who receives."""
+        for who, messages in came:
+            if self._aside or who != identity:
+                self._aside.append((who, messages))
+            elif left := take(messages):
+                self._aside.append((who, left))
         if self._aside:
             self._bell.ring()
-        return bool(self._aside) or connection.incoming.ended
+        return bool(self._aside)
 
     def _sleep(self, timeout: float | None) -> list[tuple[int, int]]:
         """Return the descriptors that are ready; others may read while none is."""

@@ -29,7 +29,7 @@ from nbpar.errors import ClusterError
 from nbpar.version import __version__
 from nbpar.wire.messages import Bye, Item, Items, Lost, Message, Ping, Ready, Release
 from nbpar.wire.shipping import bootstrap, shipment
-from nbpar.worker.spin import Spin
+from nbpar.worker.spin import FAR, NEAR, Spin
 
 PING_EVERY = 5.0
 """Seconds between two signs of life to workers; an answer that is missing is noticed by the next."""
@@ -52,6 +52,9 @@ class _Engine:
     ready: bool = False
     asked: float = field(default_factory=time.monotonic)
     """When its loop was asked for."""
+
+    spin: Spin = field(default_factory=Spin)
+    """How soon it answers."""
 
 
 class EnginesBackend:
@@ -197,13 +200,19 @@ class EnginesBackend:
         self._ends.note(uuid, reason)
         self.wake()
 
-    def listen(self, worker: WorkerId, ready: Callable[[], bool], spin: Spin) -> None:
-        """Take items of channels from one worker for a moment; safe from any thread."""
+    def listen(self, worker: WorkerId, ready: Callable[[], bool]) -> None:
+        """Take items of channels from a worker that answers quickly, for a moment; safe from any thread."""
         engine, sockets = self._engines.get(worker), self._sockets
-        if engine is None or not engine.local or sockets is None:
-            return
-        with hold:
-            sockets.listen(engine.identity, lambda messages: self._take_items(worker, messages), ready, spin)
+        if engine is not None and engine.spin.due and sockets is not None:
+            with hold:
+                sockets.listen(
+                    engine.identity, lambda messages: self._take_items(worker, messages), ready, engine.spin
+                )
+
+    def slept(self, worker: WorkerId, seconds: float) -> None:
+        """Somebody has slept so long until the worker said something; safe from any thread."""
+        if (engine := self._engines.get(worker)) is not None:
+            engine.spin.slept(seconds)
 
     def _take_items(self, worker: WorkerId, messages: list[Message]) -> list[Message]:
         """Hand on the items at the beginning; return what follows."""
@@ -290,6 +299,7 @@ class EnginesBackend:
             if not engine.ready and engine.facts["host"] == network.gethostname():
                 self._watch.add(engine.worker, message.facts["pid"])
             engine.ready, engine.local = True, message.facts["local"]
+            engine.spin = Spin(NEAR if engine.local else FAR)
             return Ready(engine.facts)
         if isinstance(message, Bye):
             self._forget(engine.worker)

@@ -11,7 +11,6 @@ from nbpar.channels.unseen import note
 from nbpar.wire.messages import Message, Printed
 from nbpar.worker.channels import INTERRUPTED
 from nbpar.worker.end import End
-from nbpar.worker.spin import Spin
 
 if TYPE_CHECKING:
     from nbpar.channels.port import ClientPort
@@ -28,7 +27,6 @@ class ClientEnd(End):
         self.waiting = 0
         """Threads that wait for `changed`."""
 
-        self.spin = Spin()
         self._origin = Origin()
         self.printed: deque[tuple[str, str]] = deque()
         self._showing = threading.RLock()  # pieces of a line stay together

@@ -86,10 +86,9 @@ class ClientPort:
         assert isinstance(end, ClientEnd)
         self.outbox.flush()
         try:
-            if end.spin.due:
-                self._lines.listen(self.worker, ready, end.spin)
-                if ready():
-                    return True
+            self._lines.listen(self.worker, ready)
+            if ready():
+                return True
             began = clock()
             with end.changed:
                 end.waiting += 1
@@ -97,7 +96,7 @@ class ClientPort:
                     return end.changed.wait_for(ready, timeout)
                 finally:
                     end.waiting -= 1
-                    end.spin.slept(clock() - began)
+                    self._lines.slept(self.worker, clock() - began)
         except KeyboardInterrupt:
             self.stop(end)
             raise

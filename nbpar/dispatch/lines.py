@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.backends.holding import hold
@@ -16,7 +16,6 @@ from nbpar.core.scheduler import Scheduler
 from nbpar.dispatch.workforce import Workforce
 from nbpar.wire.messages import Close, Credit, Item, Items, Message, Open, Printed
 from nbpar.worker.outbox import Outbox
-from nbpar.worker.spin import Spin
 
 GATHER = 0.001
 """Seconds that frequent messages wait for company."""
@@ -39,6 +38,19 @@ class LineEnd(Protocol):
         """This process is not the one that has the channel."""
 
 
+@runtime_checkable
+class Listened(Protocol):
+    """A backend that hands items of channels on by itself, also in the thread of one who waits for them."""
+
+    take_item: Callable[[WorkerId, Message], None]
+
+    def listen(self, worker: WorkerId, ready: Callable[[], bool]) -> None:
+        """See `Lines.listen`."""
+
+    def slept(self, worker: WorkerId, seconds: float) -> None:
+        """See `Lines.slept`."""
+
+
 class Lines:
     """What is not marked "from any thread" belongs to the dispatcher's thread."""
 
@@ -56,12 +68,15 @@ class Lines:
         self._flush_wanted = False
         self._reminded = False
         self._lock = threading.Lock()  # for making boxes
-        self.listen: Callable[[WorkerId, Callable[[], bool], Spin], None] = lambda *_: None
-        """Looks for a moment, in the caller's thread, for an item of a worker that makes a condition true."""
+        self.listen: Callable[[WorkerId, Callable[[], bool]], None] = lambda *_: None
+        """Looks in the caller's thread, if that may be worth a moment, for what makes a condition true."""
 
-        if hasattr(backend, "take_item") and hasattr(backend, "listen"):
+        self.slept: Callable[[WorkerId, float], None] = lambda *_: None
+        """Takes in how many seconds somebody has slept until a worker said something."""
+
+        if isinstance(backend, Listened):
             backend.take_item = self.take
-            self.listen = backend.listen
+            self.listen, self.slept = backend.listen, backend.slept
         self.request: Callable[[Callable[[], None]], None] = lambda _: None
         """Has something done in the dispatcher's thread."""
 

@@ -12,12 +12,12 @@ from nbpar.worker.spin import Spin, clock
 class Bell:
     """One thread waits, for file descriptors or the bell; any thread may ring."""
 
-    def __init__(self, *handles: int) -> None:
+    def __init__(self, *handles: int, spin: Spin | None = None) -> None:
         self._heard, self._rung = network.socketpair()
         self._heard.setblocking(False)
         self._rung.setblocking(False)
         self._handles = handles
-        self._spin = Spin()
+        self._spin = spin or Spin()
         self.handle = self._heard.fileno()
         """A descriptor that can be read when it has rung, for those who wait in their own way."""
 

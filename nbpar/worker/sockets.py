@@ -20,6 +20,7 @@ from nbpar.wire.messages import Message
 from nbpar.wire.signing import Correspondence, Signer
 from nbpar.wire.stream import Incoming, Outgoing, enlarge
 from nbpar.worker.bell import Bell
+from nbpar.worker.spin import FAR, Spin
 
 COPY_BELOW = 1 << 16
 """Frames smaller than this are cheaper to copy than to share with the socket's thread."""
@@ -132,7 +133,7 @@ class SocketTransport(_Way):
         self._there = True
         """Something may be there that the descriptor does not tell of any more."""
 
-        super().__init__(Bell(int(socket.getsockopt(zmq.FD))))
+        super().__init__(Bell(int(socket.getsockopt(zmq.FD)), spin=Spin(FAR)))
 
     @property
     def ended(self) -> bool:

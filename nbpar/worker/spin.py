@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-LOOK = 100e-6
-"""Seconds of looking at most."""
+NEAR = 100e-6
+"""Seconds of looking at most for what comes from the same host."""
 
-SOON = 200e-6
-"""Seconds that a wait in sleep may take for the next one to look; waking is among them."""
+FAR = 1e-3
+"""The same for what comes through a controller."""
+
+WAKING = 100e-6
+"""Seconds more that a wait in sleep may take for the next one to look."""
 
 LOST = 30e-6
 """Seconds after which one who wanted the core for a moment has taken it away."""
@@ -38,10 +41,14 @@ def cores() -> int:
 class Spin:
     """What one who waits again and again has learned of how soon things come.
 
+    Args:
+        longest: seconds of looking at most.
+
     On a single core there is nobody to wait for who could run meanwhile, so it never looks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = NEAR) -> None:
+        self._longest = longest
         self._alone = cores() == 1
         self._soon = False
         self._polite = True
@@ -56,7 +63,7 @@ class Spin:
 
     def look_for(self, look: Callable[[], _Found]) -> _Found:
         """Call `look` for a moment, until it returns something true; return what it did last."""
-        until = clock() + LOOK
+        until = clock() + self._longest
         while not (found := look()):
             now = clock()
             if now > until:
@@ -72,5 +79,5 @@ class Spin:
 
     def slept(self, seconds: float) -> None:
         """A wait in sleep took so long."""
-        self._soon = seconds < SOON and not self._alone
+        self._soon = seconds < self._longest + WAKING and not self._alone
         self._skip = max(0, self._skip - 1)

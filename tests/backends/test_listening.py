@@ -5,12 +5,15 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+import zmq
 
 from nbpar.backends.client_sockets import ClientSockets
 from nbpar.backends.poller import POLLIN, Poller
 from nbpar.backends.turn import Turn
 from nbpar.testing import until
+from nbpar.wire.frames import encode
 from nbpar.wire.messages import Items, Pong
+from nbpar.wire.signing import Correspondence, Signer
 from nbpar.worker.bell import Bell
 from nbpar.worker.sockets import StreamTransport
 from nbpar.worker.spin import Spin
@@ -20,10 +23,41 @@ ENGINE = b"an engine"
 pytestmark = pytest.mark.skipif(not Poller.at_once, reason="only where a descriptor can be muted at any time")
 
 
+class FarEngine:
+    """Speaks through what the client takes for its controller."""
+
+    def __init__(self, controller, client, key):
+        self._controller = controller
+        self._letters = Correspondence(Signer(key), ENGINE, client)
+
+    def send(self, messages):
+        to, *letter = self._letters.enclosed(encode(messages))
+        letter = [to, ENGINE, *letter]  # a controller puts the sender there
+        until(lambda: self._has_gone(letter))
+
+    def _has_gone(self, letter):
+        try:
+            self._controller.send_multipart(letter)
+        except zmq.ZMQError:  # the client is not there yet
+            return False
+        return True
+
+
 @pytest.fixture
-def sockets(tmp_path):
+def controller():
+    context = zmq.Context()
+    controller = context.socket(zmq.ROUTER)
+    controller.router_mandatory = True  # an error until the client is there
+    yield controller
+    controller.close(linger=0)
+    context.term()
+
+
+@pytest.fixture
+def sockets(tmp_path, controller):
+    port = controller.bind_to_random_port("tcp://127.0.0.1")
     client = SimpleNamespace(
-        session=SimpleNamespace(key=b"a key"), _config={"control": "tcp://127.0.0.1:9"},
+        session=SimpleNamespace(key=b"a key"), _config={"control": f"tcp://127.0.0.1:{port}"},
         curve_serverkey=None, curve_secretkey=None, curve_publickey=None,
     )  # fmt: skip
     sockets = ClientSockets(client, tmp_path)
@@ -32,11 +66,25 @@ def sockets(tmp_path):
 
 
 @pytest.fixture
-def engine(sockets):
+def near_engine(sockets):
     engine = StreamTransport(sockets.address, ENGINE)
     until(lambda: sockets.receive(0) == [] and sockets._local.connection(ENGINE))
     yield engine
     engine.close()
+
+
+@pytest.fixture
+def far_engine(sockets, controller):
+    sockets.admit(ENGINE)
+    engine = FarEngine(controller, sockets.identity, b"a key")
+    engine.send([Pong(0)])
+    until(lambda: sockets.receive(0.05))
+    return engine
+
+
+@pytest.fixture(params=["near_engine", "far_engine"])
+def engine(request):
+    return request.getfixturevalue(request.param)
 
 
 @contextmanager
@@ -104,12 +152,12 @@ def test_nobody_reads_while_the_pools_thread_is_awake(sockets, engine):
 
 
 @pytest.mark.parametrize("end", ["closed", "garbage"])
-def test_the_pools_thread_learns_of_an_end_that_another_has_read(sockets, engine, end):
+def test_the_pools_thread_learns_of_an_end_that_another_has_read(sockets, near_engine, end):
     with asleep(sockets):
         if end == "closed":
-            engine.close()
+            near_engine.close()
         else:
-            engine._socket.send(b"\xff" * 64)
+            near_engine._socket.send(b"\xff" * 64)
         until(
             lambda: (
                 Listener(sockets).listen(lambda: False) or sockets._local.connection(ENGINE).incoming.ended

@@ -3,13 +3,15 @@
 import pytest
 
 from nbpar.worker import spin as module
-from nbpar.worker.spin import LOOK, MOST_SKIPPED, SOON, Spin
+from nbpar.worker.spin import FAR, MOST_SKIPPED, NEAR, WAKING, Spin
+
+SHORT, LONG = NEAR / 2, 2 * (NEAR + WAKING)
 
 
 class Clock:
     """Goes on by a fixed step each time somebody looks at it."""
 
-    def __init__(self, step=LOOK / 10):
+    def __init__(self, step=NEAR / 10):
         self.now = 0.0
         self.step = step
 
@@ -31,7 +33,7 @@ def waits_until_due(spin):
     for waits in range(1000):
         if spin.due:
             return waits
-        spin.slept(SOON / 2)
+        spin.slept(SHORT)
     raise AssertionError("it never looks again")
 
 
@@ -39,10 +41,10 @@ def test_a_wait_looks_only_after_a_short_one():
     spin = Spin()
     assert not spin.due
 
-    spin.slept(SOON / 2)
+    spin.slept(SHORT)
     assert spin.due
 
-    spin.slept(SOON * 2)
+    spin.slept(LONG)
     assert not spin.due
 
 
@@ -52,16 +54,25 @@ def test_looking_ends_with_what_was_found():
     assert Spin().look_for(lambda: next(looks)) == "there"
 
 
-def test_looking_ends_in_a_moment(clock):
+@pytest.mark.parametrize("longest", [NEAR, FAR])
+def test_looking_ends_in_a_moment(clock, longest):
     before = clock.now
 
-    assert Spin().look_for(lambda: None) is None
-    assert LOOK < clock.now - before < 2 * LOOK
+    assert Spin(longest).look_for(lambda: None) is None
+    assert longest < clock.now - before < 2 * longest
+
+
+def test_who_may_look_for_longer_does_so_after_longer_waits():
+    near, far = Spin(NEAR), Spin(FAR)
+    for spin in (near, far):
+        spin.slept(FAR)
+
+    assert (near.due, far.due) == (False, True)
 
 
 def test_who_looks_in_vain_sleeps_more_and_more_often_before_looking_again():
     spin = Spin()
-    spin.slept(SOON / 2)
+    spin.slept(SHORT)
     pauses = []
     for _ in range(9):
         spin.look_for(lambda: None)
@@ -97,6 +108,6 @@ def test_on_a_single_core_nobody_looks(monkeypatch):
     monkeypatch.setattr(module, "cores", lambda: 1)
     spin = Spin()
 
-    spin.slept(SOON / 2)
+    spin.slept(SHORT)
 
     assert not spin.due
