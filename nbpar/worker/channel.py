@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from nbpar.wire.faults import Fault, describe
 from nbpar.wire.pickling import Packed
 from nbpar.worker.channel_file import ChannelReader, ChannelWriter
 from nbpar.worker.end import End
+from nbpar.worker.handles import handle_of
 from nbpar.worker.payload import (
     NOTHING,
     NUMBERS,
@@ -41,7 +41,7 @@ class Channel:
 
     def __init__(self, end: End) -> None:
         self._end = end
-        end.handle = weakref.ref(self)
+        end.handle = handle_of(self, end)
 
     # ---- items
 
@@ -172,13 +172,6 @@ class Channel:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        end = getattr(self, "_end", None)
-        if end is not None:
-            end.handle = None  # a reference to an object that is being deleted may still lead to it
-            end.port.dropped.append(end)
-            end.port.wake()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

@@ -23,7 +23,7 @@ class Port(Protocol):
     """Where messages to the other side are put."""
 
     dropped: deque[End]
-    """Ends that nobody holds any more; `wake` has them looked at.  Neither takes a lock."""
+    """Ends that nobody holds any more; `wake` has them looked at."""
 
     def wake(self) -> None:
         """Have `dropped` looked at soon."""

@@ -156,6 +156,16 @@ def test_interrupts_lose_nothing_of_other_channels(engines):
     assert got == list(range(10 * MANY))
 
 
+def test_an_interrupt_is_not_lost_in_the_end_of_a_channel_that_nobody_holds(engines):
+    gateway, main = engines.gateways[0], threading.get_ident()
+
+    for moment in range(40):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 (it may come at once)
+            threading.Timer(0.005 + moment * 1e-4, signal.pthread_kill, (main, signal.SIGINT)).start()
+            for _ in range(100_000):
+                gateway.new_channel()
+
+
 def test_an_error_is_told_however_the_channel_before_it_ended(pool):
     codes = [echo, "while True: channel.send(1)", "channel.send(1); channel.receive()", "pass"]
     for code in codes * 10:
