@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 class Handle(weakref.ref[Any]):
-    """Leads to the object that users hold for an end of a channel, while there is one."""
+    """Leads to the object that users hold for an end of a channel, while there is one.
+
+    Its end holds it, and whoever waits for the other side holds an open end.  One that is garbage
+    together with its channel, in a circle of objects, tells nothing: then the end was closed.
+    """
 
     __slots__ = ("end",)
     end: End
 
-
-_alive: dict[int, Handle] = {}
-"""Handles whose objects somebody holds: a reference that is garbage itself tells nothing."""
 
 _gone: queue.SimpleQueue[Handle] = queue.SimpleQueue()
 _watcher: threading.Thread | None = None
@@ -38,7 +39,6 @@ def handle_of(channel: Any, end: End) -> Handle:
         _watcher.start()
     handle = Handle(channel, _gone.put)
     handle.end = end
-    _alive[id(handle)] = handle
     return handle
 
 
@@ -49,6 +49,6 @@ def _watch() -> None:
 
 def _tell(handle: Handle) -> None:
     end = handle.end
-    del handle.end, _alive[id(handle)]
+    del handle.end  # the two hold each other
     end.port.dropped.append(end)
     end.port.wake()
