@@ -20,9 +20,12 @@ READY = """async () => {
   if (leftCollapsed === false) window.jupyterapp.shell.collapseLeft?.();
 }"""
 KERNEL = "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel"
-RUN = """index => {
-  window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
-  void window.jupyterapp.commands.execute("notebook:run-cell");
+# Until the command is enabled, the front end does not know which notebook is meant, and drops it.
+RUN = """async index => {
+  const { commands, shell } = window.jupyterapp;
+  while (!commands.isEnabled("notebook:run-cell")) await new Promise(done => setTimeout(done, 20));
+  shell.currentWidget.content.activeCellIndex = index;
+  void commands.execute("notebook:run-cell");
 }"""
 FINISHED = """index => {
   const cell = window.jupyterapp.shell.currentWidget.content.widgets[index];
