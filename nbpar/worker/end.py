@@ -164,10 +164,15 @@ class End(Reasons):
         """Nobody holds this end any more; its callback goes on."""
         if self.runs_code:
             return  # the channel ends with the code, which has more to say than that
-        if self.callback is None or self.over:
+        if self.callback is None:
             self.close()
-        elif not self._said_close:
-            self.port.outbox.post(Close(self.number, True, None))
+            return
+        with self._lock:
+            half, say = not self.over, not self._said_close
+            self._said_close = self._said_close or not half
+        if say:
+            self.port.outbox.post(Close(self.number, half, None))
+        self._settle()
 
     def end_code(self, fault: Fault | None) -> None:
         """The code at this end is over, and with it the channel."""

@@ -101,3 +101,17 @@ def test_a_callback_goes_on_when_nobody_holds_the_channel(gateway):
     gate.send("go")
 
     until(lambda: got == [1, "end"])
+
+
+def test_a_callback_gets_all_that_came_before_its_channel_was_let_go(gateway):
+    got, held = [], threading.Event()
+    channel = gateway.remote_exec("for n in range(3): channel.send(n)")
+    channel.set_callback(lambda n: held.wait(30) and got.append(n), end_marker="end")
+    until(lambda: channel.closed)
+
+    end = channel._end
+    del channel
+    until(lambda: not hasattr(end.handle, "end") and not end.port.dropped)
+    held.set()
+
+    until(lambda: got == [0, 1, 2, "end"])
