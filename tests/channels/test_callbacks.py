@@ -107,9 +107,9 @@ def test_a_callback_gets_all_that_came_before_its_channel_was_let_go(gateway):
     got, held = [], threading.Event()
     channel = gateway.remote_exec("for n in range(3): channel.send(n)")
     channel.set_callback(lambda n: held.wait(30) and got.append(n), end_marker="end")
-    until(lambda: channel.closed)
-
     end = channel._end
+    until(lambda: end.over)
+
     del channel
     until(lambda: not hasattr(end.handle, "end") and not end.port.dropped)
     held.set()
