@@ -13,6 +13,7 @@ from nbpar.channels.hub import Hub, hub_of
 from nbpar.channels.purity import check_pure
 from nbpar.channels.sources import Source, code_of, name_of
 from nbpar.channels.status import GatewayStatus, Table
+from nbpar.core.words import check_word
 from nbpar.errors import PoolClosedError
 from nbpar.options import at_least
 from nbpar.worker.code import Code, FunctionCode
@@ -76,8 +77,7 @@ class Gateway:
             buffersize: items that each side may be ahead of the other.
             arguments: for the function, by name.
         """
-        if busy not in BUSY:
-            raise ValueError(f'busy must be "wait" or "raise", was {busy!r}')
+        check_word("busy", busy, BUSY)
         items = at_least(1, "buffersize", buffersize)
         if pure:
             check_pure(source)

@@ -10,8 +10,10 @@ import builtins
 import dis
 import inspect
 from collections.abc import Iterator
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
+
+from nbpar.core.nested_code import with_nested
 
 
 def check_pure(function: Any) -> None:
@@ -42,7 +44,7 @@ def check_pure(function: Any) -> None:
 
 
 def _globals_of(function: FunctionType) -> Iterator[str]:
-    for code in _codes(function.__code__):
+    for code in with_nested(function.__code__):
         own = {
             instruction.argval
             for instruction in dis.get_instructions(code)
@@ -54,11 +56,3 @@ def _globals_of(function: FunctionType) -> Iterator[str]:
             name = instruction.argval
             if name not in own and name != "channel" and not hasattr(builtins, name) and name != "__name__":
                 yield name
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """Yield a function's code and that of all functions and comprehensions in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)

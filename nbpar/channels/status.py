@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
+
+from nbpar.core.columns import html_table, text_table
 
 COLUMNS = ("gateway", "worker", "host", "pid", "state", "channels")
 
@@ -57,16 +58,8 @@ class Table:
 
     def text(self) -> str:
         """Lines for a terminal."""
-        table = [COLUMNS, *(row.row() for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = (
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table
-        )
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(text_table([COLUMNS, *(row.row() for row in self.rows)]))
 
     def html(self) -> str:
         """A table for a notebook."""
-        head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
-        rows = ("".join(f"<td>{escape(cell)}</td>" for cell in row.row()) for row in self.rows)
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(COLUMNS, [row.row() for row in self.rows])
