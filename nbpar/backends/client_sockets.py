@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +139,8 @@ class ClientSockets:
         if not self._poller.at_once or not self._turn.borrow():
             return
         try:
-            connection = self._local.connection(identity) if self._local is not None else None
             if not self._aside and not ready():
-                if connection is None:
-                    self._listen_far(identity, take, ready, spin)
-                elif connection.handle not in self._crowded and not connection.incoming.ended:
-                    self._listen_near(connection, take, ready, spin)
+                self._listen(identity, take, ready, spin)
         finally:
             self._turn.give_back()
 
@@ -172,9 +169,7 @@ class ClientSockets:
             if handle == local.handle and (new := local.accept()) is not None:
                 self._poller.add(new.handle, POLLIN)
             return False
-        for identity, frames in local.read(connection):
-            if messages := self._decoder.decode(frames):
-                arrived.append((identity, messages))
+        arrived += self._read_near(local, connection)
         if connection.incoming.ended:
             self._poller.remove(handle)
             self._crowded.discard(handle)
@@ -182,6 +177,13 @@ class ClientSockets:
             self.cut.append(connection.identity)
             return False
         return True
+
+    def _read_near(self, local: LocalServer, connection: Connection) -> Arrived:
+        return [
+            (identity, messages)
+            for identity, frames in local.read(connection)
+            if (messages := self._decoder.decode(frames))
+        ]
 
     def _await_room(self, local: LocalServer) -> None:
         """Go on with what has not gone yet, and be told when there is room for more."""
@@ -199,43 +201,39 @@ class ClientSockets:
             self._crowded.discard(connection.handle)
             self._poller.expect(connection.handle, POLLIN)
 
-    def _listen_near(
-        self, connection: Connection, take: Taking, ready: Callable[[], bool], spin: Spin
-    ) -> None:
+    # ---- one who listens
+
+    def _listen(self, identity: bytes, take: Taking, ready: Callable[[], bool], spin: Spin) -> None:
         local = self._local
-        assert local is not None
+        connection = local.connection(identity) if local is not None else None
+        if local is None or connection is None:
+            handle, news = self._far_handle, self._far_news
+        elif connection.handle in self._crowded or connection.incoming.ended:
+            return
+        else:
+            handle, news = connection.handle, partial(self._near_news, local, connection)
 
         def look() -> bool:
             if self._turn.wanted:
                 return True
-            if not connection.has_news:
-                return False
-            came = [(who, self._decoder.decode(frames)) for who, frames in local.read(connection)]
-            return self._hand_on(came, connection.identity, take) or connection.incoming.ended or ready()
+            return bool(came := news()) and (self._hand_on(came, identity, take) or ready())
 
-        self._poller.expect(connection.handle, 0)
+        self._poller.expect(handle, 0)
         try:
             spin.look_for(look)
         finally:
-            self._poller.expect(connection.handle, POLLIN)
-
-    def _listen_far(self, identity: bytes, take: Taking, ready: Callable[[], bool], spin: Spin) -> None:
-        def look() -> bool:
-            if self._turn.wanted:
-                return True
-            if not (self._far_there or self._far_poll.wait(0)):
-                return False
-            came: Arrived = []
-            self._read_far(came)
-            return self._hand_on(came, identity, take) or ready()
-
-        self._poller.expect(self._far_handle, 0)
-        try:
-            spin.look_for(look)
-        finally:
-            self._poller.expect(self._far_handle, POLLIN)
+            self._poller.expect(handle, POLLIN)
             if self._far_there or self.cut:
                 self._bell.ring()
+
+    def _near_news(self, local: LocalServer, connection: Connection) -> Arrived:
+        return self._read_near(local, connection) if connection.has_news else []
+
+    def _far_news(self) -> Arrived:
+        came: Arrived = []
+        if self._far_there or self._far_poll.wait(0):
+            self._read_far(came)
+        return came
 
     def _hand_on(self, came: Arrived, identity: bytes, take: Taking) -> bool:
         """Have what a worker said taken; whether something remains for the one who receives."""
