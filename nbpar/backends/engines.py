@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.backends.client_sockets import ClientSockets
 from nbpar.backends.ends import CUT, End, Ends, reason_of
+from nbpar.backends.engine import Engine
 from nbpar.backends.holding import hold
 from nbpar.backends.interrupting import interrupt
 from nbpar.backends.lodgings import Lodgings
@@ -38,25 +38,6 @@ ENTER_WITHIN = 60.0
 """Seconds that an engine may take to begin its loop: something else may run there, or everything is slow."""
 
 
-@dataclass
-class _Engine:
-    """One engine whose loop has been asked for, or runs."""
-
-    worker: WorkerId
-    engine_id: int
-    uuid: str
-    identity: bytes
-    packing: Packing
-    facts: dict[str, Any] = field(default_factory=dict)
-    local: bool = True
-    ready: bool = False
-    asked: float = field(default_factory=time.monotonic)
-    """When its loop was asked for."""
-
-    spin: Spin = field(default_factory=Spin)
-    """How soon it answers."""
-
-
 class EnginesBackend:
     """The engines of one ipyparallel cluster.
 
@@ -73,8 +54,8 @@ class EnginesBackend:
         self._directory = directory
         self._sockets: ClientSockets | None = None
         self._watch = ProcessWatch()
-        self._engines: dict[WorkerId, _Engine] = {}
-        self._by_identity: dict[bytes, _Engine] = {}
+        self._engines: dict[WorkerId, Engine] = {}
+        self._by_identity: dict[bytes, Engine] = {}
         self._notes: deque[tuple[bytes, str]] = deque()
         self._ends = Ends()
         self._pinged = time.monotonic()
@@ -240,7 +221,7 @@ class EnginesBackend:
             "client": self._sockets.identity,
             "identity": identity,
         }
-        engine = _Engine(worker, engine_id, uuid, identity, Packing(self._kept_packed, self._lodgings))
+        engine = Engine(worker, engine_id, uuid, identity, Packing(self._kept_packed, self._lodgings))
         try:
             result = self._client[engine_id].apply_async(exec, bootstrap(), {"settings": settings})
         except (LookupError, NoEnginesRegistered):
@@ -293,7 +274,7 @@ class EnginesBackend:
 
     # ---- messages
 
-    def _unpacked(self, engine: _Engine, message: Message) -> Message:
+    def _unpacked(self, engine: Engine, message: Message) -> Message:
         if isinstance(message, Ready):
             engine.facts = {"worker": engine.worker, **message.facts}
             if not engine.ready and engine.facts["host"] == network.gethostname():

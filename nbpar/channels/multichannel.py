@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.channel import Channel
 from nbpar.channels.receive_queue import ReceiveQueue
 from nbpar.worker.channel import NO_END_MARKER
+from nbpar.worker.deadlines import deadline_in, left_until
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,10 +30,10 @@ class MultiChannel:
 
     def receive_each(self, *, with_channel: bool = False, timeout: float | None = None) -> list[Any]:
         """Receive one item from every channel, in their order; with the channel, if that is wanted."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_in(timeout)
         items = []
         for channel in self._channels:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left = left_until(deadline)
             item = channel.receive(left)
             items.append((channel, item) if with_channel else item)
         return items
@@ -51,11 +51,11 @@ class MultiChannel:
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until all channels are closed; then raise the first error, whatever it is."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_in(timeout)
         first: BaseException | None = None
         for channel in self._channels:
             try:
-                channel.wait_closed(None if deadline is None else max(0.0, deadline - time.monotonic()))
+                channel.wait_closed(left_until(deadline))
             except Exception as error:  # noqa: BLE001 (the others are waited for all the same)
                 first = first or error
         if first is not None:

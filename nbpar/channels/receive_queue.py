@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ from nbpar.channels.channel import Channel
 from nbpar.channels.news import news_of
 from nbpar.errors import ChannelClosed, EndOfChannel
 from nbpar.worker.channel import NO_END_MARKER
+from nbpar.worker.deadlines import deadline_in, left_until
 from nbpar.worker.payload import NOTHING, unpack_value
 from nbpar.worker.queues import take
 
@@ -41,13 +41,13 @@ class ReceiveQueue:
             EndOfChannel: all channels are closed.
             RemoteError: the code behind a channel failed, and there is no end marker.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_in(timeout)
         while True:
             if (pair := self._next_pair()) is not None:
                 return pair
             if not self._open:
                 raise EndOfChannel("all channels of this queue are closed")
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left = left_until(deadline)
             self._turns[take(self._news, left)] = None
 
     def get_nowait(self) -> tuple[Channel, Any]:

@@ -10,7 +10,6 @@ Each side says `Close` in full exactly once; when both have, the channel is forg
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from nbpar.wire.faults import Fault
 from nbpar.wire.messages import Close, Credit, Item, Items, Message
 from nbpar.wire.pickling import Packed
 from nbpar.worker.callbacks import PASSED, in_callback
+from nbpar.worker.deadlines import deadline_in, left_until
 from nbpar.worker.lots import Lots
 from nbpar.worker.payload import NOTHING, SHORT, size_of
 from nbpar.worker.port import Port
@@ -32,8 +32,6 @@ ITEMS = 1024
 
 NBYTES = 8 << 20
 """Bytes that a sender may be ahead; the item that crosses this line still goes."""
-
-Nothing = Callable[[], None]
 
 
 class End(Reasons):
@@ -75,7 +73,7 @@ class End(Reasons):
         self.fault: Fault | None = None
         """What went wrong at the other side, until somebody has been told."""
 
-        self.listeners: list[Nothing] = []
+        self.listeners: list[Callable[[], None]] = []
         """Called, in any thread, when something has come."""
 
         self.handle: weakref.ref[Any] | None = None
@@ -87,9 +85,9 @@ class End(Reasons):
 
     def next(self, timeout: float | None) -> Any:
         """Wait for the next item and take it."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_in(timeout)
         while not self.has_news or (item := self.next_now()) is NOTHING:
-            if not self.port.wait(self, lambda: self.has_news, _left(deadline)):
+            if not self.port.wait(self, lambda: self.has_news, left_until(deadline)):
                 raise TimeoutError(f"nothing came through the channel within {timeout:.3g} s")
         self._in_flow = bool(self.items)
         return item
@@ -126,7 +124,7 @@ class End(Reasons):
 
     def send(self, item: Any, timeout: float | None) -> None:
         """Send an item as soon as the other side is not too far behind; one that is not `Packed` is short."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_in(timeout)
         message: Message
         if type(item) is Packed:
             message, size = Item(self.number, item), size_of(item)
@@ -134,7 +132,7 @@ class End(Reasons):
             message, size = Items(self.number, [item]), SHORT
         while not self._post(message, size):
             self._in_flow = False
-            if not self.port.wait(self, self._may_send, _left(deadline)):
+            if not self.port.wait(self, self._may_send, left_until(deadline)):
                 raise TimeoutError(f"the other side did not take what was sent before within {timeout:.3g} s")
 
     def await_over(self, timeout: float | None) -> None:
@@ -299,7 +297,3 @@ class End(Reasons):
         if self.listeners:
             for listener in tuple(self.listeners):
                 listener()
-
-
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
