@@ -66,7 +66,7 @@ class Descriptors:
         if os.getpid() != self._pid:
             return  # in a child that the item has forked, and that would take its parent's output
         _flush_all()
-        if self._poll.poll(0):
+        if self._poll.poll(0) or any(pipe.taking for pipe in self._pipes):
             for pipe in self._pipes:
                 pipe.take(index)
 
@@ -103,6 +103,11 @@ class _Pipe:
             if real is not None:
                 os.dup2(real, self._descriptor)
                 os.close(real)
+
+    @property
+    def taking(self) -> bool:
+        """Whether a thread may have read something that it has not noted yet."""
+        return self._lock.locked()
 
     def take(self, index: int | None = None) -> None:
         """Read what is there and note it; pass it on when nobody wants it."""
