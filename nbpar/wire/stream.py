@@ -1,7 +1,8 @@
 """Frames over a stream of bytes: how many, how long each is, then the frames themselves.
 
 Large frames are read straight into memory of their own and written straight from where they
-are, so they are copied once on each side, by the system.
+are, so they are copied once on each side, by the system.  What was sent as `bytes` arrives as
+such; everything else can be written to.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbpar.wire.frames import FrameError
+from nbpar.wire.fresh import unwritten_bytes
 
 READ = 1 << 17
 """Bytes that are read at once; a longer frame gets memory of its own."""
@@ -31,6 +33,9 @@ SMALL = 1 << 14
 
 MOST_PIECES = 512
 """Pieces that are written by one call (IOV_MAX is 1024 on Linux)."""
+
+CONSTANT = 1 << 63
+"""Set in the length of a frame that was `bytes`."""
 
 ROUNDS = 64
 """Reads from one stream before others get their turn."""
@@ -58,8 +63,12 @@ class Incoming:
         """Lengths of the frames that the message under way still lacks."""
 
         self._frames: list[bytes | bytearray] = []
-        self._large: bytearray | None = None
-        self._filled = 0
+        self._large: bytes | bytearray | None = None
+        """The frame under way that is longer than the buffer."""
+
+        self._rest = self._view[:0]
+        """Where what it still lacks is to be written."""
+
         self.ended = False
         """Whether the other side has gone."""
 
@@ -99,7 +108,7 @@ class Incoming:
 
     def _room(self) -> memoryview:
         if self._large is not None:
-            return memoryview(self._large)[self._filled :]
+            return self._rest
         if self._start == self._end:
             self._start = self._end = 0
         return self._view[self._end :]
@@ -108,8 +117,8 @@ class Incoming:
         if self._large is None:
             self._end += count
         else:
-            self._filled += count
-            if self._filled == len(self._large):
+            self._rest = self._rest[count:]
+            if not self._rest:
                 self._frames.append(self._large)
                 self._large = None
                 self._close_message(messages)
@@ -149,7 +158,7 @@ class Incoming:
 
     def _take_frame(self) -> bool:
         """Take the next frame out of the buffer; False while it is incomplete."""
-        size, there = self._sizes[0], self._end - self._start
+        size, there = self._sizes[0] & ~CONSTANT, self._end - self._start
         if size <= there:
             self._frames.append(bytes(self._view[self._start : self._start + size]))
             self._start += size
@@ -157,9 +166,9 @@ class Incoming:
             self._move_to_front()
             return False
         else:
-            self._large = bytearray(size)
-            self._large[:there] = self._view[self._start : self._end]
-            self._filled, self._start = there, self._end
+            self._large, room = (unwritten_bytes if self._sizes[0] & CONSTANT else _zeros)(size)
+            room[:there] = self._view[self._start : self._end]
+            self._rest, self._start = room[there:], self._end
         self._sizes.popleft()
         return self._large is None
 
@@ -194,7 +203,7 @@ class Outgoing:
         if len(frames) == 1 and len(frames[0]) < SMALL:
             pieces = [_ONE.pack(1, len(frames[0])) + frames[0]]
         else:
-            sizes = [memoryview(frame).nbytes for frame in frames]
+            sizes = [_length(frame) for frame in frames]
             pieces = [struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes), *frames]
         if not self._waiting and len(pieces) == 1:
             sent = self._write(pieces)
@@ -230,7 +239,16 @@ class Outgoing:
             return 0
 
 
+def _length(frame: Any) -> int:
+    return len(frame) | CONSTANT if type(frame) is bytes else memoryview(frame).nbytes
+
+
+def _zeros(size: int) -> tuple[bytearray, memoryview]:
+    frame = bytearray(size)
+    return frame, memoryview(frame)
+
+
 def _sane(size: int) -> int:
-    if size > LONGEST_FRAME:
+    if size & ~CONSTANT > LONGEST_FRAME:
         raise FrameError("this is no stream of frames")
     return size
