@@ -8,7 +8,11 @@ from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.backends.packing import Packing
+from nbpar.worker.cores import avoid, core_of
 from nbpar.worker.spin import Spin
+
+APART_EVERY = 5e-3
+"""Seconds after which the system may have put two together again; to look costs some 20 us."""
 
 
 @dataclass
@@ -28,3 +32,14 @@ class Engine:
 
     spin: Spin = field(default_factory=Spin)
     """How soon it answers."""
+
+    _apart: float = 0.0
+    """When it was made sure that it has another core than who waits for it."""
+
+    def keep_apart(self) -> None:
+        """Have this thread leave the core of the engine whose answer it is about to look for."""
+        now = time.monotonic()
+        if self.ready and self.local and now - self._apart > APART_EVERY:
+            self._apart = now
+            if (core := core_of(self.facts["pid"])) is not None:
+                avoid(core)

@@ -186,6 +186,7 @@ class EnginesBackend:
         engine, sockets = self._engines.get(worker), self._sockets
         if engine is not None and engine.spin.due and sockets is not None:
             with hold:
+                engine.keep_apart()
                 sockets.listen(
                     engine.identity, lambda messages: self._take_items(worker, messages), ready, engine.spin
                 )

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-NEAR = 100e-6
+from nbpar.worker.cores import cores
+
+NEAR = 500e-6
 """Seconds of looking at most for what comes from the same host."""
 
 FAR = 1e-3
@@ -19,9 +21,6 @@ FAR = 1e-3
 
 WAKING = 100e-6
 """Seconds more that a wait in sleep may take for the next one to look."""
-
-LOST = 30e-6
-"""Seconds after which one who wanted the core for a moment has taken it away."""
 
 MOST_SKIPPED = 64
 """Waits that begin without looking, at most, after looking was in vain again and again."""
@@ -31,11 +30,6 @@ clock = time.perf_counter
 _let_others_run = getattr(os, "sched_yield", lambda: time.sleep(0))
 
 _Found = TypeVar("_Found")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Spin:
@@ -51,9 +45,6 @@ class Spin:
         self._longest = longest
         self._alone = cores() == 1
         self._soon = False
-        self._polite = True
-        """Let others have the core meanwhile; not after one has kept it for long."""
-
         self._skip = self._in_vain = 0
 
     @property
@@ -62,19 +53,18 @@ class Spin:
         return self._soon and self._skip == 0
 
     def look_for(self, look: Callable[[], _Found]) -> _Found:
-        """Call `look` for a moment, until it returns something true; return what it did last."""
-        until = clock() + self._longest
-        while not (found := look()):
+        """Call `look` for a moment, until it returns something true; return what it did last.
+
+        Others may have the core in between.  Where one of them keeps it for longer than the
+        moment, the look was in vain whatever it found.
+        """
+        now = clock()
+        until = now + self._longest
+        while not (found := look()) and now < until:
+            _let_others_run()
             now = clock()
-            if now > until:
-                self._in_vain = min(2 * self._in_vain + 1, MOST_SKIPPED)
-                self._skip = self._in_vain
-                self._polite = True
-                return found
-            if self._polite:
-                _let_others_run()
-                self._polite = clock() - now < LOST
-        self._in_vain = 0
+        self._in_vain = 0 if now < until else min(2 * self._in_vain + 1, MOST_SKIPPED)
+        self._skip = self._in_vain
         return found
 
     def slept(self, seconds: float) -> None:

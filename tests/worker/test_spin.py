@@ -86,22 +86,26 @@ def test_who_looks_in_vain_sleeps_more_and_more_often_before_looking_again():
     assert waits_until_due(spin) == 1
 
 
-def test_others_get_the_core_until_one_keeps_it(clock, monkeypatch):
+def test_others_get_the_core_between_looks(monkeypatch):
     given = []
+    monkeypatch.setattr(module, "_let_others_run", lambda: given.append(None))
+    looks = iter([None] * 3 + [True])
 
-    def give():
-        given.append(clock.now)
-        clock.now += 0.003 if len(given) == 3 else 0.0
+    assert Spin().look_for(lambda: next(looks))
+    assert len(given) == 3
 
-    monkeypatch.setattr(module, "_let_others_run", give)
+
+def test_a_look_during_which_another_kept_the_core_was_in_vain(clock, monkeypatch):
+    def keep():
+        clock.now += 2 * NEAR
+
+    monkeypatch.setattr(module, "_let_others_run", keep)
     spin = Spin()
-    looks = iter([None] * 3 + [True])
-    assert spin.look_for(lambda: next(looks))
-    assert len(given) == 3
+    spin.slept(SHORT)
+    looks = iter([None, True])
 
-    looks = iter([None] * 3 + [True])
     assert spin.look_for(lambda: next(looks))
-    assert len(given) == 3
+    assert not spin.due
 
 
 def test_on_a_single_core_nobody_looks(monkeypatch):
