@@ -44,7 +44,7 @@ class BackgroundViews:
         over, label = self._run.done, self._run.label
         view = choose(self._progress, controls, label=label, total=self._total, background=not over)
         if over:
-            view.close(self._run.snapshot)
+            view.close(lambda: self._run.snapshot)
         else:
             self._add(view)
 
@@ -55,7 +55,7 @@ class BackgroundViews:
                 self._views.append(view)
             begin, self._begun = not (self._begun or over), True
         if over:
-            view.close(self._run.snapshot)
+            view.close(lambda: self._run.snapshot)
         elif begin:
             refresh = copy_context().run
             threading.Thread(target=refresh, args=(self._refresh,), name="nbpar view", daemon=True).start()
@@ -65,7 +65,7 @@ class BackgroundViews:
             self._tell(lambda view: view.show(lambda: self._run.snapshot))
         with self._lock:
             self._over = True
-        self._tell(lambda view: view.close(self._run.snapshot))
+        self._tell(lambda view: view.close(lambda: self._run.snapshot))
 
     def _tell(self, tell: Callable[[View], None]) -> None:
         """Show or close every view; one that fails costs no other."""

@@ -44,4 +44,4 @@ def shown(
     finally:
         printer.show(run.take_output())
         printer.close(run.output.left_out)
-        view.close(run.snapshot)
+        view.close(lambda: run.snapshot)

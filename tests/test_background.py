@@ -27,8 +27,8 @@ class Looks:
             raise self.trouble
         self.moved.set()
 
-    def close(self, snapshot):
-        self._note(snapshot)
+    def close(self, look):
+        self._note(look())
         self.closed.set()
 
     def _note(self, snapshot):

@@ -54,6 +54,9 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # for starting and closing only
         self._closed = False
+        self._busy = False
+        """Whether workers said something in the last step."""
+
         self._ids = itertools.count(1)
 
     # ---- from any thread
@@ -142,7 +145,7 @@ class Dispatcher:
         while self._inbox:
             self._inbox.popleft()()
         now = self._clock()
-        self._driver.prepare(now)
+        self._driver.prepare(now, busy=self._busy)
         try:
             arrived = self._backend.receive(
                 0.0 if self._inbox or self._closed else self._driver.pause_before(now)
@@ -150,6 +153,7 @@ class Dispatcher:
         except KeyboardInterrupt:  # Ctrl-C in an item that ran here: what it had finished is kept
             self._driver.take(self._backend.receive(0.0), self._clock())
             raise
+        self._busy = bool(arrived)
         self._driver.take(arrived, self._clock())
 
     def _main(self) -> None:

@@ -74,13 +74,13 @@ class Driver:
 
     # ---- steps
 
-    def prepare(self, now: float) -> None:
-        """Look after the workers and send them what there is to do."""
+    def prepare(self, now: float, *, busy: bool = False) -> None:
+        """Look after the workers and send them what there is to do; `busy`: they have just said something."""
         self.jobs.now = now
         self._look_for_workers(now)
         if len(self.jobs):
             self.jobs.gather(expecting=self._expecting())
-        if len(self.jobs) and self._memory.look(now):
+        if len(self.jobs) and self._memory.look(now, busy=busy):
             self.jobs.emit(self._memory.event(now))
         self._assign(now)
         self._workforce.stop_again(now)
@@ -100,6 +100,8 @@ class Driver:
         times = []
         if (due := self._scheduler.due(now)) is not None:
             times.append(due - now)
+        if len(self.jobs):
+            times.append(self._memory.look_in(now))
         if len(self.jobs) or self.lines.waiting:
             times.append(LOOK_FOR_WORKERS)
         elif self._workforce.present and not len(self.lines):

@@ -67,9 +67,16 @@ class Memory:
         guard = self._rules.guard
         return MemoryLow(now, self.low, guard.free if guard is not None else 0)
 
-    def look(self, now: float) -> bool:
-        """Look at machine and workers, unless that was done a moment ago; whether `low` has changed."""
-        if now - self._looked < EVERY or not self._workforce.ready:
+    def look_in(self, now: float) -> float:
+        """Seconds until it is time for a look."""
+        return self._looked + EVERY - now if self._workforce.ready else EVERY
+
+    def look(self, now: float, *, busy: bool = False) -> bool:
+        """Look at machine and workers, unless that was done a moment ago; whether `low` has changed.
+
+        Whoever is busy has workers waiting, and looks when it is more than time.
+        """
+        if self.look_in(now) > (-EVERY if busy else 0.0):
             return False
         self._looked = now
         here = self._here()

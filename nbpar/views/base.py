@@ -37,7 +37,7 @@ class View(Protocol):
     def show(self, look: Look) -> None:
         """Show how the run is now."""
 
-    def close(self, snapshot: Snapshot) -> None:
+    def close(self, look: Look) -> None:
         """Show how the run ended; what stays is static."""
 
 

@@ -62,11 +62,11 @@ class NotebookView:
         """Bring the card up to date."""
         self._cell.copy().run(self._show, look)
 
-    def close(self, snapshot: Snapshot) -> None:
+    def close(self, look: Look) -> None:
         """Take the card away and leave the report.  May be called twice."""
         if not self._closed:
             self._closed = True
-            self._cell.copy().run(self._close, snapshot)
+            self._cell.copy().run(self._close, look())
 
     def _show(self, look: Look) -> None:
         if self._card is None and self._clock() >= self._card_from:

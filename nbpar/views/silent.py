@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nbpar.core.progress import Snapshot
 from nbpar.views.base import Look
 
 
@@ -12,5 +11,5 @@ class Silent:
     def show(self, look: Look) -> None:
         """Show nothing."""
 
-    def close(self, snapshot: Snapshot) -> None:
+    def close(self, look: Look) -> None:
         """Show nothing."""

@@ -54,11 +54,12 @@ class Text:
         self._bar.set_postfix_str(postfix(snapshot), refresh=False)
         self._bar.update(snapshot.done - self._bar.n)
 
-    def close(self, snapshot: Snapshot) -> None:
+    def close(self, look: Look) -> None:
         """Leave the true final state.  May be called twice."""
         if self._closed:
             return
         self._closed = True
+        snapshot = look()
         self._bar.n = snapshot.done
         self._bar.set_postfix_str(postfix(snapshot), refresh=False)
         self._bar.close()

@@ -129,7 +129,7 @@ def test_a_failed_item_is_tried_again_after_its_delay(make_bench):
     bench.backend.answer("worker 0")
     bench.step()
     assert bench.backend.calls("worker 0") == []
-    assert bench.backend.timeouts[-1] == pytest.approx(0.25)
+    assert 0 < bench.backend.timeouts[-1] <= 0.25
 
     bench.clock.advance(5.0)
     bench.run(run)
@@ -150,7 +150,7 @@ def test_nobody_wakes_before_a_retry_is_due_and_nobody_spins_when_it_is_overdue(
     bench.step()
 
     assert bench.backend.items("worker 0") == [1]
-    assert bench.backend.timeouts[-1] == pytest.approx(0.25)
+    assert 0 < bench.backend.timeouts[-1] <= 0.25
 
 
 def test_the_error_of_an_input_arrives_after_what_was_read_before_it(bench):

@@ -68,7 +68,7 @@ def test_a_run_has_a_header_then_a_card_then_only_header_and_report(cell, clock)
     assert header.items() <= cell.outputs[0].items()
 
     run.work("0", 12)
-    view.close(run.finish())
+    view.close(run.finish)
     assert cell.outputs[0] == header
     assert cell.outputs[1]["text/plain"] == "12 of 12 done"
     assert cell.metadata[1]["nbpar"]["seconds"] == pytest.approx(0.1)
@@ -94,7 +94,7 @@ def test_a_run_in_the_background_reports_in_its_own_place(cell, clock):
     view, run = _view(clock, background=True), FakeRun(12)
 
     run.work("0", 12)
-    view.close(run.finish())
+    view.close(run.finish)
 
     assert [output["text/plain"] for output in cell.outputs] == ["count over 12 items\n12 of 12 done"]
 
@@ -105,7 +105,7 @@ def test_without_anywidget_header_and_report_are_the_same(cell, clock, monkeypat
 
     clock.now = 1.0
     view.show(run.snapshot)
-    view.close(run.finish())
+    view.close(run.finish)
 
     assert [sorted(output) for output in cell.outputs] == [["text/html", "text/plain"]] * 2
     with pytest.raises(ValueError, match=r"needs anywidget; install nbpar\[notebook\]"):
@@ -120,7 +120,7 @@ def test_widgets_that_do_not_work_do_not_cost_the_run(cell, clock, monkeypatch, 
     with caplog.at_level(logging.WARNING, "nbpar"):
         view.show(run.snapshot)
         view.show(run.snapshot)
-    view.close(run.finish())
+    view.close(run.finish)
 
     assert caplog.messages == ["the live card could not be made"]
     assert len(cell.outputs) == 2
@@ -130,7 +130,7 @@ def test_closing_twice_reports_once(cell, clock):
     view, run = _view(clock), FakeRun(12)
     snapshot = run.finish()
 
-    view.close(snapshot)
-    view.close(snapshot)
+    view.close(lambda: snapshot)
+    view.close(lambda: snapshot)
 
     assert len(cell.outputs) == 2

@@ -34,7 +34,7 @@ def test_the_line_in_a_terminal_names_the_stages_with_what_waits_for_them(pipeli
     assert "cut | tag | write:" in file.getvalue()
     assert "3/12" in file.getvalue()
     assert "queues: tag 2,400, write 0]" in file.getvalue()
-    view.close(pipeline.finish())
+    view.close(pipeline.finish)
     assert postfix(pipeline.snapshot()) == ""
 
 

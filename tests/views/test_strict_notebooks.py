@@ -22,7 +22,7 @@ def play(seconds, state="done", fail=None, word="auto", background=False):
         run.work(str(i % 2), 3, fail=fail if i == 1 else None)
         view.show(run.snapshot)
         time.sleep(seconds / 4)
-    view.close(run.finish(state))
+    view.close(lambda: run.finish(state))
 """
 
 CELLS = [

@@ -27,7 +27,7 @@ def test_items_are_counted_as_they_are_done():
 
     assert "| 3/4 [" in _last_line(file)
     assert "\rcount: " in file.getvalue()
-    view.close(run.finish())
+    view.close(run.finish)
 
 
 def test_the_final_state_is_true_even_when_it_was_never_shown():
@@ -36,7 +36,7 @@ def test_the_final_state_is_true_even_when_it_was_never_shown():
 
     view.show(run.snapshot)
     run.work("0", 1000)
-    view.close(run.finish())
+    view.close(run.finish)
 
     assert "| 1000/1000 [" in _last_line(file)
 
@@ -47,7 +47,7 @@ def test_a_short_run_prints_nothing():
 
     run.work("0", 4)
     view.show(run.snapshot)
-    view.close(run.finish())
+    view.close(run.finish)
 
     assert file.getvalue() == ""
 
@@ -61,7 +61,7 @@ def test_a_file_gets_a_line_seldom():
         view.show(run.snapshot)
 
     assert file.getvalue().count("\r") <= 2
-    view.close(run.finish())
+    view.close(run.finish)
 
 
 def test_an_unknown_total_is_counted_up():
@@ -69,7 +69,7 @@ def test_an_unknown_total_is_counted_up():
     view = Text(label="", total=None, file=file, delay=0, interval=0)
 
     run.work("0", 7)
-    view.close(run.finish())
+    view.close(run.finish)
 
     assert "7 items [" in _last_line(file)
 
@@ -81,7 +81,7 @@ def test_what_went_wrong_is_said_beside_the_bar(state):
 
     run.work("0", 5, fail={1: ValueError()}, retried=1)
     run.lose("1")
-    view.close(run.finish(state))
+    view.close(lambda: run.finish(state))
 
     assert _last_line(file).rstrip().endswith(f"1 failed, 1 retried, 1 worker lost, {state}]")
 
@@ -90,5 +90,5 @@ def test_closing_twice_is_fine():
     view = Text(label="count", total=1, file=io.StringIO(), delay=0)
     snapshot = FakeRun(1).finish()
 
-    view.close(snapshot)
-    view.close(snapshot)
+    view.close(lambda: snapshot)
+    view.close(lambda: snapshot)
