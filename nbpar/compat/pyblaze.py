@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -73,16 +74,28 @@ class Vectorizer:
             Exception: what `worker_func`, `worker_init` or `callback_func` raised first.
             WorkerDied: an item killed its worker twice.
         """
-        workers = self.num_workers
-        if self.worker_init is not None and workers > 1 and hasattr(items, "__getitem__"):
+        if self.worker_init is not None and self.num_workers > 1 and hasattr(items, "__getitem__"):
             return self._by_rank(items, args)
-        ranks = None if self.worker_init is None else [(rank,) for rank in range(max(workers, 1))]
-        numbered = self.callback_func is not None
-        stage = Stage(self._function(args, numbered), workers=workers, worker_args=ranks, name=self._name)
-        with Pipeline([stage], pool=self._pool) as pipeline:
+        function = self._function(args, numbered=self.callback_func is not None)
+        with ExitStack() as stack:
+            apply, deal = self._ways(function, stack)
+            shown = {"progress": self.progress, "label": self._name}
             if self.callback_func is None:
-                return list(pipeline.map(items, progress=self.progress))
-            return self._counted(pipeline, items, self.callback_func)
+                return list(apply(items, **shown))
+            values = stack.enter_context(closing(deal(enumerate(items), total=length_of((items,)), **shown)))
+            return self._counted(values, self.callback_func)
+
+    def _ways(
+        self, function: Callable[..., Any], stack: ExitStack
+    ) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Return what maps in order, and what does as results come; all of a pool needs no pipeline for that."""
+        pool, workers = self._pool, self.num_workers
+        if self.worker_init is None and pool is not None and pool.size <= workers:
+            return partial(pool.map, function), partial(pool.imap_unordered, function)
+        ranks = None if self.worker_init is None else [(rank,) for rank in range(max(workers, 1))]
+        stage = Stage(function, workers=workers, worker_args=ranks)
+        pipeline = stack.enter_context(Pipeline([stage], pool=pool))
+        return pipeline.map, pipeline.imap_unordered
 
     @property
     def _pool(self) -> Pool | None:
@@ -92,10 +105,10 @@ class Vectorizer:
     def _name(self) -> str:
         return function_name(self.worker_func)
 
-    def _counted(self, pipeline: Pipeline, items: Iterable[Any], callback: Callable[[], Any]) -> list[Any]:
+    @staticmethod
+    def _counted(values: Iterable[tuple[int, Any]], callback: Callable[[], Any]) -> list[Any]:
         results: dict[int, Any] = {}
-        total = length_of((items,))
-        for index, value in pipeline.imap_unordered(enumerate(items), progress=self.progress, total=total):
+        for index, value in values:
             results[index] = value
             callback()
         return [results[index] for index in sorted(results)]
