@@ -88,7 +88,7 @@ class Vectorizer:
     def _ways(
         self, function: Callable[..., Any], stack: ExitStack
     ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Return what maps in order, and what does as results come; all of a pool needs no pipeline for that."""
+        """Return what maps in order, and what as results come; all of a pool needs no pipeline for that."""
         pool, workers = self._pool, self.num_workers
         if self.worker_init is None and pool is not None and pool.size <= workers:
             return partial(pool.map, function), partial(pool.imap_unordered, function)
