@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nbpar.core.columns import html_table, text_table
+from nbpar.core.units import plural
 
 COLUMNS = ("gateway", "worker", "host", "pid", "state", "channels")
 
@@ -45,8 +46,7 @@ class GatewayStatus:
         return tuple("" if cell is None else str(cell) for cell in known)
 
     def __str__(self) -> str:
-        plural = "" if self.numchannels == 1 else "s"
-        return f"{self.worker}, {self.state}, {self.numchannels} channel{plural}"
+        return f"{self.worker}, {self.state}, {plural(self.numchannels, 'channel')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from IPython.core.error import UsageError
@@ -62,7 +63,7 @@ class ChannelMagic:
             squares.send(7); squares.receive()
         """
         asked = parse_argstring(ChannelMagic.channel, line)
-        if not asked.name.isidentifier():
+        if not asked.name.isidentifier() or iskeyword(asked.name):
             raise UsageError(
                 f"`{MAGIC}` needs a name for the channel, was {asked.name!r}; as in `{MAGIC} mine`"
             )

@@ -18,6 +18,18 @@ def test_specs_that_lead_elsewhere_need_execnet(monkeypatch):
         group.makegateway("ssh=nowhere.example")
 
 
+@pytest.mark.parametrize(("spec", "message"), [
+    ("popen//nice=gentle", "nice in the spec 'popen//nice=gentle' must be a whole number"),
+    ("popen//execmodel=fibers", "unknown execution model 'fibers'"),
+])  # fmt: skip
+def test_a_wrong_spec_is_refused_before_anything_starts(spec, message):
+    group = execnet.Group()
+
+    with pytest.raises(ValueError, match=message):
+        group.makegateway(spec)
+    assert len(group) == 0
+
+
 def test_gateways_elsewhere_are_found_where_our_package_has_taken_the_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "execnet", execnet)
 

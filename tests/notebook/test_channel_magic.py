@@ -53,7 +53,7 @@ def test_an_error_points_into_the_cell(shell, run):
 
 
 @pytest.mark.parametrize(("line", "message"), [
-    ("", "required"), ("not-a-name", "needs a name"), ("name -t 9", "no worker '9'"),
+    ("", "required"), ("not-a-name", "needs a name"), ("for", "needs a name"), ("name -t 9", "no worker '9'"),
 ])  # fmt: skip
 def test_wrong_lines_say_what_is_wrong(fail, line, message):
     error, _ = fail(f"%%channel {line}\npass")

@@ -51,7 +51,7 @@ class Group:
         """Make a gateway.
 
         Raises:
-            ValueError: the spec has no kind of gateway, or its id is taken.
+            ValueError: the spec has no kind of gateway, an unknown model or niceness, or its id is taken.
             HostNotFound: it leads to another interpreter or host and execnet is not installed.
         """
         known = spec if isinstance(spec, XSpec) else XSpec(spec or self.defaultspec)
@@ -60,7 +60,8 @@ class Group:
         self.allocate_id(known)
         if known.id in self:
             raise ValueError(f"already have gateway with id {known.id!r}")
-        known.execmodel = known.execmodel or self.remote_execmodel.backend
+        known.execmodel = exec_model(known.execmodel or self.remote_execmodel).backend
+        _nice(known)
         gateway = self._gateway_elsewhere(known) if leads_elsewhere(known) else self._gateway_here(known)
         self._made.append(gateway)
         return gateway
@@ -160,10 +161,18 @@ class Group:
 
 
 def _settle(gateway: OurGateway, spec: XSpec) -> None:
-    nice = int(spec.nice) if spec.nice else None
+    nice = _nice(spec)
     if spec.chdir or nice or spec.env:
         arguments = {"chdir": spec.chdir, "nice": nice, "env": spec.env}
         gateway.begin(FunctionCode(settle, arguments)).wait_closed(COMES_WITHIN)
+
+
+def _nice(spec: XSpec) -> int | None:
+    try:
+        return int(spec.nice) if spec.nice else None
+    except ValueError:
+        message = f"nice in the spec {str(spec)!r} must be a whole number, was {spec.nice!r}"
+        raise ValueError(message) from None
 
 
 def _end(pool: Pool, cluster: Cluster) -> None:
