@@ -195,7 +195,9 @@ class Lines:
         """Give up workers that nobody knows any more."""
         for worker in list(self._ends):
             if worker not in self._connected and worker not in here:
-                self.lose(worker, "there is no such worker any more")
+                self.lose(
+                    worker, f"there is no {worker} any more; begin on another gateway, or make a new group"
+                )
 
     # ---- what has been kept back
 
