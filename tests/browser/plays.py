@@ -149,7 +149,7 @@ def play_together(number, progress="widget", **more):
             view.show(play.run.snapshot)
         time.sleep(0.05)
     for play, view in zip(plays, views, strict=True):
-        view.close(play.run.finish("stopped" if play.stopped else "done"))
+        view.close(lambda: play.run.finish("stopped" if play.stopped else "done"))
 
 
 def _view(play, progress, **more):
@@ -166,5 +166,5 @@ def _show(play, view):
     except KeyboardInterrupt:
         play.stop()
     state = "stopped" if play.stopped else "done"
-    view.close(play.run.finish(state))
+    view.close(lambda: play.run.finish(state))
     return state

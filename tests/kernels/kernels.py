@@ -34,7 +34,7 @@ def play(until, view=None, longest=10):
             run.work("0", 10, 0.1)
             view.show(run.snapshot)
     finally:
-        view.close(run.finish("stopped"))
+        view.close(lambda: run.finish("stopped"))
 """
 
 

@@ -66,7 +66,7 @@ def test_two_runs_in_one_cell_hear_their_own_buttons(front_end, subshell):
     while not (first.log and second.log) and time.monotonic() < end:
         time.sleep(0.1)
         for view in views: view.show(FakeRun(1).snapshot)
-    for view in views: view.close(FakeRun(1).finish())
+    for view in views: view.close(FakeRun(1).finish)
     """
     cell = front_end.client.execute("if True:" + code)
     one, two = front_end.card_of(cell), front_end.card_of(cell)

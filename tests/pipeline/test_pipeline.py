@@ -263,7 +263,7 @@ def test_the_report_is_that_of_all_stages(pool, pipeline):
 
 def test_a_run_in_the_background_can_be_shown(threads, pipeline, monkeypatch):
     ends = []
-    looks = SimpleNamespace(show=ends.append, close=ends.append)
+    looks = SimpleNamespace(show=lambda look: ends.append(look()), close=lambda look: ends.append(look()))
     monkeypatch.setattr(background, "choose", lambda *_, **asked: looks)
     run = pipeline([more, more], pool=threads).map_async(range(5), progress="auto")
 
