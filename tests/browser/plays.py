@@ -6,6 +6,7 @@ import random
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "views")]
@@ -149,7 +150,7 @@ def play_together(number, progress="widget", **more):
             view.show(play.run.snapshot)
         time.sleep(0.05)
     for play, view in zip(plays, views, strict=True):
-        view.close(lambda: play.run.finish("stopped" if play.stopped else "done"))
+        view.close(partial(play.run.finish, "stopped" if play.stopped else "done"))
 
 
 def _view(play, progress, **more):
