@@ -10,8 +10,12 @@ from typing import Any
 from uuid import uuid4
 
 from playwright.sync_api import Error, Locator, Page
+from playwright.sync_api import TimeoutError as OverdueError
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
+
+PATIENCE = 15_000
+"""Milliseconds after which a request is thought to be unread."""
 
 READY = """async () => {
   const { currentWidget, leftCollapsed, collapseLeft } = window.jupyterapp.shell;
@@ -32,6 +36,9 @@ FINISHED = """index => {
   return cell.model.executionCount !== null && !cell.promptNode?.textContent.includes("*")
     && cell.model.executionState !== "running";
 }"""
+# ipykernel 7 may leave a request unread until somebody connects (https://github.com/ipython/ipykernel/issues/1554).
+CONNECT = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.reconnect()"
+IS_BUSY = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
 OUTPUTS = "index => window.jupyterapp.shell.currentWidget.content.model.cells.get(index).outputs.toJSON()"
 SAYS = """([name, pattern]) =>
   new RegExp(pattern, "s").test(document.querySelector(`.nbpar-${name}`)?.textContent ?? "")"""
@@ -76,6 +83,12 @@ class Notebook:
     def run(self, index: int) -> None:
         """Start a cell; does not wait for its end."""
         self.page.evaluate(RUN, index)
+        try:
+            self.page.wait_for_function(
+                f"index => {IS_BUSY} || ({FINISHED})(index)", arg=index, timeout=PATIENCE
+            )
+        except OverdueError:
+            self.page.evaluate(CONNECT)
 
     def wait_finished(self, index: int) -> None:
         self.page.wait_for_function(FINISHED, arg=index)
