@@ -1,54 +1,35 @@
 # The two commands of a new checkout: `make demo` and `make test`.  Both make .venv themselves.
+# For work on nbpar: `make dev`, then `make fast`.  Other environments are described in noxfile.py.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-KERNELS := 6.29.5 6.31.0 7.0.1 7.3.0 7.4.0
-LEANING := $(addprefix tests/,cluster compat contract integrations kernels notebook output views) \
-    $(wildcard tests/test_*.py)
-IN_BROWSER := -m pytest -p no:cacheprovider --timeout 400
-BUTTONS := $(IN_BROWSER) -q tests/browser/test_buttons_in_browser.py -k "stop_by or pause"
-NBVAL := -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 120 \
-    --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+NOX := $(BIN)/nox --session
+PROCESSES ?= 2
+TOGETHER := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
+KERNELS ?= all
+MINUTES ?= 30
+ROOT ?=
+TESTS ?= tests/core tests/wire
+COVERAGE := $(BIN)/python -m coverage
 
-.PHONY: demo test test-browser test-kernels test-colab test-notebooks test-originals check format notebooks docs bench soak clean
+.PHONY: demo dev fast test check format coverage test-browser test-kernels test-floors test-colab \
+    test-originals test-notebooks test-hosts test-nightly notebooks docs bench soak clean
 
 demo: $(VENV)/installed
 	$(BIN)/nbpar demo
 
+# What one works with: nbpar itself, tests, linters, nox, pre-commit.
+dev: $(VENV)/installed-for-dev
+
+# Before each commit: linters, types, and the tests that need no engine.
+fast: $(VENV)/installed-for-dev check
+	$(BIN)/codespell
+	$(TOGETHER) -q -m "not engines" tests
+
 test: $(VENV)/installed-for-tests check
-	$(BIN)/python -m pytest tests
-	$(BIN)/python $(NBVAL)
-
-# In JupyterLab and Notebook 7, in Chromium, which must be installed; pictures go to screenshots/.
-test-browser: $(VENV)/browser/installed
-	$(VENV)/browser/bin/python $(IN_BROWSER) tests/browser
-
-# The buttons in other versions of ipykernel, at the level of messages and in a browser.
-test-kernels: $(VENV)/installed-for-tests $(VENV)/browser/installed $(KERNELS:%=$(VENV)/ipykernel-%/installed)
-	set -e; for version in $(KERNELS); do \
-	    echo "== ipykernel $$version"; \
-	    export NBPAR_KERNEL_PYTHON=$(CURDIR)/$(VENV)/ipykernel-$$version/bin/python; \
-	    $(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels; \
-	    $(VENV)/browser/bin/python $(BUTTONS); \
-	done
-
-# What leans on other packages, with the versions that Colab has, among them the oldest ipykernel and
-# the older ipywidgets, whose front end is in this environment too, because no other shows them.
-# Old kernels leave event loops open, which is no fault of whatever test runs when they are collected.
-test-colab: $(VENV)/colab/installed
-	$(VENV)/colab/bin/python -m pytest -p no:cacheprovider -W ignore::pytest.PytestUnraisableExceptionWarning $(LEANING)
-	$(VENV)/colab/bin/python $(BUTTONS)
-
-# What needs other libraries: spaCy's and Neuraxle's own objects on nbpar's workers.
-test-originals: $(VENV)/originals/installed
-	$(VENV)/originals/bin/python -m pytest -p no:cacheprovider tests/originals
-
-# The notebooks with an older ipykernel, with optional libraries, by papermill, and with Colab's versions.
-test-notebooks: $(VENV)/notebooks/installed $(VENV)/colab/installed
-	$(VENV)/notebooks/bin/python $(NBVAL)
-	$(VENV)/notebooks/bin/python notebooks/by_papermill.py
-	$(VENV)/colab/bin/python $(NBVAL)
+	$(TOGETHER) tests
+	$(TOGETHER) @notebooks/strict.txt  # the notebooks; every output is compared
 
 check: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
@@ -59,22 +40,59 @@ format: $(VENV)/installed-for-tests
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# With numba and spaCy, so that readers see what they give.
-notebooks: $(VENV)/notebooks/installed
-	$(VENV)/notebooks/bin/python notebooks/execute.py
+# Lines and branches of the two packages that unit tests cover whole: it fails below 100 %.  What engines run
+# counts too: `make coverage TESTS=tests` for all tests.  All of nbpar is in htmlcov/.
+coverage: $(VENV)/installed-for-dev
+	$(COVERAGE) erase
+	$(COVERAGE) run -m pytest -q $(TESTS)
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) html --quiet
+	$(COVERAGE) report --include "nbpar/core/*,nbpar/wire/*" --fail-under 100
 
-docs: $(VENV)/installed-for-docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+# Each of these has environments of its own, and takes minutes.
+test-browser: $(VENV)/nox-installed
+	$(NOX) browser
 
-bench: $(VENV)/installed-for-bench
-	$(BIN)/python benchmarks/throughput.py
-	$(BIN)/python benchmarks/startup.py
+test-kernels: $(VENV)/nox-installed  # KERNELS="6.29.5 7.4.0" for some of them
+	$(NOX) $(if $(filter all,$(KERNELS)),kernels,$(foreach version,$(KERNELS),"kernels($(version))"))
 
-soak: $(VENV)/installed-for-tests
-	$(BIN)/python tests/soak/soak.py --minutes 30
+test-floors: $(VENV)/nox-installed
+	$(NOX) floors
+
+test-colab: $(VENV)/nox-installed
+	$(NOX) colab
+
+test-originals: $(VENV)/nox-installed
+	$(NOX) originals
+
+test-notebooks: $(VENV)/nox-installed
+	$(NOX) notebooks
+
+# What the others leave out: tests with the marker, and all that could depend on other versions of packages.
+test-nightly: $(VENV)/installed-for-tests $(VENV)/nox-installed
+	$(TOGETHER) -m nightly tests
+	$(NOX) browser -- -m nightly tests/browser
+	$(NOX) nightly
+
+# Engines on other hosts, which are network namespaces of this one: Linux, root, OpenSSH's server, iproute2.
+# Without root: `make test-hosts ROOT=sudo`.
+test-hosts: $(VENV)/installed-for-tests
+	$(ROOT) $(BIN)/python -m pytest -p no:cacheprovider tests/hosts
+
+notebooks: $(VENV)/nox-installed
+	$(NOX) execute-notebooks
+
+docs: $(VENV)/nox-installed
+	$(NOX) docs
+
+bench: $(VENV)/nox-installed
+	$(NOX) bench
+
+soak: $(VENV)/nox-installed
+	$(NOX) soak -- --minutes $(MINUTES)
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .nox
 
 $(VENV)/made:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'nbpar needs Python 3.10 or newer')"
@@ -89,36 +107,10 @@ $(VENV)/installed-for-tests: $(VENV)/made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	touch $@ $(VENV)/installed
 
-$(VENV)/browser/installed: $(VENV)/made pyproject.toml
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --editable ".[browser]"
-	touch $@
+$(VENV)/installed-for-dev: $(VENV)/made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@ $(VENV)/installed $(VENV)/installed-for-tests $(VENV)/nox-installed
 
-$(VENV)/colab/installed: $(VENV)/made pyproject.toml tests/kernels/colab.txt
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --constraint tests/kernels/colab.txt --editable ".[test,browser]" spacy
-	touch $@
-
-$(VENV)/originals/installed: $(VENV)/made pyproject.toml
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --editable ".[test]" spacy joblib pandas scikit-learn
-	$(@D)/bin/python -m pip install --quiet --no-deps neuraxle  # it asks for a matplotlib that cannot be built
-	touch $@
-
-$(VENV)/notebooks/installed: $(VENV)/made pyproject.toml
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --editable ".[test]" "ipykernel==6.31.*" numba papermill spacy
-	touch $@
-
-$(VENV)/ipykernel-%/installed: $(VENV)/made pyproject.toml
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --editable ".[notebook]" ipykernel==$*
-	touch $@
-
-$(VENV)/installed-for-bench: $(VENV)/made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[test,bench]"
-	touch $@
-
-$(VENV)/installed-for-docs: $(VENV)/made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+$(VENV)/nox-installed: $(VENV)/made pyproject.toml
+	$(BIN)/python -m pip install --quiet "nox>=2025.10"
 	touch $@

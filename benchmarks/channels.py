@@ -1,10 +1,10 @@
-"""Channels beside execnet's, in one run: round trips, messages per second, large items, back-pressure.
+"""Compare channels with execnet's in one run: round trips, messages per second, large items, backpressure.
 
     python benchmarks/channels.py [--quick]
 
 Every workload runs on all sides in turns, so that a busy machine disturbs all alike.  Figures
-are medians.  Without execnet (`pip install execnet`) only our own are printed.  What is promised is
-judged below the table; the exit code is 1 when a promise is not kept.
+are medians.  Without execnet (`pip install execnet`) only nbpar's are printed.  Verdicts on our promises
+follow the table; the exit code is 1 when a promise is not kept.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WINDOW = 500
 
 
 class Side:
-    """One implementation, with its own way to begin code and to name things."""
+    """One implementation, with its own way to start code on a worker and its own names."""
 
     def __init__(self, name: str, begin: Callable[[str], Any]) -> None:
         self.name = name
@@ -177,7 +177,7 @@ PROMISES = (
 
 
 def judge(figures: Mapping[str, Mapping[str, float]]) -> list[Verdict]:
-    """Compare figures with what is promised."""
+    """Compare figures with our promises."""
     verdicts = []
     for workload, side, how, bound, against in PROMISES:
         values = figures[workload]
@@ -192,7 +192,7 @@ def judge(figures: Mapping[str, Mapping[str, float]]) -> list[Verdict]:
 
 
 def back_pressure() -> Verdict:
-    """Send 20 MB to a sleeping worker and tell what became of it."""
+    """Send 20 MB to a sleeping worker; the sender should block early."""
     with nbpar.Pool(1, progress="none") as pool:
         channel = pool.gateways[0].remote_exec("channel.send(1)\nimport time\ntime.sleep(60)")
         channel.receive()
@@ -205,8 +205,8 @@ def back_pressure() -> Verdict:
         except TimeoutError:
             grown = (process.memory_info().rss - before) / 1e6
             said = f"the sender waits after {sent / 1000:.1f} MB, memory +{grown:.1f} MB"
-            return Verdict(f"20 MB to a sleeper: {said}", kept=grown < 20)
-    return Verdict("20 MB to a sleeper: the sender did NOT wait", kept=False)
+            return Verdict(f"20 MB to a sleeping worker: {said}", kept=grown < 20)
+    return Verdict("20 MB to a sleeping worker: the sender did NOT wait", kept=False)
 
 
 def main() -> int:
@@ -222,7 +222,7 @@ def main() -> int:
         encrypted() as hidden,
     ):
         sides = [side for side in (near, far, hidden, other) if side is not None]
-        measure(sides, 0.05, 1)  # everybody warms up
+        measure(sides, 0.05, 1)  # warm up all sides
         figures = measure(sides, scale, turns)
     show(figures)
     verdicts = [*judge(figures), back_pressure()]

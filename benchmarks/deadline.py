@@ -1,4 +1,4 @@
-"""Do not wait for ever for a peer that hangs."""
+"""Limit the time that a block of code may take, by SIGALRM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn measurements into the sections of the table and into verdicts on what is promised."""
+"""Turn measurements into sections of the table, and into verdicts on nbpar's promises."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def memory_section(growths: Sequence[Growth], names: Mapping[str, str]) -> Secti
 
 
 def verdicts(measurements: Sequence[Measurement], growths: Sequence[Growth]) -> list[Verdict]:
-    """Hold what was measured against what is promised."""
+    """Compare measurements with our promises."""
     found = {(one.workload.key, one.peer): one for one in measurements}
     ratios = [
         ("no-op map, nbpar / Pool.map", "noop", "nbpar", "pool", 0.8),
@@ -91,6 +91,7 @@ def verdicts(measurements: Sequence[Measurement], growths: Sequence[Growth]) -> 
             "ipyparallel",
             15,
         ),
+        ("5,000 submitted calls, nbpar / ProcessPoolExecutor", "submit", "nbpar", "executor", 1.0),
     ]
     return [
         *[
@@ -127,7 +128,7 @@ def _small_map(ours: Measurement | None, bound: float) -> Verdict:
 
 
 def _missing(what: str, one: Measurement | None) -> Verdict | None:
-    """Judge what has no figures: not measured, or failed, which keeps no promise."""
+    """Return a verdict if there are no figures: not measured (None), or failed (promise not kept)."""
     if one is not None and one.problem:
         return Verdict(f"{what}: {one.peer} failed, {one.problem}", kept=False)
     return None if one is not None and one.seconds else Verdict(f"{what}: not measured", None)

@@ -1,4 +1,4 @@
-"""Time workloads on open peers, in turns, so that noise of the machine hits all of them alike."""
+"""Time workloads on open peers, in turns, so that noise of the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_CALL = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one peer did in one workload."""
+    """The times of one peer with one workload."""
 
     workload: Workload
     """The section."""
@@ -36,13 +36,13 @@ class Measurement:
     """The peer's key."""
 
     workers: int
-    """How many workers it had."""
+    """Number of the peer's workers."""
 
     items: int
-    """How many items a call had; fewer than the workload's where it would have taken too long."""
+    """Items per call; fewer than the workload's where a call would have taken too long."""
 
     seconds: tuple[float, ...]
-    """What each call took."""
+    """Seconds of each call."""
 
     problem: str = ""
     """Why there is no result."""
@@ -54,22 +54,22 @@ class Measurement:
 
     @property
     def median(self) -> float:
-        """Seconds of the call in the middle."""
+        """Seconds of the median call."""
         return median(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What a long stream of results did to the memory in use."""
+    """Growth of the memory in use during a long stream of results."""
 
     peer: str
     """The peer's key."""
 
     items: int
-    """How many results were streamed."""
+    """Number of results that were streamed."""
 
     seconds: float
-    """How long that took."""
+    """Seconds that this took."""
 
     client: float
     """Most growth of this process while it streamed, in MiB."""
@@ -94,7 +94,7 @@ def measure(
     """Time a workload on all peers; each round begins with the next of them.
 
     A peer that would need more than `budget` seconds for a call gets fewer items.  One that
-    fails is left out of the further rounds and says why.
+    fails is left out of the further rounds; its `problem` says why.
     """
     sizes: dict[str, int] = {}
     seconds: dict[str, list[float]] = {peer.key: [] for peer in peers}
@@ -122,7 +122,7 @@ def rotated(peers: Sequence[Peer], turn: int) -> list[Peer]:
 
 
 def fitting_items(workload: Workload, peer: Peer, budget: float) -> int:
-    """Try more and more items until it is clear how many of the workload's fit into the budget."""
+    """Try ever more items to find how many of the workload's fit into the budget."""
     return fit(lambda items: timed(workload, peer, items), workload.items, budget)
 
 
@@ -146,7 +146,7 @@ def round_down(number: float) -> int:
 
 
 def _timed_calls(workload: Workload, peer: Peer, items: int) -> list[float]:
-    # Workers that went to sleep while others had their turn are awake again.
+    # Wake workers that went to sleep during other peers' turns.
     with deadline(LONGEST_CALL):
         peer.map(noop, range(4), cheap=False)
     gc.collect()
@@ -160,6 +160,8 @@ def timed(workload: Workload, peer: Peer, items: int) -> float:
         began = time.perf_counter()
         if workload.one_by_one:
             results = peer.map_one_by_one(workload.function, given)
+        elif workload.submitted:
+            results = peer.submit_each(workload.function, given)
         else:
             results = peer.map(workload.function, given, cheap=workload.cheap)
         seconds = time.perf_counter() - began
@@ -193,7 +195,7 @@ def stream(peer: Nbpar, items: int) -> Growth:
 
 
 def _endless(items: int) -> Iterator[int]:
-    # A generator: nobody can know how many items come.
+    # A generator, so that the number of items is not known in advance.
     yield from range(items)
 
 
@@ -214,7 +216,7 @@ def watched(peer: Nbpar, items: int) -> Growth:
 
 
 def describe(error: Exception) -> str:
-    """Say in one short line what went wrong."""
+    """Describe an error in one short line."""
     if isinstance(error, Unsupported):
         return str(error)
     lines = str(error).strip().splitlines() or [""]

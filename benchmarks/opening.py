@@ -1,4 +1,4 @@
-"""Open all peers before anything is timed, and leave nothing behind."""
+"""Open all peers before anything is timed, and close them all at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONGEST_CLOSE = 30.0
 
 @contextlib.contextmanager
 def private_surroundings() -> Iterator[None]:
-    """Let workers import this package, keep clusters' files to ourselves, end on SIGTERM as on Ctrl-C."""
+    """Let workers import this package, use a private IPython directory, handle SIGTERM like Ctrl-C."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -36,8 +36,8 @@ def private_surroundings() -> Iterator[None]:
 def opened(peers: Sequence[Peer], workers: int, remark: Callable[[Peer, str], None]) -> Iterator[list[Peer]]:
     """Open and warm up the peers, give those that work, and close them all.
 
-    The last come first: those that fork are open before others start threads.  What goes wrong
-    is told to `remark`, and keeps no other peer from being opened or closed.
+    They are opened in reverse order: those that fork are open before others start threads.  Errors
+    are reported to `remark`, and keep no other peer from being opened or closed.
     """
     with contextlib.ExitStack() as closing:
         ready: list[Peer] = []

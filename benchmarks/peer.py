@@ -1,4 +1,4 @@
-"""What a tool must offer to be measured."""
+"""The protocol of a tool that is measured."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Peer(Protocol):
     """Name in the table."""
 
     calls: str
-    """Which calls are measured, for the legend."""
+    """The calls that are measured, for the legend."""
 
     in_our_group: bool
-    """Its workers share this process's group, so that they hear the terminal's Ctrl-C."""
+    """Its workers share this process's group, so that they get the terminal's Ctrl-C."""
 
     def open(self, workers: int) -> None:
         """Start the workers."""
@@ -39,6 +39,13 @@ class Peer(Protocol):
             Unsupported: there is no such way.
         """
 
+    def submit_each(self, function: Function, items: Sequence[int]) -> list[int]:
+        """Submit a call for each item, and wait for their futures when all are submitted.
+
+        Raises:
+            Unsupported: there is no such way.
+        """
+
     def close(self) -> None:
         """Stop the workers; may be called twice, and before `open`."""
 
@@ -48,5 +55,5 @@ class Unsupported(Exception):  # noqa: N818 (it is an answer, not a fault)
 
 
 def static_chunk(items: int, workers: int) -> int:
-    """Choose the chunk size that `multiprocessing.Pool.map` chooses by itself."""
+    """Return the chunk size that `multiprocessing.Pool.map` chooses automatically."""
     return max(1, math.ceil(items / (4 * workers)))

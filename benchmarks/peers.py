@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Nbpar:
     """nbpar, by one of its paths."""
 
-    calls = "Pool.map(); Pool.imap(chunksize=1)"
+    calls = "Pool.map(); Pool.imap(chunksize=1); Pool.executor().submit()"
     in_our_group = False
 
     def __init__(self, key: str, name: str, **options: Any) -> None:
@@ -48,6 +48,9 @@ class Nbpar:
     def each(self, function: Callable[[], int]) -> list[int]:
         """Call the function once on every worker."""
         return list(self._pool.each(function))
+
+    def submit_each(self, function: Function, items: Sequence[int]) -> list[int]:
+        return _results(self._pool.executor(), function, items)
 
     def close(self) -> None:
         if self._pool is not None:
@@ -119,6 +122,10 @@ class LoadBalancedView:
         # `map_sync` swallows an interrupt and returns what is not a list; `get` does not.
         return list(self._view.map(function, items, chunksize=chunk, block=False).get())
 
+    def submit_each(self, function: Function, items: Sequence[int]) -> list[int]:
+        results = [self._view.apply_async(function, item) for item in items]
+        return [result.get() for result in results]
+
     def close(self) -> None:
         self._engines.close()
 
@@ -143,6 +150,9 @@ class DirectView:
 
     def map_one_by_one(self, function: Function, items: Sequence[int]) -> list[int]:
         raise Unsupported("splits once per engine")
+
+    def submit_each(self, function: Function, items: Sequence[int]) -> list[int]:
+        raise Unsupported("submits each call to all engines")
 
     def close(self) -> None:
         self._engines.close()
@@ -177,6 +187,9 @@ class Joblib:
     def map_one_by_one(self, function: Function, items: Sequence[int]) -> list[int]:
         return list(self._single(self._delayed(function)(item) for item in items))
 
+    def submit_each(self, function: Function, items: Sequence[int]) -> list[int]:
+        raise Unsupported("has futures in loky only")
+
     def close(self) -> None:
         if self._executor is not None:
             executor, self._executor = self._executor, None
@@ -204,6 +217,9 @@ class Mpire:
 
     def map_one_by_one(self, function: Function, items: Sequence[int]) -> list[int]:
         return list(self._pool.imap(function, items, chunk_size=1))
+
+    def submit_each(self, function: Function, items: Sequence[int]) -> list[int]:
+        raise Unsupported("has no futures")
 
     def close(self) -> None:
         if self._pool is not None:
@@ -236,6 +252,9 @@ class ProcessPoolExecutor:
     def map_one_by_one(self, function: Function, items: Sequence[int]) -> list[int]:
         return list(self._executor.map(function, items))
 
+    def submit_each(self, function: Function, items: Sequence[int]) -> list[int]:
+        return _results(self._executor, function, items)
+
     def close(self) -> None:
         if self._executor is not None:
             executor, self._executor = self._executor, None
@@ -264,11 +283,19 @@ class MultiprocessingPool:
     def map_one_by_one(self, function: Function, items: Sequence[int]) -> list[int]:
         return list(self._pool.imap(function, items))
 
+    def submit_each(self, function: Function, items: Sequence[int]) -> list[int]:
+        raise Unsupported("has no futures")
+
     def close(self) -> None:
         if self._pool is not None:
             pool, self._pool = self._pool, None
             pool.terminate()
             pool.join()
+
+
+def _results(executor: Any, function: Function, items: Sequence[int]) -> list[int]:
+    futures = [executor.submit(function, item) for item in items]
+    return [future.result() for future in futures]
 
 
 def all_peers() -> list[Peer]:

@@ -1,7 +1,7 @@
-"""The programs that the originals' authors measured, each for the original and for nbpar.
+"""The programs measured by the authors of the original systems, each for the original and for nbpar.
 
-A program is a function without arguments that returns what is compared; `prepare` gives it,
-and is not timed.  Every side runs in a process of its own, as `benchmarks.seeds` has it.
+A program is a function without arguments that returns the value to compare; `prepare` returns it,
+and is not timed.  `benchmarks.seeds` runs each side in a process of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ORIGINALS = "NBPAR_ORIGINALS"
 
 
 class MissingError(Exception):
-    """The original is not here."""
+    """The original is not installed."""
 
 
 def original(module: str, *files: str, stubs: dict[str, types.ModuleType] | None = None) -> Any:

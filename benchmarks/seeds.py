@@ -1,11 +1,11 @@
-"""The systems that nbpar follows, each beside nbpar in one run, with their authors' programs.
+"""Compare nbpar with the systems that it follows, in one run, with programs by their authors.
 
     python -m benchmarks.seeds [--only NAME] [--rounds N] [--originals FOLDER]
 
 Originals that cannot be installed are loaded from single modules in the folder of originals;
-where they are not there either, their published figure is shown and named as such.  Each side
-has a fresh process; its first call is shown as cold, with imports and workers started, and
-the best of the following ones as warm.
+if one is not there either, its published figure is shown and marked as such.  Each side runs in
+a fresh process; its first call is shown as cold, including imports and the start of workers, and
+the best of the following calls as warm.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 180.0
 WARM_CALLS = 3
 ENOUGH = 5.0
-"""Seconds of warm calls after which one side is known well enough."""
+"""Seconds of warm calls that are enough for one side."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ class Contest:
     """The side that the promise is about."""
 
     bound: float
-    """Our warm seconds are at most so many times theirs."""
+    """Limit of our warm seconds, as a multiple of theirs."""
 
     published: float | None = None
-    """Their seconds as published, for where the original is not here."""
+    """Their published seconds, used when the original is not installed."""
 
     absolute: float | None = None
-    """Our warm seconds are at most so many in any case."""
+    """Limit of our warm seconds, whatever theirs are."""
 
 
 AS_FAST = 1.02
-"""Equally fast: for an original that is nothing but a queue, which leaves nothing to be saved."""
+"""Equally fast: the limit for an original that is only a queue, so that no time can be saved."""
 
 PAIRS = ("pyblaze", "nbpar"), ("neuraxle", "nbpar"), ("gluonnlp", "nbpar")
 BOTH = ("one process", "spacy", "nbpar")
@@ -77,7 +77,7 @@ CONTESTS = (
 
 @dataclass(frozen=True)
 class Times:
-    """What one side needed."""
+    """The times of one side."""
 
     cold: float = 0.0
     """Its first call, from before its imports."""

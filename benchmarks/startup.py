@@ -1,9 +1,9 @@
-"""How long clusters take to start, heal and stop, and what they weigh: nbpar beside ipyparallel, in one run.
+"""Measure how fast clusters start, heal and stop, and their memory and idle CPU: nbpar beside ipyparallel.
 
     python benchmarks/startup.py [--rounds N] [--quick]
 
 Every figure comes from a fresh Python process, so that imports count where a user would wait
-for them; rounds alternate between the two and the best of each is shown.
+for them; rounds alternate between the two libraries, and the best of each is shown.
 """
 
 from __future__ import annotations
@@ -137,16 +137,16 @@ class Row:
     """One line of the table."""
 
     key: str
-    """Name of the figure in what the programs print."""
+    """Name of the figure in the programs' output."""
 
     title: str
     """What is measured."""
 
     unit: str
-    """Of the figure."""
+    """Unit of the figure."""
 
     goal: Callable[[float, float | None], bool]
-    """Whether nbpar's figure, beside ipyparallel's, is what was promised."""
+    """Whether nbpar's figure, compared with ipyparallel's, keeps the promise."""
 
     promise: str
     """The goal in words."""
@@ -163,7 +163,7 @@ ROWS = (
     Row("warm", "warm: first result, 2 workers", "s", lambda a, b: a <= 0.05, "<= 0.05 s"),
     Row("replace", "replace a killed engine", "s", lambda a, b: a <= 1.0, "<= 1 s"),
     Row("stop", "stop 4 workers", "s", lambda a, b: a <= 0.5, "<= 0.5 s"),
-    Row("many", "import to an answer of every one of {many} engines", "s", lambda a, b: True, ""),
+    Row("many", "import to the first answer of all {many} engines", "s", lambda a, b: True, ""),
     Row("memory", "memory of an idle engine (unique set size)", "MB", lambda a, b: True, ""),
     Row("idle", "CPU of an idle cluster of 8 engines, % of one core", "%", lambda a, b: a <= 1.0, "<= 1 %"),
 )
@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--engines", type=int, default=32, help="how many are many")
+    parser.add_argument("--engines", type=int, default=32, help="number of engines of the large cluster")
     parser.add_argument("--quick", action="store_true", help="one round with fewer engines")
     options = parser.parse_args(arguments)
     numbers = {"many": 8 if options.quick else options.engines, "idle": 5 if options.quick else 20}

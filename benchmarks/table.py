@@ -14,13 +14,13 @@ class Row:
     """One line of a section."""
 
     name: str
-    """What was measured."""
+    """The measured side or peer."""
 
     cells: tuple[str, ...] = ()
     """Figures, one per column of the section."""
 
     note: str = ""
-    """What is said in place of figures or behind them."""
+    """Text after the figures, or in place of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class Verdict:
     """Whether a figure keeps its bound."""
 
     text: str
-    """What is promised, and what was measured."""
+    """The promise, and the measured figure."""
 
     kept: bool | None
-    """None where it was not measured."""
+    """None if it was not measured."""
 
 
 def render(sections: Sequence[Section]) -> str:

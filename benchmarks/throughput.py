@@ -1,9 +1,9 @@
-"""How fast nbpar and its peers feed their workers: one table, measured in one run.
+"""Measure how fast nbpar and its peers feed their workers: one table, measured in one run.
 
     python benchmarks/throughput.py [--quick] [--workers N] [--only NAME ...]
 
-All pools are open and warm before anything is timed, and take turns.  Times are of whole calls;
-answers are checked outside of the time.  The exit status is 1 when a promise was not kept.
+All pools are open and warm before anything is timed, and take turns.  Times are those of whole calls;
+answers are checked outside of the timed part.  The exit status is 1 when a promise was not kept.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ MEASURED_PACKAGES = ("ipyparallel", "joblib", "mpire")
 
 @dataclass
 class Results:
-    """What the run has found so far."""
+    """The results of the run so far."""
 
     measurements: list[Measurement] = field(default_factory=list)
     growths: list[Growth] = field(default_factory=list)
     remarks: dict[str, list[str]] = field(default_factory=dict)
 
     def remark(self, peer: Peer, text: str) -> None:
-        """Remember what is to be said of a peer, once."""
+        """Keep a remark about a peer; drop repetitions."""
         said = self.remarks.setdefault(peer.key, [])
         if text not in said:
             said.append(text)
 
     def broken(self, peers: Sequence[Peer]) -> list[Verdict]:
-        """Hold it against nbpar when it could not be opened or closed."""
+        """Return a failed verdict for each pool of nbpar that could not be opened or closed."""
         ours = [peer for peer in peers if isinstance(peer, Nbpar)]
         return [
             Verdict(f"{p.name}: {text}", kept=False) for p in ours for text in self.remarks.get(p.key, [])
@@ -119,7 +119,7 @@ def report(results: Results, peers: Sequence[Peer]) -> None:
 
 
 def heading() -> str:
-    """Say what it was measured with and on."""
+    """Name the versions and the machine of the measurement."""
     versions = [f"{name} {metadata.version(name)}" for name in MEASURED_PACKAGES if _installed(name)]
     load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
     python = f"Python {platform.python_version()}"
@@ -135,7 +135,7 @@ def _installed(name: str) -> bool:
 
 
 def say(text: str) -> None:
-    """Tell whoever waits what happens, beside the table."""
+    """Report progress on standard error, separate from the table."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -148,7 +148,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--quick", action="store_true", help="tiny sizes: tries the program, measures nothing"
+        "--quick", action="store_true", help="tiny sizes: tests the program, measures nothing"
     )
     parser.add_argument(
         "--workers", type=int, default=_usable_cpus(), metavar="N", help="default: usable CPUs"

@@ -1,6 +1,6 @@
-"""What is measured: functions that any worker can import, and how many items each gets.
+"""The measured functions, which any worker can import, and the number of items for each.
 
-Every function gives its item back, so that the answers can be checked.
+Every function returns its item, so that the answers can be checked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MILLISECOND = 0.001
 
 
 def noop(item: int) -> int:
-    """Do nothing: what remains is the price of sending an item and its result."""
+    """Do nothing: the time is the cost of sending an item and its result."""
     return item
 
 
@@ -51,31 +51,34 @@ class Workload:
     """Name in the table."""
 
     function: Callable[[int], int]
-    """What is applied to each item."""
+    """The function applied to each item."""
 
     items: int
-    """How many items; a peer that would take too long gets fewer."""
+    """Number of items; a peer that would take too long gets fewer."""
 
     one_by_one: bool = False
-    """Each item travels in a message of its own."""
+    """Each item is sent in a message of its own."""
+
+    submitted: bool = False
+    """Each item is a call with a future of its own; all of them are outstanding at once."""
 
     cheap: bool = False
     """Items are so small that a user of a peer without automatic chunks would choose large ones."""
 
     item_seconds: float | None = None
-    """What an item costs by itself; gives the ideal time where all items cost the same."""
+    """Seconds of work per item; gives the ideal time if all items cost the same."""
 
     ideal_seconds: float | None = None
-    """The ideal time, where it does not follow from `item_seconds`."""
+    """The ideal time, if it does not follow from `item_seconds`."""
 
     workers: int | None = None
-    """A number of workers that this one needs; None takes that of the run."""
+    """Number of workers that this one needs; None for that of the run."""
 
     unit: str = "s"
-    """How results are shown: items/s, s or ms."""
+    """Unit of the results: items/s, s or ms."""
 
     calls: int = 1
-    """How many calls are timed each round."""
+    """Number of timed calls in each round."""
 
     reference: str | None = None
     """Key of the peer that the others are compared with; None compares with the ideal time."""
@@ -98,6 +101,15 @@ WORKLOADS = (
         unit="items/s",
         reference="pool",
     ),
+    Workload(
+        "submit",
+        "no-op, all submitted at once",
+        noop,
+        5000,
+        submitted=True,
+        unit="items/s",
+        reference="executor",
+    ),
     Workload("busy", "1 ms of computing, map", busy, 4000, item_seconds=MILLISECOND),
     Workload("sleep", "10 ms of waiting, map", sleep, 100, item_seconds=10 * MILLISECOND),
     Workload(
@@ -111,6 +123,6 @@ QUICK_STREAM_ITEMS = 20_000
 
 
 def tiny(workload: Workload) -> Workload:
-    """Shrink a workload so that the whole program is done in moments; its figures mean nothing."""
-    sizes = {"noop": 2000, "single": 100, "busy": 40, "sleep": 8}
+    """Shrink a workload so that the whole program ends in moments; its figures mean nothing."""
+    sizes = {"noop": 2000, "single": 100, "submit": 100, "busy": 40, "sleep": 8}
     return replace(workload, items=sizes.get(workload.key, workload.items), calls=min(workload.calls, 3))

@@ -3,11 +3,11 @@
     python binder/build.py FOLDER                     # FOLDER/env, FOLDER/repository
     python binder/build.py FOLDER --python python3.12 --notebooks 01-quickstart.ipynb
 
-It makes a virtual environment, installs what environment.yml names with pip, and what repo2docker
-brings by itself (JupyterLab and so on), copies the files that git knows, runs `postBuild` there, and
-executes the notebooks with the kernel of that environment.
+It makes a virtual environment, installs the packages of environment.yml with pip, and those that repo2docker
+adds (JupyterLab and so on), copies the files that git tracks, runs `postBuild` there, and executes the
+notebooks with the kernel of that environment.
 
-What it leaves out: conda and its channel (packages come from PyPI), the operating system's image,
+Not covered: conda and its channel (packages come from PyPI), the operating system's image,
 Binder's limits of memory and CPUs, and the server in front of it.  When there is no Python of the
 pinned version, `--python` names another; the difference is printed.
 """
@@ -32,14 +32,14 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 
 BROUGHT = ("jupyterlab==4.*", "notebook==7.*", "ipywidgets==8.*", "jupyter_server==2.*")
-"""What repo2docker installs before environment.yml (its buildpacks/conda/environment.yml)."""
+"""Packages that repo2docker installs before environment.yml (its buildpacks/conda/environment.yml)."""
 
 FOR_US = ("nbclient", "nbformat")
-"""What running the notebooks here takes."""
+"""Packages needed to run the notebooks here."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build it, run it, and return the exit code of the notebooks."""
+    """Build the environment, run the notebooks in it, and return their exit code."""
     given = _parse(arguments)
     folder = Path(given.folder).resolve()
     pinned, packages = read_environment((HERE / "environment.yml").read_text("utf-8"))
@@ -87,7 +87,7 @@ def make_environment(folder: Path, python: str, pinned: str, packages: Sequence[
 
 
 def _copy_repository(folder: Path) -> None:
-    """Copy the last commit, which is all that Binder gets to see."""
+    """Copy the last commit, which is all that Binder sees."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     archive = subprocess.run(["git", "archive", "HEAD"], cwd=REPOSITORY, capture_output=True, check=True)  # noqa: S607

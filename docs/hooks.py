@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,28 @@ from mkdocs.structure.files import File
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 BEFORE = "Reference"
 """The entry of the table of contents that the notebooks precede."""
+
+
+TAGS = re.compile(r'<div class="celltoolbar">.*?</span>\s*</div>\s*</div>', re.DOTALL)
+"""The labels that nbconvert puts above a cell with tags, which are for tests."""
+
+IMAGE = re.compile(r"<img\b[^>]*>")
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 (mkdocs')
+    """Leave out labels of tags, and write images that would be fetched from elsewhere as words."""
+    return IMAGE.sub(_at_home, TAGS.sub("", html))
+
+
+def _at_home(image: re.Match[str]) -> str:
+    said = dict(re.findall(r'\b(src|alt)="([^"]*)"', image[0]))
+    return said.get("alt", "") if said.get("src", "").startswith(("http:", "https:", "//")) else image[0]
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -2,9 +2,11 @@
 
     import nbpar
     nbpar.map(fn, items)                 # on the default pool
-    with nbpar.Pool(4) as pool: ...      # on a pool of one's own
+    with nbpar.Pool(4) as pool: ...      # on your own pool
 
 In a notebook `%load_ext nbpar` adds `%%parallel_map` and `%nbpar`.
+
+(PYTEST_DONT_REWRITE: this may be imported before pytest, for which nbpar has a plugin, starts.)
 """
 
 from __future__ import annotations
@@ -15,16 +17,13 @@ from typing import TYPE_CHECKING, Any
 from nbpar.version import __version__
 
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
-    from nbpar.advice import advise
     from nbpar.channels.files import push_files
-    from nbpar.channels.group import Group
     from nbpar.channels.multichannel import MultiChannel
     from nbpar.cluster.cluster import Cluster
     from nbpar.core.outcome import Failure
     from nbpar.core.results import Results
     from nbpar.core.retry import Retry
-    from nbpar.core.seeding import rng
-    from nbpar.defaults import each, imap, imap_unordered, map, map_async, starmap, submit  # noqa: A004 (our map)
+    from nbpar.diagnostics.advice import advise
     from nbpar.errors import (
         ChannelBroken,
         ChannelClosed,
@@ -33,10 +32,13 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
         CodeInterrupted,
         EndOfChannel,
         GatewayBusy,
+        InputExitedError,
+        InternalError,
         ItemExitedError,
         ItemTimeoutError,
         JournalError,
         JournalWarning,
+        LostChangeWarning,
         NbparError,
         NoWorkersError,
         PicklingError,
@@ -44,30 +46,34 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
         RemoteError,
         StaleModuleWarning,
         StoppedError,
+        StrayExceptionWarning,
         WorkerDied,
         WrongNumberError,
     )
     from nbpar.integrations.joblib import register_joblib
     from nbpar.journal.listing import journals
-    from nbpar.pipeline.pipe import pipe
-    from nbpar.pipeline.pipeline import Pipeline, Union
+    from nbpar.pipeline.pipeline import Pipeline, Union, pipe
     from nbpar.pipeline.stage import Stage
-    from nbpar.pool import Pool
-    from nbpar.run import Run
+    from nbpar.pool.defaults import each, imap, imap_unordered, map, map_async, starmap, submit, use  # noqa: A004 (our map)
+    from nbpar.pool.group import Group
+    from nbpar.pool.pool import Pool
+    from nbpar.run.history import runs
+    from nbpar.run.run import Run
+    from nbpar.worker.seeding import rng
 
     last_run: Run | None
 
 _HOMES = {
-    "nbpar.advice": ("advise",),
+    "nbpar.diagnostics.advice": ("advise",),
     "nbpar.channels.files": ("push_files",),
-    "nbpar.channels.group": ("Group",),
+    "nbpar.pool.group": ("Group",),
     "nbpar.channels.multichannel": ("MultiChannel",),
     "nbpar.cluster.cluster": ("Cluster",),
     "nbpar.core.outcome": ("Failure",),
     "nbpar.core.results": ("Results",),
     "nbpar.core.retry": ("Retry",),
-    "nbpar.core.seeding": ("rng",),
-    "nbpar.defaults": ("each", "imap", "imap_unordered", "map", "map_async", "starmap", "submit"),
+    "nbpar.worker.seeding": ("rng",),
+    "nbpar.pool.defaults": ("each", "imap", "imap_unordered", "map", "map_async", "starmap", "submit", "use"),
     "nbpar.errors": (
         "ChannelBroken",
         "ChannelClosed",
@@ -76,27 +82,31 @@ _HOMES = {
         "CodeInterrupted",
         "EndOfChannel",
         "GatewayBusy",
+        "InputExitedError",
+        "InternalError",
         "ItemExitedError",
         "ItemTimeoutError",
         "JournalError",
         "JournalWarning",
+        "LostChangeWarning",
         "NbparError",
         "NoWorkersError",
         "PicklingError",
         "PoolClosedError",
         "RemoteError",
         "StaleModuleWarning",
+        "StrayExceptionWarning",
         "StoppedError",
         "WorkerDied",
         "WrongNumberError",
     ),
     "nbpar.integrations.joblib": ("register_joblib",),
-    "nbpar.pipeline.pipe": ("pipe",),
-    "nbpar.pipeline.pipeline": ("Pipeline", "Union"),
+    "nbpar.pipeline.pipeline": ("Pipeline", "Union", "pipe"),
     "nbpar.pipeline.stage": ("Stage",),
     "nbpar.journal.listing": ("journals",),
-    "nbpar.pool": ("Pool",),
-    "nbpar.run": ("Run",),
+    "nbpar.pool.pool": ("Pool",),
+    "nbpar.run.history": ("runs",),
+    "nbpar.run.run": ("Run",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -106,7 +116,7 @@ __all__ = ["__version__", "last_run", *_HOME_OF]  # noqa: PLE0604 (names come fr
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import nbpar` itself loads nothing heavy."""
     if name == "last_run":
-        return import_module("nbpar.last").run
+        return import_module("nbpar.run.history").run
     if name not in _HOME_OF:
         raise AttributeError(f"module 'nbpar' has no attribute {name!r}")
     value = getattr(import_module(_HOME_OF[name]), name)

@@ -1,6 +1,6 @@
-"""`nbpar demo | doctor`: what the command line offers.
+"""`nbpar demo | doctor`: the command line.
 
-Each command is a module with a `main(arguments)` of its own, imported only when it is asked for.
+Each command is a module with a `main(arguments)` of its own, imported on demand.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
-    "demo": ("nbpar.demo.program", "measure Python's standard library, serially and in parallel"),
-    "doctor": ("nbpar.doctor", "say what of this installation works and what does not"),
+    "demo": (
+        "nbpar.diagnostics.demo",
+        "count what is in Python's standard library, serially and in parallel",
+    ),
+    "doctor": ("nbpar.diagnostics.doctor", "say what of this installation works and what does not"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; what follows the command's name is the command's."""
+    """Run one command and return its exit status; the arguments after its name are passed to it."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = _parser().parse_args(given[:1]).command
     command = importlib.import_module(COMMANDS[name][0])

@@ -1,6 +1,6 @@
-"""Every exception that nbpar raises of its own.
+"""All exceptions and warnings of nbpar.
 
-What a user's function raises keeps its type and is not listed here: it arrives with a
+Exceptions of a user's function keep their type and are not listed here: they arrive with a
 note that names the item.
 """
 
@@ -18,11 +18,18 @@ class ClusterError(NbparError):
     """A cluster could not be started, joined or kept."""
 
 
-class PoolClosedError(NbparError):
-    """The pool was closed; it takes no new work."""
+class PoolClosedError(NbparError, RuntimeError):
+    """The pool was closed; it accepts no new work.
+
+    It is also a RuntimeError, which executors raise after `shutdown`.
+    """
 
     def __init__(self, message: str = "the pool is closed; make a new one with nbpar.Pool(...)") -> None:
         super().__init__(message)
+
+
+class InternalError(NbparError):
+    """A run could not be handled: by a bug of nbpar's own, which the message shows, or for lack of memory."""
 
 
 class NoWorkersError(NbparError):
@@ -30,11 +37,11 @@ class NoWorkersError(NbparError):
 
 
 class PicklingError(NbparError, pickle.PicklingError):
-    """Something cannot travel to or from the workers; the message names it."""
+    """An object cannot be serialized for or by the workers; the message names it."""
 
 
 class RemoteError(NbparError):
-    """A remote exception that cannot be raised here as itself; the message carries its text.
+    """A remote exception that cannot be recreated in this process; the message has its text.
 
     Attributes:
         formatted: the remote traceback as text.
@@ -49,7 +56,11 @@ class RemoteError(NbparError):
 
 
 class ItemExitedError(NbparError):
-    """A function tried to end its worker (`sys.exit`, or it raised `KeyboardInterrupt` itself)."""
+    """A function tried to end its worker (`sys.exit`, `KeyboardInterrupt`), or interrupted it."""
+
+
+class InputExitedError(NbparError):
+    """The iterable that a run reads tried to end the program (`sys.exit`, or the like)."""
 
 
 class ItemTimeoutError(NbparError, TimeoutError):
@@ -66,8 +77,8 @@ class WorkerDied(NbparError):  # noqa: N818 (the name users know)
     Attributes:
         index: place of the item in the input.
         item: the item itself.
-        reason: what is known of the death, for example "killed by SIGKILL".
-        memory: resident bytes of the worker when it was last seen; None when that is not known.
+        reason: the cause of death, for example "killed by SIGKILL".
+        memory: resident bytes of the worker when it was last measured; None if unknown.
     """
 
     def __init__(
@@ -89,15 +100,15 @@ class WorkerDied(NbparError):  # noqa: N818 (the name users know)
 
 
 class JournalError(NbparError):
-    """A journal (`resume=`) cannot be used; the message says why and what to do."""
+    """A journal (`resume=`) cannot be used; the message has the reason and the remedy."""
 
 
 class JournalWarning(UserWarning):
-    """Results of a journal are not used: what made them has changed, or its file is damaged."""
+    """Stored results are not used, because the function has changed or the journal's file is damaged."""
 
 
 class ChannelError(NbparError):
-    """Base of what channels raise of their own, but for errors of the code at the other end."""
+    """Base of the errors of channels, except those of the code at the other end."""
 
 
 class ChannelClosed(ChannelError):  # noqa: N818 (the name users know)
@@ -105,30 +116,38 @@ class ChannelClosed(ChannelError):  # noqa: N818 (the name users know)
 
 
 class ChannelBroken(ChannelError):  # noqa: N818 (likewise)
-    """The worker at the other end of the channel died, or was let go."""
+    """The worker at the other end of the channel died or was released."""
 
 
 class EndOfChannel(ChannelError, EOFError):  # noqa: N818 (likewise)
-    """The other side is done: nothing more comes, and nobody takes what is sent."""
+    """The other side is done: it sends nothing more and does not receive."""
 
 
 class CodeInterrupted(ChannelError):  # noqa: N818 (likewise)
     """The code of a channel was stopped, by Ctrl-C or `interrupt`; the cause of a `RemoteError`.
 
-    It had a `KeyboardInterrupt`, which must not end the program of the one who is told.
+    The code itself gets a `KeyboardInterrupt`, which must not end this program.
     """
 
 
 class GatewayBusy(ChannelError):  # noqa: N818 (likewise)
-    """Code already runs in the worker's main thread, and `busy="raise"` was asked for."""
+    """Other code occupies the worker's main thread, and `busy="raise"` was given."""
+
+
+class LostChangeWarning(UserWarning):
+    """Changes by items to captured objects stay on the workers; the message names them."""
 
 
 class StaleModuleWarning(UserWarning):
     """An engine computes with another version of a module than this process."""
 
 
+class StrayExceptionWarning(RuntimeWarning):
+    """Something that an earlier item has left behind raised an exception into a worker between two items."""
+
+
 class RemoteTraceback(Exception):  # noqa: N818 (a cause that carries text, never raised)
-    """Text of what happened on a worker, where a front end would not show it otherwise."""
+    """Text of a remote traceback, for front ends that would not show it otherwise."""
 
     def __str__(self) -> str:
         return "\n" + str(self.args[0])
@@ -138,7 +157,7 @@ class StoppedError(KeyboardInterrupt):
     """The run was stopped; finished results are kept in `nbpar.last_run.results()`."""
 
     def _render_traceback_(self) -> list[str]:
-        """Show the user's own frames, as IPython asks for them: where nbpar waited tells nothing."""
+        """Return the user's own frames, for IPython: those of nbpar's waiting are irrelevant."""
         from IPython import get_ipython
 
         trace = _before_nbpar(self.__traceback__)
@@ -147,7 +166,7 @@ class StoppedError(KeyboardInterrupt):
 
 
 def _before_nbpar(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback without its end: nbpar, what that calls, and what of IPython leads there."""
+    """Return a traceback without its end: frames of nbpar, of its callees, and of IPython leading there."""
     frames: list[TracebackType] = []
     while trace is not None and _package(trace) != "nbpar":
         frames.append(trace)
@@ -162,3 +181,9 @@ def _before_nbpar(trace: TracebackType | None) -> TracebackType | None:
 
 def _package(trace: TracebackType) -> str:
     return str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+WAITS_FOR_ITSELF = (
+    "waiting here would last for ever: this code runs in the thread that hands out the pool's work, as "
+    "everything does that unpickles a result; wait inside the function, or use another pool"
+)

@@ -1,3 +1,3 @@
-"""The version, on the ground so that every floor may name it."""
+"""The version."""
 
 __version__ = "0.1.0"

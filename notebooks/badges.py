@@ -1,10 +1,10 @@
-"""Write into each notebook where it can be opened, and the cell that installs nbpar there.
+"""Write the badges of each notebook (Colab, Binder), and the cell that installs nbpar there.
 
     python notebooks/badges.py            # write them
     python notebooks/badges.py --check    # say which notebooks differ, and change nothing
 
-The addresses come from `[tool.nbpar]` in pyproject.toml, so a new home of the project is one change there.
-Execute a notebook anew after its first cell of code was added or changed here.
+The addresses come from `[tool.nbpar]` in pyproject.toml: change them there when the project moves.
+Execute a notebook again if its first code cell was added or changed here.
 """
 
 from __future__ import annotations

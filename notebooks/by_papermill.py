@@ -1,10 +1,10 @@
-"""Run the notebooks by papermill, and say whether all cells did as they should, and what that took.
+"""Run the notebooks with papermill; report whether all cells behaved as expected, and time and memory.
 
     python notebooks/by_papermill.py                        # all of them, with the kernel of this Python
     python notebooks/by_papermill.py 01-quickstart.ipynb
 
-papermill goes on after an error in a cell that is tagged `raises-exception`, as everybody does, but at the
-end it calls that a failure. So its outputs are looked at here, and its opinion is not asked.
+Like other tools, papermill continues after an error in a cell that is tagged `raises-exception`, but at the
+end it reports a failure. So the outputs are checked here, and papermill's exit code is ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run them; return how many did not do as they should."""
+    """Run the notebooks; return the number of those that did not behave as expected."""
     paths = [HERE / name for name in arguments] or sorted(HERE.glob("*.ipynb"))
     failed = 0
     for path in paths:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def wrong_by_papermill(path: Path) -> str:
-    """Run a notebook; say what went wrong, "" when nothing did."""
+    """Run a notebook; return a description of the first problem, "" if there is none."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / path.name
         program = [sys.executable, "-m", "papermill", "--no-progress-bar", "--cwd", HERE, path, output]
@@ -52,7 +52,7 @@ def wrong_by_papermill(path: Path) -> str:
 
 
 def wrong_in(notebook: Any) -> str:
-    """Say which cell of an executed notebook is the first that did not do as it should; "" when none is."""
+    """Describe the first problem of an executed notebook: which cell failed; "" if there is none."""
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue

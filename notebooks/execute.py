@@ -1,12 +1,12 @@
-"""Execute the notebooks in this environment, in place, and keep of them only what readers need.
+"""Execute the notebooks in this environment, in place, and store only the outputs that readers need.
 
     python notebooks/execute.py                     # all of them
     python notebooks/execute.py 01-quickstart.ipynb
-    python notebooks/execute.py --to FOLDER          # leave the ones here as they are
+    python notebooks/execute.py --to FOLDER          # do not change the ones here
 
-What is stored is what the strict tests compare, so run it after every change of a notebook or of
-what its cells show.  Widgets, times and the traces of this machine are taken out: they would
-change with every execution.  A notebook that takes too long or too much memory makes it fail.
+The strict tests compare with the stored outputs, so run it after every change of a notebook or of the
+output of its cells.  Widgets, metadata and paths of this machine are removed.  It fails if a notebook
+takes too long or too much memory.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def execute(notebook: Any, folder: Path) -> None:
 
 
 def clean(notebook: Any) -> None:
-    """Take out what differs between executions and what only this machine has."""
+    """Remove whatever differs between executions or machines."""
     notebook.metadata = nbformat.from_dict(METADATA)
     taken: set[str] = set()
     for number, cell in enumerate(notebook.cells, start=1):
@@ -77,6 +77,8 @@ def clean(notebook: Any) -> None:
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         for output in cell.get("outputs", ()):
             _clean_output(output)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("data", True)]
 
 
 def _clean_output(output: Any) -> None:

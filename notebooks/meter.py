@@ -1,4 +1,4 @@
-"""Measure what a notebook takes: time, and the memory of its kernel and of every process below it."""
+"""Measure a notebook: its time, and the memory of its kernel and of all processes below it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTERVAL = 0.5
 
 
 class Meter:
-    """Measures its `with` block, and what this process has started.
+    """Measures its `with` block: the time, and the memory of this process and its children.
 
     Only the memory that each process has for itself is counted: pages that engines share with the
     process that they were forked from would count again and again.
@@ -27,7 +27,7 @@ class Meter:
 
     seconds = 0.0
     peak = 0
-    """Most bytes that were seen at once."""
+    """Peak of the memory, in bytes."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
@@ -48,7 +48,7 @@ class Meter:
 
     @property
     def modest(self) -> bool:
-        """Whether it was within the limits that we have set ourselves."""
+        """Whether time and memory were within our limits."""
         return self.seconds < MOST_SECONDS and self.peak < MOST_MEMORY
 
     def _watch(self) -> None:

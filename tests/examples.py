@@ -1,10 +1,11 @@
-"""Run the Python that stands in a text, as a notebook would, and compare what it shows.
+"""Run the Python blocks of a text like a notebook, and compare their output.
 
 In a text, a block of `python` is a cell that runs; a block of `text` right after it is what that cell
 prints, or the end of what it raises.  A block of `py` is shown and never run: it belongs to another
 library, or to a cluster that is not here.
 """
 
+import atexit
 import contextlib
 import io
 import re
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from nbpar import defaults
+from nbpar.pool import defaults
 
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LOADED = re.compile(r"The nbpar extension is already loaded.*\n.*\n")
@@ -31,6 +32,7 @@ def notebook_shell(folder):
         shell.run_line_magic("unload_ext", "nbpar")
         defaults.close_default_pools()
         shell.restore_sys_module_state()
+        atexit.unregister(shell.atexit_operations)  # it would keep the shell, and collect garbage at the end
         InteractiveShell.clear_instance()
 
 
@@ -50,7 +52,7 @@ def examples(page):
 
 
 def links(page):
-    """What the page refers to beside itself."""
+    """The page's links to other pages and files."""
     return sorted(set(LINK.findall(page.read_text("utf-8"))))
 
 
@@ -62,7 +64,7 @@ def shown_and_said(shell, page):
 
 
 def shown_by(shell, source):
-    """What a cell prints, or its error as tracebacks end."""
+    """The printed output of a cell, or the last lines of its traceback."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         result = shell.run_cell(source)
     error = result.error_before_exec or result.error_in_exec

@@ -1,4 +1,4 @@
-"""Notebooks made of cells, and whether strict nbval accepts them."""
+"""Notebooks made of cells, and a check of whether strict nbval accepts them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def stored_notebook(path: Path, cells: Sequence[str]) -> Path:
 
 def nbval(notebook: Path) -> subprocess.CompletedProcess[str]:
     """Run a notebook and compare every output with what it stores."""
-    options = ["--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
+    options = [
+        "--nbval",
+        "--nbval-current-env",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "nbpar.testing.nbval_plugin",
+    ]
     command = [sys.executable, "-m", "pytest", *options, str(notebook)]
     return subprocess.run(command, check=False, capture_output=True, text=True, cwd=notebook.parent)

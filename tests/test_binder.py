@@ -1,4 +1,4 @@
-"""What Binder is told; `binder/build.py` builds it."""
+"""The configuration files of Binder; `binder/build.py` builds the environment."""
 
 import os
 import runpy

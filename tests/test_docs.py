@@ -1,4 +1,4 @@
-"""The Python of the documentation's pages runs as it stands there and shows what the pages say it shows.
+"""The Python blocks of the documentation run as they are and print what the pages show.
 
 All pages share one shell, emptied between them, and so one pool of engines.
 """
@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
 from examples import examples, links, notebook_shell, shown_and_said
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +66,7 @@ def test_every_page_is_in_the_table_of_contents():
 
 TROUBLE = DOCS / "troubleshooting.md"
 TELLING = 11
-"""Characters that make a text of the code recognisable in a message."""
+"""Characters that make a text of the code recognizable in a message."""
 
 
 @cache

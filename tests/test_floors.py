@@ -1,8 +1,9 @@
-"""Modules import downward only: `docs/design.md` says why, the table below says what is where."""
+"""Modules import downward only: `docs/design.md` says why, the table below assigns the layers."""
 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -10,33 +11,36 @@ from pathlib import Path
 import pytest
 
 FLOORS = {
-    0: "errors version __version__",
-    1: "core",
-    2: "wire",
-    3: "worker",
-    4: "backends cluster views feeder finish gil journal memory_guard options notes printing telling",
-    5: "dispatch inputs randomness record testing reporting",
-    6: "run placement journalled care",
-    7: "last showing futures background",
-    8: "launch",
-    9: "call_queue",
-    10: "calls",
-    11: "pool",
-    12: "defaults channels",
-    13: "pipeline advice demo doctor",
-    14: "notebook compat integrations",
-    15: "__init__",
-    16: "__main__",
+    0: "errors version",
+    1: "host",
+    2: "core",
+    3: "wire cluster views",
+    4: "endpoint",
+    5: "worker",
+    6: "backends channels",
+    7: "dispatch testing",
+    8: "run journal",
+    9: "pool",
+    10: "pipeline diagnostics",
+    11: "notebook compat integrations",
+    12: "__init__",
+    13: "__main__",
 }
 """A module may import from floors below its own, and from its own folder as long as no circle arises."""
 
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 
-LAZY = {"__init__", "last"}
-"""They name what is above them for its type only, or import it when it is first used."""
-
 PACKAGE = Path(__file__).parents[1] / "nbpar"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+def dotted(module: Path) -> str:
+    """Return a module's full name."""
+    parts = ("nbpar", *module.with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {dotted(module) for module in MODULES}
 
 
 def room_of(module: Path) -> str:
@@ -44,23 +48,33 @@ def room_of(module: Path) -> str:
     return module.parts[0].removesuffix(".py")
 
 
-def imported_rooms(module: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and room of every import of the package's own, also inside functions and for types only."""
-    tree = ast.parse((PACKAGE / module).read_text("utf-8"))
-    for node in ast.walk(tree):
+def imported(module: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of each of the package's own modules that this one imports.
+
+    Wherever that stands: at the top, inside functions, for types only, by `import_module("...")`.
+    """
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}:{node.lineno} imports relatively"
-            names = (
-                [node.module] if node.module != "nbpar" else [f"nbpar.{alias.name}" for alias in node.names]
-            )
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in NAMES else str(node.module) for name in whole]
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            names = [str(node.args[0].value)] if called == "import_module" else []
         else:
             continue
         for name in names:
-            package, _, rest = name.partition(".")
-            if package == "nbpar":
-                yield node.lineno, rest.partition(".")[0] or "__init__"
+            if name.partition(".")[0] == "nbpar":
+                yield node.lineno, name
+
+
+def imported_rooms(module: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and room of every import of the package's own."""
+    for line, name in imported(module):
+        room = name.partition(".")[2].partition(".")[0] or "__init__"
+        yield line, "version" if room == "__version__" else room
 
 
 def test_every_module_is_on_a_floor():
@@ -72,8 +86,6 @@ def test_every_module_is_on_a_floor():
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_a_module_imports_from_floors_below_its_own_and_from_its_own_folder(module):
     room = room_of(module)
-    if room in LAZY:
-        pytest.skip("it may name what is above it")
 
     wrong = [
         f"{module}:{line} is on floor {FLOOR_OF[room]} and imports {other} of floor {FLOOR_OF.get(other)}"
@@ -85,19 +97,24 @@ def test_a_module_imports_from_floors_below_its_own_and_from_its_own_folder(modu
 
 
 def test_no_circle_of_imports_arises():
-    graph = {dotted(module): set(imported_at_the_top(module)) for module in MODULES}
+    graph = {dotted(module): {name for _, name in imported(module)} for module in MODULES}
+    for name, others in graph.items():
+        others.discard(name)
 
     TopologicalSorter(graph).prepare()
 
 
-def dotted(module: Path) -> str:
-    """Return a module's full name."""
-    parts = ("nbpar", *module.with_suffix("").parts)
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def test_the_top_of_the_package_has_few_modules():
+    assert {str(module) for module in MODULES if len(module.parts) == 1} == {
+        "__init__.py",
+        "__main__.py",
+        "errors.py",
+        "version.py",
+    }
 
 
-def imported_at_the_top(module: Path) -> Iterator[str]:
-    """Yield the package's own modules that are imported when this one is."""
-    for node in ast.parse((PACKAGE / module).read_text("utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("nbpar."):
-            yield str(node.module)
+def test_every_test_module_has_a_name_of_its_own():
+    modules = Path(__file__).parent.rglob("test_*.py")
+    names = Counter(path.name for path in modules if not (path.parent / "__init__.py").exists())
+
+    assert [name for name, number in names.items() if number > 1] == []  # pytest imports them by that name

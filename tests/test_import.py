@@ -1,4 +1,4 @@
-"""`import nbpar` is quick because it loads nothing: everything comes when it is first used."""
+"""`import nbpar` is quick because everything else is loaded at its first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is stored of the notebooks: all of it executed, and nothing that only this run or this machine had.
+"""The stored notebooks: all cells executed, and nothing that is specific to one run or machine.
 
 Strict nbval compares outputs only where a cell has been executed: one without a count would pass unseen.
 """

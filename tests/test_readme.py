@@ -1,8 +1,9 @@
-"""The README's Python runs as it stands there, top to bottom, and shows what the README says it shows."""
+"""The README's Python blocks run from top to bottom and print what the README shows."""
 
 from pathlib import Path
 
 import pytest
+
 from examples import examples, links, notebook_shell, shown_and_said
 
 README = Path(__file__).parents[1] / "README.md"

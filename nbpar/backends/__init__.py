@@ -1,1 +1,1 @@
-"""Where workers are: in this thread, in threads, on engines."""
+"""Kinds of workers: the caller's thread, threads of this process, ipyparallel engines."""

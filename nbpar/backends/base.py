@@ -1,63 +1,74 @@
-"""What a backend does for the dispatcher, which alone calls it."""
+"""The interface between a backend and the dispatcher, which is its only caller."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from nbpar.wire.messages import Message
 
 WorkerId = str
 
 
-class Backend(Protocol):
-    """A kind of worker, and the way to it.
+class CtrlC(AbstractContextManager[Any], Protocol):
+    """Defers SIGINT in the block, but for the time that it is armed; for a thread that runs items itself."""
 
-    All calls but `wake` come from one thread.  A worker takes part from its `Ready` to its
-    `Bye` or `Lost`, which arrive by `receive` like everything else.
+    armed: bool
+
+
+class Backend(Protocol):
+    """A kind of worker, and its transport.
+
+    All methods but `wake` are called from one thread.  A worker is present from its `Ready` to its
+    `Bye` or `Lost`, which arrive by `receive` like all messages.
     """
 
     in_process: bool
-    """Objects pass as they are, without being pickled."""
+    """Whether objects are passed by reference, without being pickled."""
 
     blocking: bool
-    """Calls run inside `receive`, in the caller's thread."""
+    """Whether calls run inside `receive`, in the caller's thread."""
+
+    @property
+    def interrupts(self) -> CtrlC | None:
+        """Defers Ctrl-C between two steps of a blocking backend; None where items run elsewhere."""
 
     def acquire(self) -> None:
-        """Make the workers come that are not here; each says `Ready` when it is."""
+        """Start the missing workers; each sends `Ready` when it is present."""
 
     def coming(self) -> Sequence[WorkerId]:
-        """Return the workers that were made to come a while ago at most and are not here yet."""
+        """Return the workers that were started recently and are not present yet."""
 
     def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:
-        """Send messages to one worker; an item that cannot be sent comes back as its own failure."""
+        """Send messages to one worker; an item that cannot be sent returns as its own failure."""
 
     def keep_packed(self, call: int) -> None:
-        """Hand on the values of a call as `PackedItems`; does nothing where nothing is packed."""
+        """Pass on the values of a call as `PackedItems`; does nothing if values are not pickled."""
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
-        """Return what has arrived; wait up to `timeout` seconds for something, or until `wake`."""
+        """Return the received messages; wait up to `timeout` seconds for one, or until `wake`."""
 
     def wake(self) -> None:
-        """Make `receive` return now.  May be called from any thread."""
+        """Make `receive` return now.  Thread-safe."""
 
     def interrupt(self, worker: WorkerId) -> bool:
-        """Stop the item that a worker runs; False where that cannot be done."""
+        """Stop the item that a worker runs; False if that is impossible."""
 
     def kill(self, worker: WorkerId, reason: str) -> bool:
-        """End a worker that nothing else stops; False where it would not be replaced.
+        """Kill a worker that cannot be stopped otherwise; False if it would not be replaced.
 
-        It is `Lost` then, for this reason.
+        It is then `Lost`, for this reason.
         """
 
     def release(self, worker: WorkerId) -> None:
-        """Let a worker go when it has answered what it has; it says `Bye`."""
+        """Release a worker after it has answered its calls; it sends `Bye`."""
 
     def retire(self, worker: WorkerId) -> None:
-        """Let a worker go like `release`, and do not make it come again."""
+        """Release a worker, and do not start it again."""
 
     def describe(self) -> list[dict[str, object]]:
-        """Facts of each place where a worker is or could be: `worker`, `host`, `pid`, ..."""
+        """Facts of each present or possible worker: `worker`, `host`, `pid`, ..."""
 
     def close(self) -> None:
-        """Let all workers go and free everything.  May be called twice."""
+        """Release all workers and free all resources.  Idempotent."""

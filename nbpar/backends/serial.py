@@ -2,32 +2,107 @@
 
 from __future__ import annotations
 
-import os
-import platform
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from nbpar.backends.base import WorkerId
-from nbpar.backends.here import Deferred
-from nbpar.core.spread import caller
+from nbpar.core.call_style import Lent, caller
+from nbpar.host.ctrl_c import may_be_ctrl_c
+from nbpar.host.event_loops import no_event_loop
+from nbpar.host.frames import is_own
+from nbpar.host.machine import this_process
+from nbpar.host.memory import resident_bytes
 from nbpar.wire.messages import NO_COSTS, Bye, Call, Cancel, Done, Load, Message, Missing, Output, Ready
-from nbpar.worker.catching import caught
+from nbpar.worker.cleanup import ItemCleanup, Leftovers
 from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution
-from nbpar.worker.inside import inside
-from nbpar.worker.memory import resident_bytes
-from nbpar.worker.output import FollowingRecorder
-from nbpar.worker.post import FUNCTIONS
+from nbpar.worker.mailbox import FUNCTIONS
+from nbpar.worker.nesting import inside
+from nbpar.worker.output.recorder import FollowingRecorder
+from nbpar.worker.output.streams import caught
+from nbpar.worker.signals import Interrupts
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class DeferredSigint(Interrupts):
+    """Handler of SIGINT in the main thread, for the duration of a `with` block; reentrant.
+
+    While `armed` it raises KeyboardInterrupt; otherwise it does so at the end of the block, when the
+    state is consistent.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = False
+        """Whether a signal arrived that has not raised yet."""
+
+        self._outside: list[tuple[Any, bool]] = []
+        self._struck = False
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._struck = False
+            if not self._outside:
+                self.came = False  # one that arrived during the end of the last block has raised there
+            self._outside.append((signal.signal(signal.SIGINT, self._on_interrupt), self.armed))
+            self.armed = False
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        handler, self.armed = self._outside.pop()
+        signal.signal(signal.SIGINT, handler)
+        came, self.came = self.came, False
+        if came and exc_info[0] is None:
+            self._struck = True
+            _strike_owner(handler, self)
+            raise KeyboardInterrupt
+
+    def made(self, error: BaseException) -> bool:
+        """Whether the user's Ctrl-C, and no `raise KeyboardInterrupt` of the code, has made an exception.
+
+        What code makes of a Ctrl-C that has struck it (`raise KeyboardInterrupt from error`) counts as one.
+        """
+        return isinstance(error, KeyboardInterrupt) and (self._struck or may_be_ctrl_c(error))
+
+    def _strike(self) -> None:
+        """Note that Ctrl-C has struck the user's code, here and in each block of which this one is a part."""
+        self._struck, self.armed = True, False
+        for handler, _ in self._outside:
+            _strike_owner(handler, self)
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        again = self._struck and frame is not None and not is_own(frame)  # user code has swallowed it
+        if self.armed or again:
+            self._strike()
+            raise KeyboardInterrupt
+        if self._shielded:
+            super()._on_interrupt(number, frame)
+        else:
+            self.came = True
+
+
+def _strike_owner(handler: Any, inner: DeferredSigint) -> None:
+    """Strike another pool's block, in an item of which this one is."""
+    if isinstance(outer := getattr(handler, "__self__", None), DeferredSigint) and outer is not inner:
+        outer._strike()  # noqa: SLF001 (of the same class)
+
 
 WORKER = "here"
 
 
 class SerialBackend:
-    """Calls run inside `receive`; Ctrl-C stops them as it stops any code.
+    """Calls run inside `receive`; Ctrl-C stops them like any code.
 
     Args:
-        recorder: makes what shows the output of a run's items while they run.
+        recorder: makes the object that shows the output of a run's items while they run.
     """
 
     in_process = True
@@ -36,13 +111,13 @@ class SerialBackend:
     def __init__(self, recorder: Callable[[str], FollowingRecorder] = FollowingRecorder) -> None:
         self._arrived: deque[Message] = deque()
         self._calls: deque[Call] = deque()
-        self._functions: dict[bytes, Callable[..., Any]] = {}  # the latest last
+        self._functions: dict[bytes, Lent] = {}  # most recently used last
         self._codec = ByReference()
         self._here = False
-        self.interrupts = Deferred()
+        self.interrupts = DeferredSigint()
         self._make_recorder = recorder
-        self._recorder: tuple[int, FollowingRecorder] | None = None
-        """The run that is shown, and what shows it."""
+        self._begun: int | None = None
+        """The run whose items were run last."""
 
     def acquire(self) -> None:
         if not self._here:
@@ -64,24 +139,22 @@ class SerialBackend:
                 self._cancel(message.ids)
 
     def keep_packed(self, call: int) -> None:
-        """Nothing is packed here."""
+        """Do nothing: no values are packed."""
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:  # noqa: ARG002 (nothing is waited for)
         if not self._arrived and self._calls and not self.interrupts.came:
             self._run(self._calls.popleft())
-        arrived = [(WORKER, message) for message in self._arrived]
-        self._arrived.clear()
-        return arrived
+        return self._take_arrived()  # no variable: an item's error holds this frame
 
     def wake(self) -> None:
-        """Nothing ever waits."""
+        """Do nothing: no thread waits."""
 
     def interrupt(self, worker: WorkerId) -> bool:  # noqa: ARG002
-        """Ctrl-C does it."""
+        """Do nothing: Ctrl-C stops the item."""
         return False
 
     def kill(self, worker: WorkerId, reason: str) -> bool:  # noqa: ARG002
-        """Nothing here could take its place."""
+        """Do nothing: there is no replacement."""
         return False
 
     def release(self, worker: WorkerId) -> None:  # noqa: ARG002
@@ -92,38 +165,53 @@ class SerialBackend:
         self.release(worker)
 
     def describe(self) -> list[dict[str, object]]:
-        return [{"worker": WORKER, "host": platform.node(), "pid": os.getpid()}]
+        return [{"worker": WORKER, **this_process()}]
 
     def close(self) -> None:
         self._calls.clear()
         self._functions.clear()
 
+    def _take_arrived(self) -> list[tuple[WorkerId, Message]]:
+        arrived = [(WORKER, message) for message in self._arrived]
+        self._arrived.clear()
+        return arrived
+
     def _run(self, call: Call) -> None:
-        if call.digest not in self._functions:
+        lent = self._functions.get(call.digest)
+        if lent is None or lent.fn is None:
             self._arrived.append(Missing(call.digest, (call.id,)))
             return
-        function = caller(self._functions[call.digest], call.spread)
+        function = caller(lent.fn, call.spread)
+        first_call = self._begin(call.run)
+        recorder, look = self._recorder, self._look
         execution = Execution(
-            function, call.items, call, call.broken,
-            interrupts=self.interrupts, describe=self._codec.describe, stopped_by=KeyboardInterrupt,
+            function, call.items, call, call.broken, interrupts=self.interrupts, look=look,
+            describe=self._codec.describe, first_call=first_call,
         )  # fmt: skip
-        over, recorder = False, self._recorder_of(call.run)
+        over = False
         recorder.follow(execution)
         while not over:
-            with inside(whole_process=False), caught(recorder, whole_process=False):
+            with no_event_loop(), inside(whole_process=False), caught(recorder, whole_process=False):
                 execution.advance()
             over = execution.finished
             if pieces := recorder.take(over=over):
                 self._arrived.append(Output(call.id, pieces))
             self._arrived.append(self._done(execution))
         recorder.end_lines()
+        recorder.follow(None)
+        execution.close()
         if execution.interrupted:
             raise KeyboardInterrupt
 
-    def _recorder_of(self, run: int) -> FollowingRecorder:
-        if self._recorder is None or self._recorder[0] != run:
-            self._recorder = (run, self._make_recorder(WORKER))
-        return self._recorder[1]
+    def _begin(self, run: int) -> bool:
+        """Set up output and cleanup of a run's items; return whether it is another run."""
+        if self._begun == run:
+            return False
+        self._begun = run
+        self._recorder = self._make_recorder(WORKER)
+        with no_event_loop():
+            self._look = ItemCleanup(Leftovers(whole_process=False))
+        return True
 
     def _cancel(self, ids: tuple[int, ...]) -> None:
         for call in [call for call in self._calls if call.id in ids]:

@@ -1,27 +1,27 @@
 """Threads of this process: for code that releases the GIL, and for free-threaded Python.
 
-Nothing is pickled, and an item that runs cannot be stopped: Python has no way to.
+Nothing is pickled, and a running item cannot be stopped: Python cannot stop threads.
 """
 
 from __future__ import annotations
 
-import os
-import platform
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count, islice
 
 from nbpar.backends.base import WorkerId
+from nbpar.host.machine import this_process
+from nbpar.host.queues import move, take
 from nbpar.wire.messages import Bye, Lost, Message, Release
-from nbpar.worker.catching import caught, renew
+from nbpar.worker.cleanup import ItemCleanup, Leftovers
 from nbpar.worker.codec import ByReference
-from nbpar.worker.inside import inside
-from nbpar.worker.interrupting import Interrupts
-from nbpar.worker.output import OutputRecorder
-from nbpar.worker.queues import take
-from nbpar.worker.serve import Loop
+from nbpar.worker.loop import Loop
+from nbpar.worker.nesting import inside
+from nbpar.worker.output.streams import caught, renew
+from nbpar.worker.run_setup import WorkerHooks
+from nbpar.worker.signals import Interrupts
 
 Inbox = queue.SimpleQueue[tuple[WorkerId, Message] | None]
 
@@ -30,6 +30,7 @@ class ThreadsBackend:
     """A worker loop in each of a number of daemon threads."""
 
     in_process = True
+    interrupts = None
     blocking = False
 
     def __init__(self, workers: int) -> None:
@@ -38,7 +39,7 @@ class ThreadsBackend:
         self._ways: dict[WorkerId, _ThreadTransport] = {}
 
     def resize(self, workers: int) -> None:
-        """Have so many threads from the next `acquire` on; those that are too many have to be retired."""
+        """Change the number of threads at the next `acquire`; surplus ones must be retired."""
         self._number = workers
 
     def acquire(self) -> None:
@@ -56,7 +57,7 @@ class ThreadsBackend:
             way.inbox.put(list(messages))
 
     def keep_packed(self, call: int) -> None:
-        """Nothing is packed here."""
+        """Do nothing: no values are packed."""
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         arrived: list[tuple[WorkerId, Message]] = []
@@ -74,11 +75,11 @@ class ThreadsBackend:
         self._arrived.put(None)
 
     def interrupt(self, worker: WorkerId) -> bool:  # noqa: ARG002
-        """Threads cannot be stopped from outside."""
+        """Return False: threads cannot be stopped from outside."""
         return False
 
     def kill(self, worker: WorkerId, reason: str) -> bool:  # noqa: ARG002
-        """Nothing here could take its place."""
+        """Do nothing: there is no replacement."""
         return False
 
     def release(self, worker: WorkerId) -> None:
@@ -88,7 +89,7 @@ class ThreadsBackend:
         self.release(worker)
 
     def describe(self) -> list[dict[str, object]]:
-        return [{"worker": worker, "host": platform.node(), "pid": os.getpid()} for worker in self._names()]
+        return [{"worker": worker, **this_process()} for worker in self._names()]
 
     def close(self) -> None:
         for worker in list(self._ways):
@@ -96,7 +97,7 @@ class ThreadsBackend:
         self._ways.clear()
 
     def _names(self) -> list[WorkerId]:
-        """Return who is here, and who comes at the next `acquire`: a worker that comes back has its name."""
+        """Return the workers, and those to start at the next `acquire`; a returning worker keeps its name."""
         here = list(self._ways)
         free = (name for number in count() if (name := f"thread {number}") not in self._ways)
         coming = islice(free, max(0, self._number - len(here)))
@@ -114,24 +115,21 @@ class _ThreadTransport:
         self.worker = worker
         self.inbox: queue.SimpleQueue[list[Message]] = queue.SimpleQueue()
         self._outbox = outbox
-        self._arrived: list[Message] = []
+        self._arrived: list[list[Message]] = []
 
     ended = False
 
     def poll(self, timeout: float) -> None:
         if not self._arrived:
-            with suppress(queue.Empty):
-                messages = take(self.inbox, timeout)
-                self._arrived += messages
+            move(self.inbox, self._arrived, timeout)
 
     def receive(self, timeout: float) -> list[Message]:
         if timeout:
             self.poll(timeout)
-        messages, self._arrived = self._arrived, []
-        with suppress(queue.Empty):
-            while True:
-                messages += self.inbox.get_nowait()
-        return messages
+        while not self.inbox.empty():
+            move(self.inbox, self._arrived, 0.0)
+        lots, self._arrived = self._arrived, []
+        return [message for lot in lots for message in lot]
 
     def wake(self) -> None:
         self.inbox.put([])
@@ -142,13 +140,12 @@ class _ThreadTransport:
 
 
 def _serve(way: _ThreadTransport) -> None:
-    facts = {"worker": way.worker, "host": platform.node(), "pid": os.getpid()}
+    facts = {"worker": way.worker, **this_process()}
     loop = Loop(way, ByReference(), interrupts=Interrupts(), facts=facts, silence=threading.TIMEOUT_MAX)
-    recorder = OutputRecorder(lambda: loop.index, loop.send_output)
-    loop.channels.printed, loop.prepared = recorder.take, _prepared
+    hooks = WorkerHooks(ItemCleanup(Leftovers(whole_process=False)), _prepared)
     try:
-        with inside(whole_process=False), caught(recorder, whole_process=False):
-            loop.serve()
+        with inside(whole_process=False), caught(loop.recorder, whole_process=False):
+            loop.serve(hooks)
     except BaseException as error:
         way.send([Lost(f"{way.worker} ended with {error!r}")])
         raise
@@ -156,5 +153,5 @@ def _serve(way: _ThreadTransport) -> None:
 
 @contextmanager
 def _prepared(*_: object) -> Iterator[None]:
-    renew()  # a test runner, or `redirect_stdout`, may have put streams of its own in place
+    renew()  # a test runner, or `redirect_stdout`, may have replaced the streams
     yield

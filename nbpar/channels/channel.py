@@ -1,33 +1,53 @@
-"""A channel as its user holds it: everything the other side has, and `await`."""
+"""The user's channel object: the operations of both sides, plus `areceive`, `async for` and `interrupt`."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from nbpar.channels.awaited import is_awaited
-from nbpar.channels.news import news_of
+from nbpar.endpoint.channel import Channel as AnyChannel
+from nbpar.endpoint.end import End
+from nbpar.endpoint.payload import NOTHING, unpack_value
 from nbpar.errors import ChannelClosed, EndOfChannel
-from nbpar.worker.channel import Channel as AnyChannel
-from nbpar.worker.payload import NOTHING, unpack_value
+from nbpar.host.frames import entrance, seen_from
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from nbpar.channels.client_end import ClientEnd
+    from nbpar.channels.end import ClientEnd
+
+
+@contextmanager
+def news_of(ends: Sequence[End]) -> Iterator[asyncio.Event]:
+    """Set an event of the running loop when an item or an end arrives at one of the ends, in this block."""
+    loop = asyncio.get_running_loop()
+    came = asyncio.Event()
+
+    def listen() -> None:
+        with suppress(RuntimeError):  # the loop was just closed
+            loop.call_soon_threadsafe(came.set)
+
+    for end in ends:
+        end.listeners.append(listen)
+    try:
+        yield came
+    finally:
+        for end in ends:
+            end.listeners.remove(listen)
 
 
 class Channel(AnyChannel):
-    """Sends items to the code on a worker and receives what that sends.
+    """Sends items to code on a worker and receives items from it.  Thread-safe.
 
-    What is sent is copied.  `send` waits when the other side has not taken the last `buffersize`
-    items or 8 MiB yet.  The channel closes when the code at its other end is over, when either side
-    calls `close`, and when nobody holds this object any more.
+    Items are copied.  `send` waits while the receiver has not consumed the last `buffersize`
+    items or 8 MiB (backpressure).  The channel closes when the code at its other end ends, when either side
+    calls `close`, and when this object is deleted.
 
     Iteration ends when the other side closes the channel, and raises what went wrong there.
-    `async for` and `await channel.receive()` do the same without blocking the event loop.
+    In a coroutine `async for` and `await channel.areceive()` do the same without blocking the event loop.
     """
 
     _end: ClientEnd
@@ -36,29 +56,31 @@ class Channel(AnyChannel):
     @property
     def gateway(self) -> Any:
         """The gateway that it goes through."""
-        return self._gateway or self._end.port.gateway()  # type: ignore[attr-defined]  # a ClientPort
+        return self._gateway or self._end.port.known_gateway
 
     def through(self, gateway: Any) -> Self:
-        """Remember the gateway that it goes through."""
+        """Set its gateway."""
         self._gateway = gateway
         return self
 
     @property
     def number(self) -> int:
-        """What distinguishes it from the pool's other channels."""
+        """Its number, unique in the pool."""
         return self._end.number
 
     def receive(self, timeout: float | None = None) -> Any:
-        if is_awaited(sys._getframe(1)):  # noqa: SLF001 (the caller's own frame)
-            return self.areceive(timeout)
-        if self._end.printed:
-            self._end.show()
-        return AnyChannel.receive(self, timeout)
+        __tracebackhide__ = True
+        try:
+            if self._end.printed:
+                self._end.show()
+            return AnyChannel.receive(self, timeout)
+        except BaseException as error:  # noqa: BLE001 (raised again)
+            raise seen_from(sys._getframe(1), error)  # noqa: B904, SLF001 (the same one; the caller's frame)
 
-    receive.__doc__ = f"{AnyChannel.receive.__doc__}\n        `await channel.receive()` works too."
+    receive.__doc__ = f"{AnyChannel.receive.__doc__}\n        Blocks the thread; coroutines use `areceive`."
 
     async def areceive(self, timeout: float | None = None) -> Any:
-        """Return the next item without blocking the event loop; raises what `receive` raises."""
+        """Return the next item without blocking the event loop; raises the errors of `receive`."""
         end, clock = self._end, asyncio.get_running_loop().time
         deadline = None if timeout is None else clock() + timeout
         with news_of([end]) as came:
@@ -69,12 +91,13 @@ class Channel(AnyChannel):
         end.show()
         return unpack_value(item, end.port)
 
+    @entrance
     def interrupt(self) -> None:
-        """Stop the code at the other end, as Ctrl-C does; the channel then ends with its error.
+        """Interrupt the code at the other end like Ctrl-C; the channel then ends with its error.
 
         Code in a thread of its own cannot be stopped: its channel is closed.
         """
-        self._end.port.stop(self._end)  # type: ignore[attr-defined]  # a ClientPort
+        self._end.port.stop(self._end)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         while True:

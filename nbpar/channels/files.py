@@ -1,4 +1,4 @@
-"""Push files to where workers are: what differs, with modes, times and links."""
+"""Push files to workers' hosts: only changed files are sent, with modes, times and links."""
 
 from __future__ import annotations
 
@@ -10,8 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbpar.worker.code import FunctionCode
-from nbpar.worker.receive_files import FILE, FOLDER, LINK, Entry, blocks_of, digest_of, receive_files
+from nbpar.endpoint.code import FunctionCode
+from nbpar.endpoint.receive_files import (
+    FILE,
+    FOLDER,
+    LINK,
+    LINK_INSIDE,
+    Entry,
+    blocks_of,
+    digest_of,
+    receive_files,
+)
+from nbpar.host.frames import entrance
 
 if TYPE_CHECKING:
     from nbpar.channels.channel import Channel
@@ -23,6 +33,7 @@ Filter = Callable[[Path], bool]
 Progress = Callable[[str, int, "Gateway"], object]
 
 
+@entrance
 def push_files(
     source: str | os.PathLike[str],
     destination: str | os.PathLike[str],
@@ -32,21 +43,21 @@ def push_files(
     filter: Filter | None = None,  # noqa: A002 (execnet's word, and rsync's)
     progress: Progress | None = None,
 ) -> int:
-    """Make `destination` on every gateway's worker like the folder (or file) `source` here.
+    """Copy the folder (or file) `source` to `destination` on every gateway's worker, like `rsync`.
 
-    Files are compared by size and time, then by a digest; only what differs travels.  Links that
-    lead to somewhere inside the folder keep doing so.
+    Files are compared by size and time, then by a digest; only changed files are sent.  Links that
+    point into the folder keep doing so.
 
     Args:
         source: a folder or a file.
         destination: a path there, relative to the worker's current folder.
-        gateways: where to.
-        delete: take away there what is not here.
-        filter: called with each path; False leaves it out, with all that is in it.
-        progress: called with a file's relative path, its size and the gateway, when it has been sent.
+        gateways: the targets.
+        delete: delete remote files that do not exist in `source`.
+        filter: called with each path; False excludes it, with its contents.
+        progress: called with a file's relative path, its size and the gateway, after it was sent.
 
     Returns:
-        How many files were sent, to all gateways together.
+        The number of files sent, summed over the gateways.
     """
     sent = 0
     targets = [(gateway, str(destination), delete) for gateway in gateways]
@@ -59,11 +70,20 @@ def push_files(
 
 
 def transfers(
-    source: str | os.PathLike[str], targets: Iterable[tuple[Gateway, str, bool]], wanted: Filter | None
+    source: str | os.PathLike[str],
+    targets: Iterable[tuple[Gateway, str, bool]],
+    wanted: Filter | None,
+    *,
+    absolute: bool = False,
 ) -> list[Transfer]:
-    """Begin to compare a folder or file with those at `(gateway, destination, delete)`, on all together."""
+    """Start comparing a folder or file with those at `(gateway, destination, delete)`, on all concurrently.
+
+    Absolute links into the folder become relative ones, or stay `absolute` and lead into the folder there.
+    """
     root = Path(source).expanduser().resolve()
     entries = list(_entries(root, wanted or (lambda _: True)))
+    if absolute:
+        entries = [_absolute(entry, root) for entry in entries]
     if not entries:
         raise FileNotFoundError(f"there is no {str(root)!r} to push")
     base = root.parent if root.is_file() else root
@@ -71,7 +91,7 @@ def transfers(
 
 
 class Transfer:
-    """The files for one worker, which compares what it has while others are served."""
+    """The files for one worker, which compares them while others are served."""
 
     def __init__(
         self, root: Path, entries: list[Entry], gateway: Gateway, destination: str, delete: bool
@@ -85,7 +105,7 @@ class Transfer:
 
     @cached_property
     def changed(self) -> dict[str, int]:
-        """Paths and sizes of the files that have to be sent."""
+        """Paths and sizes of the files that must be sent."""
         asked = self._channel.receive()
         different = [
             path for path, digest in asked if not digest or digest != _digest_here(self._root / path)
@@ -94,14 +114,14 @@ class Transfer:
         return {path: self._sizes[path] for path in different}
 
     def run(self) -> Iterator[tuple[str, int]]:
-        """Send what has to be sent; yield each path with its size, once it has been sent."""
+        """Send the changed files; yield each path with its size after it was sent."""
         for path, size in self.changed.items():
             if self._send(path):
                 yield path, size
         self._channel.wait_closed()
 
     def _send(self, path: str) -> bool:
-        """Send a file; False when it is not here any more."""
+        """Send a file; False if it no longer exists."""
         with suppress(FileNotFoundError):
             for block in blocks_of(self._root / path):
                 self._channel.send(block)
@@ -118,7 +138,7 @@ def _digest_here(place: Path) -> bytes | None:
 
 
 def _entries(root: Path, wanted: Filter) -> Iterator[Entry]:
-    """Yield the folder, all that is in it, and where links lead; each folder before what is in it."""
+    """Yield the folder, its contents and the targets of links; each folder before its contents."""
     if not root.exists():
         return
     if root.is_file():
@@ -144,8 +164,16 @@ def _entry(place: Path, root: Path) -> Entry:
     return Entry(path, kind, stat.S_IMODE(known.st_mode), known.st_mtime_ns, known.st_size, target)
 
 
+def _absolute(entry: Entry, root: Path) -> Entry:
+    """Recreate an absolute link into the folder as an absolute one."""
+    if entry.kind != LINK or not (root / entry.path).readlink().is_absolute():
+        return entry
+    inside = os.path.normpath(Path(entry.path).parent / entry.target)
+    return entry if Path(entry.target).is_absolute() else entry._replace(kind=LINK_INSIDE, target=inside)
+
+
 def _target(link: Path, root: Path) -> str:
-    """Return where a link leads, in a way that stays inside the folder wherever that is."""
+    """Return a link's target in a form that stays inside the folder at any location."""
     target = link.readlink()
     if not target.is_absolute() or not target.is_relative_to(root):
         return str(target)

@@ -1,27 +1,27 @@
-"""One worker, as a place where code runs that channels lead to."""
+"""A gateway: runs code on one worker, with a channel to it."""
 
 from __future__ import annotations
 
-import os
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.channel import Channel
-from nbpar.channels.files import push_files
-from nbpar.channels.hub import Hub, hub_of
-from nbpar.channels.purity import check_pure
-from nbpar.channels.sources import Source, code_of, name_of
+from nbpar.channels.ports import Hub, Modules, hub_of
+from nbpar.channels.sources import Source, check_pure, code_of, name_of, standing_alone
 from nbpar.channels.status import GatewayStatus, Table
-from nbpar.core.words import check_word
+from nbpar.core.checks import at_least, check_word
+from nbpar.endpoint.carried_modules import Carrying, Sources
+from nbpar.endpoint.code import Code, FunctionCode
+from nbpar.endpoint.end import ITEMS, NBYTES
+from nbpar.endpoint.payload import pack_code
 from nbpar.errors import PoolClosedError
-from nbpar.options import at_least
-from nbpar.worker.code import Code, FunctionCode
-from nbpar.worker.end import ITEMS, NBYTES
-from nbpar.worker.payload import pack_code
+from nbpar.host.frames import entrance
+from nbpar.wire.pickling import Packed
 
 if TYPE_CHECKING:
     from nbpar.channels.spec import Spec
+
 
 BUSY = ("wait", "raise")
 
@@ -32,7 +32,7 @@ class Gateway:
     Attributes:
         id: its name in its group; the worker's name otherwise.
         worker: the worker's name.
-        spec: what it was made from, or None.
+        spec: the specification it was made from, or None.
     """
 
     def __init__(
@@ -50,9 +50,11 @@ class Gateway:
         self.pool = pool
         self._hub = hub
         self._port = hub.port(worker)
-        self._port.gateway = weakref.ref(self)
+        if id is not None or self._port.gateway() is None:
+            self._port.gateway = weakref.ref(self)
         self._begun: weakref.WeakSet[Channel] = weakref.WeakSet()
 
+    @entrance
     def remote_exec(
         self,
         source: Source,
@@ -64,16 +66,16 @@ class Gateway:
         buffersize: int = ITEMS,
         **arguments: Any,
     ) -> Channel:
-        """Run code on the worker and return the channel to it; does not wait for it to begin.
+        """Run code on the worker and return a channel to it, without waiting for its start.
 
         Args:
-            source: a function, called with the other end of the channel and `arguments`; or a text, a
-                module or the path of a file, executed with `channel` among its names and
+            source: a function, called with the other end of the channel and `arguments`; or source code, a
+                module or the path of a file, executed with `channel` among its globals and
                 `__name__ == "__channelexec__"`.
-            thread: run it in a thread of its own; otherwise it has the worker's main thread, where it can
-                be stopped, and maps leave that worker alone meanwhile.
-            busy: when other code has the main thread, "wait" for its turn, or "raise" `GatewayBusy`.
-            pure: refuse a function that uses anything but its arguments and what it imports itself.
+            thread: run it in a thread of its own; otherwise it occupies the main thread, where it can
+                be interrupted, and maps do not use that worker meanwhile.
+            busy: if other code occupies the main thread, "wait" for it, or "raise" `GatewayBusy`.
+            pure: reject a function that uses globals or closures.
             buffersize: items that each side may be ahead of the other.
             arguments: for the function, by name.
         """
@@ -94,40 +96,42 @@ class Gateway:
     ) -> Channel:
         """Run prepared code."""
         self._check_open()
+        modules: Modules = {}
         if self._hub.in_process:
             body: Any = self._as_it_is(code)
         else:
-            body = pack_code(code, self._port, name=name_of(code))
+            body, modules = self._packed(code)
         how = "thread" if thread else "main"
         channel = self._port.open(how, body, busy=busy, items=items, nbytes=nbytes).through(self)
+        self._hub.luggage.note(modules, self.worker)
         self._begun.add(channel)
         return channel
 
     def end_channels(self) -> None:
-        """Stop the code that was begun through this gateway, and close its channels."""
+        """Stop the code started through this gateway, and close its channels."""
         for channel in list(self._begun):
             if not channel.closed:
                 channel.interrupt()
                 channel.close()
+
+    @entrance
+    def forget(self) -> None:
+        """Delete all state of a worker that is permanently gone; this gateway is unusable afterwards."""
+        self._hub.forget(self.worker)
 
     def new_channel(self) -> Channel:
         """Make a channel without code; send it to the worker through another one."""
         self._check_open()
         return self._port.new_channel().through(self)
 
-    def push_files(
-        self, source: str | os.PathLike[str], destination: str | os.PathLike[str], **options: Any
-    ) -> int:
-        """Make a folder there like the one here; `options` are those of `nbpar.push_files`."""
-        return push_files(source, destination, [self], **options)
-
     @property
     def occupied(self) -> bool:
-        """Whether code has the worker's main thread, or waits for it."""
+        """Whether code occupies the worker's main thread, or waits for it."""
         return self._port.occupied
 
+    @entrance
     def remote_status(self) -> GatewayStatus:
-        """What is known of the worker now, without asking it."""
+        """The known facts of the worker, without asking it."""
         there = [] if self.pool.closed else self.pool.workers
         known = [facts for facts in there if facts.get("worker") == self.worker]
         facts = known[0] if known else {}
@@ -140,8 +144,21 @@ class Gateway:
         if self.pool.closed:
             raise PoolClosedError
 
+    def _packed(self, code: Code) -> tuple[Packed, Modules]:
+        """Pickle code; also return the modules sent with it because the worker may not have them."""
+        name = name_of(code)
+        if isinstance(code, FunctionCode):
+            code = code._replace(function=standing_alone(code.function))
+        packed = pack_code(code, self._port, name=name)
+        if not isinstance(code, FunctionCode):
+            return packed, {}
+        modules = self._hub.luggage.for_code(packed, self.worker)
+        if modules:
+            packed = pack_code(Carrying(Sources(modules), code), self._port, name=name)
+        return packed, modules
+
     def _as_it_is(self, code: Code) -> Code:
-        """Threads get the function itself, and copies of its arguments as of all that is sent."""
+        """Return the arguments for threads: the function itself, and copies of its arguments."""
         if not isinstance(code, FunctionCode) or not code.arguments:
             return code
         packed = pack_code(code.arguments, self._port, name=f"the arguments of {name_of(code)}")
@@ -155,7 +172,7 @@ class Gateway:
 
 
 def gateways_of(pool: Any) -> list[Gateway]:
-    """Return a gateway to each worker that the pool has now."""
+    """Return a gateway to each current worker of the pool."""
     hub = hub_of(pool)
     workers = [str(facts["worker"]) for facts in pool.workers]
     return [hub.gateway(worker, partial(Gateway, pool, hub, worker)) for worker in workers]

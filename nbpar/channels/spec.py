@@ -14,27 +14,27 @@ ELSEWHERE = ("ssh", "vagrant_ssh", "socket", "via", "python", "ssh_config", "ins
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """How a gateway is to be."""
+    """The settings of a gateway."""
 
     id: str | None = None
     """Its name."""
 
     chdir: str | None = None
-    """Folder that the worker goes to; it is made if it is missing."""
+    """Folder that the worker changes to, created if missing."""
 
     nice: int | None = None
-    """How much to lower the worker's priority."""
+    """Decrease of the worker's priority."""
 
     env: dict[str, str] = field(default_factory=dict)
     """Variables for the worker."""
 
     @classmethod
     def of(cls, text: str | None) -> Spec:
-        """Read a spec.
+        """Parse a spec.
 
         Raises:
-            TypeError: it is no text.
-            ValueError: a key is unknown, comes twice or has no proper value.
+            TypeError: it is not a string.
+            ValueError: a key is unknown, occurs twice or has an invalid value.
         """
         if not isinstance(text, (str, NoneType)):
             raise TypeError(f'a spec is a text such as "id=a//nice=5", was {text!r:.60}')
@@ -52,19 +52,24 @@ class Spec:
             raise ValueError(f"a variable in the spec {text!r} has no name; it is `env:NAME=value`")
         given.pop("popen", None)
         _check(given, text)
-        return cls(given.get("id"), given.get("chdir"), _nice(given, text), env)
+        return cls(given.get("id"), given.get("chdir"), niceness(given.get("nice"), text), env)
 
     @property
     def settles(self) -> bool:
-        """Whether the worker has to do something before it is as it should be."""
+        """Whether the worker must apply settings."""
         return bool(self.chdir or self.nice or self.env)
 
 
-def _nice(given: dict[str, str], text: str | None) -> int | None:
+def niceness(said: str | None, text: str | None) -> int | None:
+    """Return the niceness in a spec, if any.
+
+    Raises:
+        ValueError: it is not an integer.
+    """
     try:
-        return int(given["nice"]) if "nice" in given else None
+        return None if said is None else int(said)
     except ValueError:
-        raise ValueError(f"nice in the spec {text!r} must be a whole number, was {given['nice']!r}") from None
+        raise ValueError(f"nice in the spec {text!r} must be a whole number, was {said!r}") from None
 
 
 def _check(given: dict[str, str], text: str | None) -> None:

@@ -1,18 +1,18 @@
-"""Gateways as a table."""
+"""Status of gateways, as a table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbpar.core.columns import html_table, text_table
-from nbpar.core.units import plural
+from nbpar.core.tables import html_table, text_table
+from nbpar.core.text import plural
 
 COLUMNS = ("gateway", "worker", "host", "pid", "state", "channels")
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """What is known of a gateway at a moment."""
+    """The known facts of a gateway at a moment."""
 
     id: str
     """Its name in its group."""
@@ -21,23 +21,23 @@ class GatewayStatus:
     """The worker's name."""
 
     host: str | None
-    """Where the worker is; None while nothing has run on it."""
+    """Host of the worker; None before anything has run on it."""
 
     pid: int | None
-    """Its process."""
+    """Its process id."""
 
     here: bool
-    """Whether the worker is there."""
+    """Whether the worker is present."""
 
     numchannels: int
-    """Channels that are open."""
+    """Number of open channels."""
 
     numexecuting: int
-    """Channels whose code runs, or waits for its turn."""
+    """Number of channels whose code runs or is queued."""
 
     @property
     def state(self) -> str:
-        """In one word."""
+        """The state in one word."""
         return "gone" if not self.here else "running" if self.numexecuting else "idle"
 
     def row(self) -> tuple[str, ...]:

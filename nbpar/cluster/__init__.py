@@ -1,1 +1,1 @@
-"""The life of ipyparallel's controller and engines."""
+"""Start, watch, resize and stop ipyparallel's controller and engines."""

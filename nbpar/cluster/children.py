@@ -1,4 +1,4 @@
-"""Fork a process of the template and turn the copy into a controller or an engine."""
+"""Fork from the fork server and turn the copy into a controller, an engine or a connection to a host."""
 
 from __future__ import annotations
 
@@ -15,27 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.directory import remove_directory
-from nbpar.cluster.orders import Line, Lines, Order, encode
-from nbpar.cluster.watchdog import end_with_parent
-
-MOST_DESCRIPTORS = 65536
-"""Open files that a controller allows itself, where the system lets it."""
+from nbpar.cluster.protocol import ForkRequest, Line, LineBuffer, encode
+from nbpar.cluster.watchdog import clean_up_with_parent, end_with_parent
+from nbpar.host.descriptors import raise_descriptor_limit
 
 
 def fork_child(
-    order: Order, connection: str, link: socket.socket, directory: Path, forget: Callable[[], None]
+    order: ForkRequest, connection: str, link: socket.socket, directory: Path, forget: Callable[[], None]
 ) -> int:
     """Fork the process that `order` describes and return its pid.
 
     Args:
-        order: what it becomes.
+        order: describes the process.
         connection: connection file of its controller as JSON, "" when the order's environment has it.
         link: the child's end of a pair that the template reads.
-        directory: the cluster's, which a controller removes when the template was killed.
-        forget: closes, in the child, what belongs to the template alone.
+        directory: the cluster's, which a controller removes if the template is killed.
+        forget: closes, in the child, resources that belong to the template alone.
 
     Raises:
-        OSError: the system has no process to give.
+        OSError: the system cannot create a process.
     """
     parent = os.getpid()
     pid = os.fork()
@@ -44,29 +42,27 @@ def fork_child(
     code = 1
     try:
         forget()
-        _become(order, connection, parent)
-        code = _run(order, link, directory)
+        end_with_parent(parent)
+        _become(order, connection)
+        code = _run(order, link, directory, parent)
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
-    except BaseException:  # noqa: BLE001 (nothing may climb back into the template's code)
+    except BaseException as error:  # noqa: BLE001 (nothing may climb back into the template's code)
         traceback.print_exc()
+        with suppress(OSError):  # the template is gone
+            link.sendall(encode({"error": f"{type(error).__name__}: {error}"}))
     finally:
         _leave(code)
     return 0
 
 
-def _become(order: Order, connection: str, parent: int) -> None:
-    """Take over the surroundings of the order in place of the template's."""
+def _become(order: ForkRequest, connection: str) -> None:
+    """Replace the template's environment by that of the order."""
     os.setsid()
     _restore_signals()
-    log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    if order.kind == "engine":
-        end_with_parent(parent)
-    else:
-        _raise_descriptor_limit()
+    _write_to(order.log)
+    if order.kind != "engine":
+        raise_descriptor_limit()
     around = order.surroundings
     os.environ.clear()
     os.environ.update(around.environment)
@@ -74,7 +70,7 @@ def _become(order: Order, connection: str, parent: int) -> None:
         os.environ["IPP_CONNECTION_INFO"] = connection
     if around.nice:
         os.nice(around.nice)
-    with suppress(OSError):  # gone, or not for us: the engine stays where the template is
+    with suppress(OSError):  # gone, or not permitted: the engine stays in the template's folder
         os.chdir(around.folder)
     sys.path[:] = around.path or sys.path
     sys.argv = [f"ip{order.kind}"]
@@ -83,14 +79,16 @@ def _become(order: Order, connection: str, parent: int) -> None:
     gc.enable()
 
 
-def _raise_descriptor_limit() -> None:
-    """A controller has a dozen connections to each engine and client."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _write_to(log: str) -> None:
+    """Redirect output to a file; if the disk is full, to the template's."""
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        sys.stderr.write(f"no log of its own for this process: {error}\n")
+        return
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
 
 
 def _restore_signals() -> None:
@@ -100,36 +98,54 @@ def _restore_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _run(order: Order, link: socket.socket, directory: Path) -> int:
+def _run(order: ForkRequest, link: socket.socket, directory: Path, parent: int) -> int:
     if order.kind == "controller":
-        return _run_controller(order.arguments, link, directory)
+        return _run_controller(order.arguments, link, directory, parent)
+    if order.kind == "host":
+        from nbpar.cluster.remote.near import main
+
+        return main(order.arguments[0], link)
     from nbpar.cluster.engine import SteadyEngine
 
     try:
         SteadyEngine.launch_instance(order.arguments)
-    except RuntimeError as error:  # what asyncio makes of an engine that was asked to end
+    except RuntimeError as error:  # asyncio's form of a stopped engine
         if "Event loop stopped" not in str(error):
             raise
     return 0
 
 
-def _run_controller(arguments: list[str], link: socket.socket, directory: Path) -> int:
+def _run_controller(arguments: list[str], link: socket.socket, directory: Path, parent: int) -> int:
     from nbpar.cluster.controller import Controller
 
     controller = Controller.instance()
-    lines = Lines()
+    lines = LineBuffer()
+
+    def leave() -> None:
+        """The template is gone, and so is its cleanup: do it here."""
+        remove_directory(directory)
+        os._exit(1)
 
     def report(ready: Any) -> None:
-        link.sendall(encode(ready.connection_info()))
+        clean_up_with_parent(parent, leave)
         ready.loop.add_handler(link.fileno(), listen, ready.loop.READ)
+        try:
+            link.sendall(encode(ready.connection_info()))
+        except BrokenPipeError:
+            leave()
+        except OSError as error:  # its files were cleaned up
+            link.sendall(encode({"error": str(error)}))
+            os._exit(1)
 
     def listen(_descriptor: int, _events: int) -> None:
-        block = link.recv(65536)
+        try:
+            block = link.recv(65536)
+        except ConnectionError:
+            block = b""
         for line in lines.feed(block):
             _obey(controller, line)
-        if not block:  # the template is gone, and with it whoever else would clean up
-            remove_directory(directory)
-            os._exit(1)
+        if not block:
+            leave()
 
     controller.when_ready = report
     controller.initialize(arguments)
@@ -143,9 +159,9 @@ def _obey(controller: Any, line: Line) -> None:
 
 
 def _leave(code: int) -> None:
-    """End as an interpreter would, but without unwinding into the template's frames."""
+    """Exit like an interpreter, but without unwinding into the template's frames."""
     with suppress(BaseException):
-        atexit._run_exitfuncs()  # noqa: SLF001 (as multiprocessing does after a fork)  # noqa: SLF001 (as multiprocessing does after a fork)
+        atexit._run_exitfuncs()  # noqa: SLF001 (as multiprocessing does after a fork)
     for stream in (sys.stdout, sys.stderr):
         with suppress(BaseException):
             stream.flush()

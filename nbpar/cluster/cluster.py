@@ -1,54 +1,67 @@
-"""Controller and engines as one thing with a life."""
+"""A cluster: a controller and its engines, started, healed, resized and stopped together."""
 
 from __future__ import annotations
 
-import atexit
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nbpar.cluster.forked import ForkedRoom
-from nbpar.cluster.limits import usable_cpus
+from nbpar.cluster.base import Deployment, Engine, Settings, open_with_free_ports, with_logs
+from nbpar.cluster.client import check_descriptors, checked_count, open_client
+from nbpar.cluster.fork_server import can_fork, fork_server_for
+from nbpar.cluster.forked import ForkedDeployment
+from nbpar.cluster.launcher_options import check_launcher
 from nbpar.cluster.members import Members
-from nbpar.cluster.opening import check_descriptors, checked_count, open_client
-from nbpar.cluster.room import Engine, Room, Settings, with_logs
-from nbpar.cluster.spare import template_for
+from nbpar.cluster.ownership import Occupancy, clean_up, close_down, stop_at_exit
+from nbpar.cluster.remote.deployment import HostsDeployment
+from nbpar.cluster.remote.hosts import Hosts, hosts_of_options, parse_hosts
 from nbpar.cluster.state import ClusterState
-from nbpar.cluster.warm import can_fork
 from nbpar.errors import ClusterError
+from nbpar.host.cpus import usable_cpus
+from nbpar.host.frames import entrance
+from nbpar.host.interpreter_exit import ExitOrder, interpreter
+from nbpar.host.janitor import Janitor, users_line
+from nbpar.host.world import World
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+
 ANSWER_TIMEOUT = 10.0
-"""Seconds for a controller that is ready to answer."""
+"""Seconds for a ready controller to answer."""
 
-PORT_ATTEMPTS = 5
-"""How often a controller is started when its ports are taken."""
+ORDERS = 3
+"""Number of times engines are started if some end before all are present."""
 
-PORT_TAKEN = "Address already in use"
-"""What its log says then."""
+FORGET_WITHIN = 5.0
+"""Seconds for this process's own client to remove an engine."""
+
+INSTALL_TIMEOUT = 900.0
+"""Seconds to wait for engines on hosts where packages may have to be installed."""
+
+STOPPED = "the cluster was stopped meanwhile"
 
 
 class Cluster(ClusterState):
-    """An ipyparallel controller and engines that start at once, heal, and leave nothing behind.
+    """An ipyparallel controller and engines that start fast, heal, and leave nothing behind.
 
-    Everything ends with this process, however that ends.  All methods may be called from any
-    thread, also inside a notebook's kernel.
+    Everything ends with this process, however that ends; and before that, with a ResourceWarning, when it is
+    dropped without `stop()`.  All methods may be called from any thread, also inside a notebook's kernel.
 
     Args:
-        n: number of engines; by default one for each CPU this process may use.
-        engines: "nbpar" forks them from a warm process; any other name ("local", "ssh", "slurm",
-            "mpi", ...) or launcher class is ipyparallel's.
+        n: number of engines; by default one per CPU available to this process.
+        engines: "nbpar" forks them from a fork server, "ssh" on other hosts (`hosts=` as of `Cluster.ssh`);
+            any other name ("local", "slurm", "mpi", ...) or launcher class is ipyparallel's.
         preload: modules to import once, before the engines are forked.
-        env: variables for the engines, on top of this process's.
+        env: environment variables for the engines, in addition to this process's.
         cwd: folder the engines start in; by default the current one.
-        nice: how much to lower the engines' priority, as `os.nice` counts.
+        nice: decrease of the engines' priority, as in `os.nice`.
         start_timeout: seconds to wait for engines.
         heal: whether engines that die are replaced.
-        options: what else ipyparallel's own Cluster takes, for engines other than "nbpar".
+        options: further arguments of ipyparallel's own Cluster, for engines other than "nbpar".
 
     Example:
         >>> with Cluster(2) as cluster:
@@ -56,6 +69,7 @@ class Cluster(ClusterState):
         [3, 3]
     """
 
+    @entrance
     def __init__(
         self,
         n: int | None = None,
@@ -69,82 +83,204 @@ class Cluster(ClusterState):
         heal: bool = True,
         **options: Any,
     ) -> None:
+        if engines == "ssh":
+            engines, options = hosts_of_options(n, options), {}
+        if isinstance(engines, Hosts):
+            n = engines.engines
         super().__init__(usable_cpus() if n is None else checked_count(n))
         self._engines = "local" if engines == "nbpar" and not can_fork() else engines
-        if options and self._engines == "nbpar":
+        if not isinstance(self._engines, Hosts):
+            check_launcher(self._engines, options)
+        if options and (self._engines == "nbpar" or isinstance(self._engines, Hosts)):
             names = ", ".join(map(repr, options))
-            raise TypeError(f"Cluster() takes {names} only for ipyparallel's launchers, as in engines='ssh'")
+            raise TypeError(
+                f"Cluster() takes {names} only for ipyparallel's launchers, as in engines='slurm'"
+            )
         self._options = options
         folder = None if cwd is None else os.fspath(cwd)
         variables = tuple((env or {}).items())
         self._settings = Settings(tuple(preload), variables, folder, nice or 0, heal)
+        self._heal = heal
+        self.world = World()
+        """State of this process when the cluster was started."""
         self._start_timeout = start_timeout
+        self._occupancy = Occupancy(self)
+        self._made_at = users_line()
+        self._at_exit = partial(stop_at_exit, weakref.ref(self))
+
+    @classmethod
+    def ssh(
+        cls,
+        hosts: str | Iterable[str] | Mapping[str, int | None],
+        n: int | None = None,
+        *,
+        python: str | Mapping[str, str] | None = None,
+        command: str | Sequence[str] = "ssh",
+        install: bool | Sequence[str] = False,
+        **settings: Any,
+    ) -> Self:
+        """A cluster with its controller here and its engines on other hosts, through nothing but `ssh HOST`.
+
+        Engines end with this process, or when the connection is lost; nothing stays on the hosts.
+
+        Args:
+            hosts: names as for `ssh`, with or without a number of engines: `["gpu01:8", "ann@gpu02"]` or
+                `{"gpu01": 8, "ann@gpu02": 16}`.
+            n: number of engines on each host without a number; by default one per CPU there.
+            python: the Python on the hosts, of this one's minor version: a path, a command or the name of an
+                environment; or a dict of these by host.  By default an environment of this one's name, else
+                the first Python that fits.
+            command: the ssh client, a list with its options.
+            install: True makes a private environment, in the user's cache there, where no Python fits; a list
+                of packages makes one with these, and engines run in no other.
+            settings: `preload`, `env`, `cwd`, `nice`, `start_timeout` and `heal`, as of `Cluster`.
+
+        Raises:
+            ClusterError: a host is misspelled or named twice.
+        """
+        where = parse_hosts(hosts, n, python, command, install)
+        if where.install is not None:
+            settings.setdefault("start_timeout", INSTALL_TIMEOUT)
+        return cls(engines=where, **settings)
 
     @property
     def forked(self) -> bool:
-        """Whether its engines are forked from a process on this host."""
+        """Whether its engines are forked from a fork server on this host."""
         return bool(self._engines == "nbpar")
 
-    # ---- life
+    @property
+    def on_this_host(self) -> bool:
+        """Whether its engines are certainly processes of this user on this host."""
+        return self._engines in ("nbpar", "local")
 
+    # ---- life cycle
+
+    @entrance
     def start(self) -> Self:
-        """Start controller and engines and wait until all engines can be used; nothing happens when they run.
+        """Start controller and engines and wait until all engines are ready; does nothing if they run.
 
         Raises:
-            ClusterError: they did not come; the message says why and shows their logs, and nothing is left.
+            ClusterError: they did not start; the message has the reason and their logs; nothing is left.
         """
         with self._life:
             if self.running:
                 return self
             self._tear_down()
-            check_descriptors()
-            deadline = time.monotonic() + self._start_timeout
+            self.was_stopped = False
+            check_descriptors(self._n, forked=self.forked)
+            kept = [name for name, _ in self._settings.environment]
+            stays, forked = self._settings.folder is not None, self._engines != "local"
+            self.world = World(kept, stays=stays, forked=forked)
+            deadline = self._deadline()
+            self._janitor = self._janitor or Janitor(self._made_at)
             try:
-                self._open_with_free_ports(deadline)
-                self._await_engines(self._n, deadline)
+                open_with_free_ports(partial(self._open_room, deadline), self._tear_down)
+                self._fill(self._n, deadline)
             except BaseException:
                 self._tear_down()
                 raise
-            atexit.register(self.stop)
+            interpreter.end_with(self._at_exit, ExitOrder.CLUSTER)
         return self
 
+    @entrance
     def stop(self) -> None:
-        """End everything; when it returns nothing is left.  May be called twice."""
+        """End all its processes; on return nothing is left.  Idempotent."""
         if os.getpid() != self._owner_pid:  # a fork of the owner must not end the owner's engines
             return
+        self.was_stopped = True
+        stop = object()
+        self._stops.add(stop)
+        try:
+            if (members := self._members) is not None:
+                members.wake()  # stop waiting for engines there
+            with self._life:
+                self._tear_down()
+                janitor, self._janitor = self._janitor, None
+        finally:
+            self._stops.discard(stop)
+        interpreter.forget(self._at_exit)
+        if janitor is not None:
+            janitor.dismiss()
+
+    def __del__(self) -> None:
+        janitor = self._janitor
+        if janitor is None or self.is_kept or os.getpid() != self._owner_pid:
+            return
+        janitor.take(partial(clean_up, self._at_exit, self._members, self._client, self._room))
+        if self.running:
+            what = f"<nbpar.Cluster: {self._n} engines>"  # its representation takes locks
+            janitor.warn(what, "stop", source=self)
+
+    @entrance
+    def add(self, count: int = 1) -> tuple[Engine, ...]:
+        """Start more engines and return them when they are ready.
+
+        Raises:
+            ClusterError: not all of them started; the message has the reason, and the others are kept.
+        """
+        number = checked_count(count)
         with self._life:
-            self._tear_down()
-        atexit.unregister(self.stop)
+            room, members = self._running()
+            before = members.ids().keys()
+            check_descriptors(len(before) + number, more=number, forked=self.forked)
+            room.add(number)
+            self._n += number
+            self._await(lambda ids: len(ids.keys() - before) >= number, self._deadline())
+            new = tuple(engine for engine in self.engines if engine.uuid not in before)
+            if (missing := number - len(new)) > 0:
+                self._n -= missing
+                room.withdraw(missing)
+                raise self._did_not_come(f"{len(new)} of {number} new engines")
+            return new
 
+    @entrance
     def resize(self, n: int) -> None:
-        """Have `n` engines from now on; returns when new ones can be used.
+        """Change the number of engines to `n`; returns when new ones are ready.
 
-        Engines that go are the newest; what they run is lost.
+        The newest engines are removed; their current work is lost.
+
+        Raises:
+            ClusterError: new ones did not start; the message has the reason.
         """
         wanted = checked_count(n)
         with self._life:
-            room, _ = self._running()
-            uuids = [engine.uuid for engine in self.engines]
-            if len(uuids) > wanted:
-                self.remove(uuids[wanted:])
-            else:
-                room.add(max(0, wanted - len(uuids) - room.coming()))
-                self._await_engines(wanted, time.monotonic() + self._start_timeout)
+            room, members = self._running()
+            more = wanted - len(members.ids())
+            if more > 0:
+                check_descriptors(wanted, more=more, forked=self.forked)
+            self.remove([engine.uuid for engine in self.engines[wanted:]])
             self._n = wanted
+            room.withdraw(max(0, len(members.ids()) + room.coming() - wanted))
+            self._fill(wanted)
 
     def remove(self, uuids: Sequence[str]) -> None:
-        """End certain engines, which are not replaced; returns when the controller has struck them off."""
+        """End certain engines without replacing them; returns when no view of the client has them."""
         with self._life:
             room, members = self._running()
             known = members.ids()
-            gone = [uuid for uuid in uuids if uuid in known]
+            if not (gone := [uuid for uuid in uuids if uuid in known]):
+                return
             self._n = max(0, self._n - len(gone))
             self._listeners.explain(gone, "removed from the cluster")
             room.remove(gone)
-            members.wait_struck({known[uuid] for uuid in gone}, 5.0)
+            members.drop(gone).wait(FORGET_WITHIN)
 
+    def replace(self, uuids: Sequence[str]) -> None:
+        """End certain engines as `remove` does; returns when their replacements are ready.
+
+        Raises:
+            ClusterError: new ones did not start; the message has the reason.
+        """
+        with self._life:
+            _, members = self._running()
+            wanted, meant = len(members.ids()), self._n
+            self.remove(uuids)
+            self._n = meant
+            self._fill(wanted)
+
+    @entrance
     def restart(self, engine: Engine | str | int | None = None) -> None:
-        """Replace one engine (a record, an identity or an id), or everything; what they run is lost."""
+        """Replace one engine (a record, an identity or an id), or all; their current work is lost."""
         with self._life:
             if engine is None:
                 self._tear_down()
@@ -152,34 +288,53 @@ class Cluster(ClusterState):
                 return
             uuid = self._identify(engine)
             room, members = self._running()
-            known, deadline = members.ids(), time.monotonic() + self._start_timeout
+            wanted, deadline = len(members.ids()), self._deadline()
             self.kill(uuid, "restarted")
-            if not self._settings.heal:
-                room.add(1)
-            members.wait_struck({known[uuid]}, self._start_timeout)
-            self._await_engines(len(known), deadline)
+            # the controller may strike it off before its end is known here, after which healing counts
+            known = room if isinstance(room, ForkedDeployment) else None
+            members.wait(
+                lambda ids: uuid not in ids and not (known and known.locate(uuid)[1]),
+                self._start_timeout,
+            )
+            self._fill(wanted, deadline)
 
+    def mend(self) -> None:
+        """Start engines again that it gave up, because they ended before they came; returns at once."""
+        if self._life.acquire(blocking=False):  # who has it starts or stops engines anyway
+            try:
+                room, members = self._running()
+                room.add(max(0, self._n - len(members.ids()) - room.coming()))
+            finally:
+                self._life.release()
+
+    @entrance
     def kill(self, engine: Engine | str | int, reason: str = "killed") -> None:
-        """Kill one engine at once; it is replaced when the cluster heals.  Listeners hear `reason`."""
+        """Kill one engine at once; it is replaced if the cluster heals.  Listeners get `reason`."""
         room, _ = self._running()
         uuid = self._identify(engine)
         self._listeners.explain([uuid], reason)
         room.kill(uuid, reason)
 
-    # ---- what the room says, from any thread
+    def interrupt(self, uuid: str) -> bool:
+        """Send an engine SIGINT; return False if it is gone, or if its deployment cannot."""
+        room = self._room
+        return room is not None and room.interrupt(uuid)
+
+    # ---- events of the deployment, in any thread
 
     def engine_died(self, uuid: str, reason: str) -> None:
-        """An engine's process has ended by itself."""
+        """Handle the unexpected end of an engine's process."""
+        self._last_end = reason
         if self._members is not None:
-            self._members.drop(uuid)
+            self._members.drop([uuid])
         self._listeners.died(uuid, reason)
 
     def engine_replaced(self) -> None:
-        """A new engine is on its way."""
+        """An engine is starting."""
         self._replaced += 1
 
     def broke(self, reason: str) -> None:
-        """Nothing will work any more: fail what waits, end what is left."""
+        """Handle a fatal error: fail waiting calls, end the rest."""
         self._broken = self._broken or reason
         room, members = self._room, self._members
         if members is not None:
@@ -190,31 +345,20 @@ class Cluster(ClusterState):
         if room is not None:
             room.close()
 
-    # ---- what the client says, in its thread
+    # ---- events of the client, in its thread
 
     def engine_joined(self, uuid: str) -> None:
-        """The controller has taken an engine in."""
+        """Handle an engine registered by the controller."""
         if self._room is not None:
             self._room.registered(uuid)
         self._listeners.joined(uuid)
 
     def engine_left(self, uuid: str) -> None:
-        """The controller has struck an engine off."""
+        """Handle an engine removed by the controller."""
         if self._room is not None:
             self._room.left(uuid)
 
     # ---- steps
-
-    def _open_with_free_ports(self, deadline: float) -> None:
-        """Open the room; again when somebody took a port between its choice and its use."""
-        for _ in range(PORT_ATTEMPTS - 1):
-            try:
-                return self._open_room(deadline)
-            except ClusterError as error:
-                if PORT_TAKEN not in str(error):
-                    raise
-                self._tear_down()
-        return self._open_room(deadline)
 
     def _open_room(self, deadline: float) -> None:
         self._broken = ""
@@ -222,37 +366,66 @@ class Cluster(ClusterState):
         connection = self._room.open(self._n, max(0.1, deadline - time.monotonic()))
         self._client = open_client(connection, self._room.directory, ANSWER_TIMEOUT)
         self._room.attach(self._client)
-        self._members = Members(self._client, self)
+        self._members = Members(self._client, self._occupancy)
+        if isinstance(self._room, HostsDeployment):
+            self._n = self._room.intended
 
-    def _make_room(self) -> Room:
+    def _make_room(self) -> Deployment:
         if self._engines == "nbpar":
-            return ForkedRoom(template_for(self._settings, self._n), self._settings, self)
-        from nbpar.cluster.launched import LaunchedRoom
+            return ForkedDeployment(fork_server_for(self._settings, self._n), self._settings, self._occupancy)
+        if isinstance(self._engines, Hosts):
+            if not can_fork():
+                raise ClusterError("engines on other hosts need a system with fork, which this one is not")
+            local = fork_server_for(Settings(), self._n)
+            return HostsDeployment(local, self._settings, self._occupancy, self._engines)
+        from nbpar.cluster.launched import LaunchedDeployment
 
-        return LaunchedRoom(self._engines, self._options, self._settings, self)
+        return LaunchedDeployment(self._engines, self._options, self._settings, self._occupancy)
 
-    def _await_engines(self, count: int, deadline: float) -> None:
-        room, members = self._room, self._members
-        if room is None or members is None:
-            raise ClusterError("the cluster was stopped while it started")
+    def _deadline(self) -> float:
+        return time.monotonic() + self._start_timeout
+
+    def _fill(self, wanted: int, deadline: float | None = None) -> None:
+        """Start a number of engines, and wait for them; those that end meanwhile are started again."""
+        deadline = self._deadline() if deadline is None else deadline
+        room, members = self._opened()
+        for _ in range(ORDERS):
+            room.add(max(0, wanted - len(members.ids()) - room.coming()))
+            self._await(lambda ids: len(ids) >= wanted, deadline)
+            if (came := len(members.ids())) >= wanted:
+                return
+            if self._hopeless(room) or time.monotonic() >= deadline:
+                break
+        raise self._did_not_come(f"{came} of {wanted} engines")
+
+    def _await(self, enough: Callable[[dict[str, int]], bool], deadline: float) -> None:
+        """Wait until there are enough engines, or no more will come."""
+        room, members = self._opened()
         members.wait(
-            lambda ids: len(ids) >= count or bool(self._broken or room.problem()),
+            lambda ids: enough(ids) or self._hopeless(room) or not room.coming(),
             max(0.0, deadline - time.monotonic()),
         )
-        came = len(members.ids())
-        if came < count:
-            why = self._broken or room.problem() or f"they did not come within {self._start_timeout:g} s"
-            raise ClusterError(with_logs(f"{came} of {count} engines came up: {why}", room.logs()))
+
+    def _hopeless(self, room: Deployment) -> bool:
+        return bool(self._broken or room.problem() or self._stops)
+
+    def _opened(self) -> tuple[Deployment, Members]:
+        if self._room is None or self._members is None:
+            raise ClusterError(STOPPED)
+        return self._room, self._members
+
+    def _did_not_come(self, what: str) -> ClusterError:
+        """The error for missing engines, with the reason."""
+        room, _ = self._opened()
+        why = self._broken or room.problem() or (STOPPED if self._stops else "")
+        if not why and not room.coming():
+            why = f"one ended meanwhile ({self._last_end})" if self._last_end else "none is on its way"
+        why = why or f"they did not come within {self._start_timeout:g} s"
+        return ClusterError(with_logs(f"{what} came up: {why}", room.logs()))
 
     def _tear_down(self) -> None:
         client, self._client = self._client, None
         members, self._members = self._members, None
         room, self._room = self._room, None
-        if members is not None:
-            members.forget()
-        if client is not None:
-            with suppress(Exception):  # a broken connection must not keep processes alive
-                client.close(linger=0)
-        if room is not None:
-            room.close()
+        close_down(members, client, room)
         self._broken = ""

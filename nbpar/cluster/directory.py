@@ -1,14 +1,16 @@
 """A private directory for one cluster's sockets, connection files and logs.
 
-Its path is short, because a Unix socket's name may have about 100 characters.  A lock that
-ends with its holders tells a directory in use from one that a double `kill -9` left behind.
+Its path is short, because a Unix socket's path is limited to about 100 characters.  A lock that
+ends with its holders distinguishes a directory in use from one that a double `kill -9` left behind.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,21 +19,21 @@ from pathlib import Path
 from nbpar.errors import ClusterError
 
 PREFIX = "nbpar-run-"
-"""What the directories of clusters, and no others, are called; `sweep` goes by it."""
+"""Prefix of the names of clusters' directories, used by `sweep`."""
 
 LONGEST = 68
-"""Characters in the directory's path, so that sockets below it get a name of up to 35."""
+"""Maximal length of the directory's path, so that sockets in it can have names of 35 characters."""
 
 LOCK = "lock"
 
 _GRACE = 60.0
-"""Seconds in which a directory may still be without a lock, because it has just been made."""
+"""Seconds for which a new directory may lack a lock."""
 
 
 def create_directory(bases: list[Path] | None = None) -> Path:
     """Make a directory that only this user can enter, and check that it takes files.
 
-    Directories that died with all their processes are removed on the way.
+    Directories whose processes have all ended are removed as well.
 
     Raises:
         ClusterError: no place is writable, has room and has a short enough path.
@@ -48,28 +50,77 @@ def create_directory(bases: list[Path] | None = None) -> Path:
     )
 
 
+class RuntimeDirectory:
+    """A private directory that is in use until it is removed.  Thread-safe.
+
+    Raises:
+        ClusterError: no place is writable, with free space and a short path.
+    """
+
+    def __init__(self) -> None:
+        self.path = create_directory()
+        self._lock = threading.Lock()
+        try:
+            self._held: int | None = hold(self.path)
+        except BaseException:
+            remove_directory(self.path)
+            raise
+
+    def restore(self) -> None:
+        """Recreate the directory if it was cleaned up, like old files below /tmp.
+
+        Raises:
+            OSError: that is impossible, the existing one is not this user's alone, or it was removed.
+        """
+        with self._lock:
+            if self._held is None:
+                raise FileNotFoundError(f"{self.path} was removed")
+            if (self.path / LOCK).exists():
+                return
+            with suppress(FileExistsError):
+                self.path.mkdir(mode=0o700)
+            if not _private(self.path.lstat()):
+                raise PermissionError(f"{self.path} is not a private directory of this user any more")
+            held, self._held = self._held, hold(self.path)
+            os.close(held)
+
+    def remove(self) -> None:
+        """Remove the directory with its contents.  Idempotent."""
+        with self._lock:
+            held, self._held = self._held, None
+            if held is not None:
+                remove_directory(self.path)
+                os.close(held)
+
+
 def hold(directory: Path) -> int:
-    """Say that the directory is in use for as long as the returned descriptor is open."""
+    """Mark the directory as used for as long as the returned descriptor is open."""
     lock = directory / LOCK
     if lock.exists():
         return _open_locked(lock)
     fresh = directory / f"{LOCK}.{os.getpid()}"
     descriptor = _open_locked(fresh)
-    fresh.replace(lock)  # it appears locked: nobody can take the directory for an abandoned one
+    fresh.replace(lock)  # it appears locked, so it never looks abandoned
     return descriptor
 
 
 def remove_directory(directory: Path) -> None:
-    """Remove the directory and everything in it; nothing happens when it is gone."""
+    """Remove a directory with its contents; does nothing if it does not exist."""
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def sweep(base: Path) -> None:
-    """Remove this user's directories below `base` that no process holds any more."""
+    """Remove this user's directories below `base` that no process uses."""
     for directory in base.glob(f"{PREFIX}*"):
         with suppress(OSError):
             if directory.stat().st_uid == _user() and _abandoned(directory):
                 remove_directory(directory)
+
+
+def ipython_folder(private: Path) -> Path:
+    """The user's IPython folder if it is complete, otherwise one in `private`, so that none is created."""
+    theirs = Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
+    return theirs if (theirs / "profile_default" / "startup").is_dir() else private / "ipython"
 
 
 def _create_in(base: Path) -> Path:
@@ -88,7 +139,7 @@ def _create_in(base: Path) -> Path:
 
 
 def _bases() -> Iterator[Path]:
-    """Where to try, best first."""
+    """Candidate places, best first."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         yield Path(runtime)
@@ -127,5 +178,20 @@ def _lock(descriptor: int, *, exclusive: bool) -> None:
     fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
 
 
+def _private(found: os.stat_result) -> bool:
+    """Whether it is a directory accessible to this user only."""
+    mode = found.st_mode
+    return stat.S_ISDIR(mode) and found.st_uid == _user() and not stat.S_IMODE(mode) & 0o077
+
+
 def _user() -> int:
     return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def tail(path: Path, lines: int = 12) -> str:
+    """The last lines of a log, "" if there is none."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

@@ -1,8 +1,8 @@
 """An ipyparallel engine that counts as registered only when it can be reached.
 
-The controller's queues drop what they get for an engine whose connection is not complete, and
-whoever sent it waits for ever.  ipyparallel's own engines are slow enough to register, so that
-this hardly happens; ours would lose that race on a busy machine.
+The controller's queues drop messages for an engine whose connection is not complete, and
+their sender waits for ever.  ipyparallel's own engines register so slowly that
+this rarely happens; ours would lose that race on a busy machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ipyparallel.engine.app import IPEngine
 from zmq.eventloop.zmqstream import ZMQStream
 
 HANDSHAKE_TIMEOUT = 5.0
-"""Seconds to wait for one connection before going on without; zmq keeps trying anyway."""
+"""Seconds to wait for one connection before continuing without; zmq keeps trying anyway."""
 
 _numbers = itertools.count()
 
@@ -25,28 +25,28 @@ class SteadyEngine(IPEngine):  # type: ignore[misc]  # ipyparallel has no types
     """An IPEngine whose connections are complete, one after the other, before its heart beats."""
 
     def init_connector(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Have sockets connected as ipyparallel does, and wait until they are."""
+        """Connect the sockets like ipyparallel, and wait until they are connected."""
         connect, maybe_tunnel = super().init_connector()
 
         def connect_and_wait(socket: Any, url: str, **options: Any) -> Any:
-            if self.kernel is not None:  # a socket of somebody else's, who may be in a hurry
+            if self.kernel is not None:  # a later socket, which may be needed at once
                 return connect(socket, url, **options)
-            raw = socket.socket if isinstance(socket, ZMQStream) else socket  # ipyparallel 8 has streams here
+            raw = socket.socket if isinstance(socket, ZMQStream) else socket  # streams in ipyparallel 8
             monitor = self._watch_handshake(raw)
             try:
                 result = connect(socket, url, **options)
                 if not monitor.poll(HANDSHAKE_TIMEOUT * 1000):
                     self.log.warning("no connection to %s within %s s", url, HANDSHAKE_TIMEOUT)
             finally:
-                raw.monitor(None, 0)  # first, for events nobody can take would block zmq
+                raw.monitor(None, 0)  # first, because unread events would block zmq
                 monitor.close(linger=0)
             return result
 
         return connect_and_wait, maybe_tunnel
 
     def _watch_handshake(self, socket: Any) -> Any:
-        """A socket that becomes readable when `socket` has a complete connection."""
-        address = f"inproc://nbpar-handshake-{next(_numbers)}"  # zmq frees a used one when it likes
+        """A socket that becomes readable when the connection of `socket` is complete."""
+        address = f"inproc://nbpar-handshake-{next(_numbers)}"  # zmq frees a used one with a delay
         socket.monitor(address, zmq.EVENT_HANDSHAKE_SUCCEEDED)
         monitor = self.context.socket(zmq.PAIR)
         monitor.connect(address)

@@ -1,4 +1,4 @@
-"""A controller and engines forked from a template, replaced when they die."""
+"""A controller and engines forked from a fork server; engines that die are replaced."""
 
 from __future__ import annotations
 
@@ -8,31 +8,143 @@ import socket
 import threading
 import time
 import uuid as identities
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
-from nbpar.cluster.healing import Healing
-from nbpar.cluster.limits import thread_limits
-from nbpar.cluster.opening import prepare_client
-from nbpar.cluster.orders import Order, surroundings_here
-from nbpar.cluster.processes import ControllerProcess, EngineProcess
-from nbpar.cluster.room import Occupant, Settings, with_logs
-from nbpar.cluster.stack import CONTROLLER_SETTINGS, ENGINE_SETTINGS
-from nbpar.cluster.warm import Template, tail
+from nbpar.cluster.base import DeploymentListener, Settings, with_logs
+from nbpar.cluster.client import prepare_client
+from nbpar.cluster.directory import ipython_folder, tail
+from nbpar.cluster.fork_server import ForkServer
+from nbpar.cluster.preload import CONTROLLER_SETTINGS, ENGINE_SETTINGS
+from nbpar.cluster.protocol import ForkRequest, Line, surroundings_here
 from nbpar.errors import ClusterError
+from nbpar.host.cpus import thread_limits
+from nbpar.host.exit_status import Death
 
-SILENT = "killed because it did not answer any more"
+
+class ProcessOwner(Protocol):
+    """Is notified of their ends."""
+
+    def engine_ended(self, process: EngineProcess, reason: str) -> None:
+        """An engine is gone."""
+
+    def controller_ended(self, reason: str) -> None:
+        """The controller is gone."""
+
+
+@dataclass
+class EngineProcess:
+    """One engine's process, from order to end."""
+
+    room: ProcessOwner
+    key: str
+    pid: int = 0
+    known: bool = False
+    """Whether the controller has registered it."""
+
+    expected: bool = False
+    """Whether it was asked to end."""
+
+    killed_for: str = ""
+    """The reason why it was killed from here."""
+
+    cut_off: bool = False
+    """Whether it ended with the connection to its host, which replaces it once it is connected again."""
+
+    def forked(self, pid: int) -> None:
+        self.pid = pid
+
+    def ready(self, connection: Line) -> None:
+        """Do nothing: only controllers report readiness."""
+
+    def ended(self, death: Death) -> None:
+        self.room.engine_ended(self, self.killed_for or death.reason)
+
+    def failed(self, reason: str) -> None:
+        self.room.engine_ended(self, f"it could not be started: {reason}")
+
+
+class ControllerProcess:
+    """The controller's process, from order to end."""
+
+    def __init__(self, room: ProcessOwner) -> None:
+        self._room = room
+        self.pid = 0
+        self.settled = threading.Event()
+        self.connection: dict[str, Any] | None = None
+        self.reason = ""
+
+    def forked(self, pid: int) -> None:
+        self.pid = pid
+
+    def ready(self, connection: Line) -> None:
+        self.connection = connection
+        self.settled.set()
+
+    def ended(self, death: Death) -> None:
+        self.failed(death.reason)
+
+    def failed(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self.settled.set()
+        self._room.controller_ended(self.reason)
+
+
+@dataclass(slots=True)
+class Healing:
+    """Replace engines at once, slower when they die one after the other, and not at all when none comes up.
+
+    Items that kill their engine must not stop the others, so engines that had registered are
+    always replaced.  Engines that die before they register would die for ever.
+    """
+
+    free: int = 20
+    """Replacements a minute that are not slowed down."""
+
+    longest: float = 2.0
+    """Most seconds that a replacement waits."""
+
+    stillborn: int = 3
+    """Engines in a row that may end before they register."""
+
+    _deaths: deque[float] = field(default_factory=deque)
+    _stillborn: int = 0
+
+    def delay_after_death(self, now: float, *, registered: bool) -> float | None:
+        """Seconds until the engine that died at `now` is to be replaced, None when it must not be."""
+        self._stillborn = 0 if registered else self._stillborn + 1
+        if self._stillborn >= self.stillborn:
+            return None
+        self._deaths.append(now)
+        while self._deaths[0] < now - 60:
+            self._deaths.popleft()
+        return min(self.longest, 0.1 * max(0, len(self._deaths) - self.free))
+
+    def registered(self) -> None:
+        """An engine came up."""
+        self._stillborn = 0
+
+
+SILENT = "killed because it stopped responding"
 """Why an engine ends that hangs."""
 
 
-class ForkedRoom:
+class ForkedDeployment:
     """Controller and engines that are children of one template."""
 
-    def __init__(self, template: Template, settings: Settings, occupant: Occupant) -> None:
+    controller_settings: tuple[str, ...] = CONTROLLER_SETTINGS
+    """Command line of the controller."""
+
+    patience = 0.5
+    """Seconds between terminating an engine and killing it."""
+
+    def __init__(self, template: ForkServer, settings: Settings, occupant: DeploymentListener) -> None:
         self.directory: Path | None = template.directory
         self._template = template
         self._settings = settings
@@ -45,10 +157,18 @@ class ForkedRoom:
         self._planned = 0
         self._numbered = 0
         self._problem = ""
+        self._stuck = ""
+        """Why dead engines are no longer replaced."""
+
         self._last_words = ""
         self._closed = False
         self._timers: set[threading.Timer] = set()
         self._due = 0
+        """Number of delayed replacements."""
+
+        self._withdrawn = 0
+        """The number of these that are no longer wanted."""
+
         template.when_over(self._template_ended)
 
     def open(self, engines: int, timeout: float) -> dict[str, Any]:
@@ -63,19 +183,33 @@ class ForkedRoom:
         return client
 
     def attach(self, client: Any) -> None:
-        """Nothing to do: the template reaches every engine."""
+        """Do nothing: the template reaches every engine."""
 
     def add(self, count: int) -> None:
+        with self._lock:
+            if count and self._stuck:
+                self._stuck = ""
+                self._healing.registered()  # counts from zero
         for _ in range(count):
             self._order_engine()
+
+    def withdraw(self, count: int) -> None:
+        with self._lock:
+            due = min(count, self._due - self._withdrawn)
+            self._withdrawn += due
+            unknown = [it for it in self._engines.values() if not (it.known or it.expected)]
+            for process in (dropped := unknown[: count - due]):
+                process.expected = True
+        for process in dropped:
+            self._signal(process.key, signal.SIGKILL)
 
     def remove(self, uuids: Sequence[str]) -> None:
         for uuid in uuids:
             process = self._expect_end(uuid)
             if process is not None:
                 self._template.tell(self._controller_key, {"gone": uuid})
-                self._template.signal(uuid, signal.SIGTERM)
-                self._later(0.5, lambda key=uuid: self._template.signal(key, signal.SIGKILL))
+                self._signal(uuid, signal.SIGTERM)
+                self._later(self.patience, lambda key=uuid: self._signal(key, signal.SIGKILL))
 
     def kill(self, uuid: str, reason: str) -> None:
         with self._lock:
@@ -83,7 +217,15 @@ class ForkedRoom:
             if process is not None:
                 process.killed_for = reason
         if process is not None:
-            self._template.signal(uuid, signal.SIGKILL)
+            self._signal(uuid, signal.SIGKILL)
+
+    def interrupt(self, uuid: str) -> bool:
+        """Send an engine SIGINT; return whether its process is there."""
+        with self._lock:
+            known = uuid in self._engines
+        if known:
+            self._signal(uuid, signal.SIGINT)
+        return known
 
     def registered(self, uuid: str) -> None:
         with self._lock:
@@ -93,24 +235,24 @@ class ForkedRoom:
             self._healing.registered()
 
     def left(self, uuid: str) -> None:
-        """Kill an engine that has not answered for long, unless it is dead, which is told elsewhere."""
+        """Kill an engine that has not responded for long, unless it is dead, which is reported elsewhere."""
         with self._lock:
             process = self._engines.get(uuid)
-            if process is not None and not process.expected and psutil.pid_exists(process.pid):
+            if process is not None and not process.expected and self._exists(process):
                 process.killed_for = process.killed_for or SILENT
-        self._template.signal(uuid, signal.SIGKILL)
+        self._signal(uuid, signal.SIGKILL)
 
     def coming(self) -> int:
         with self._lock:
             unknown = sum(not (process.known or process.expected) for process in self._engines.values())
-            return self._due + unknown
+            return self._due - self._withdrawn + unknown
 
     def locate(self, uuid: str) -> tuple[str, int | None]:
         process = self._engines.get(uuid)
         return (socket.gethostname(), process.pid) if process is not None else ("", None)
 
     def problem(self) -> str:
-        return self._problem or self._template.problem
+        return self._problem or self._template.problem or self._stuck
 
     def logs(self) -> str:
         """The ends of the logs: the template's, the controller's, the newest engine's."""
@@ -134,25 +276,25 @@ class ForkedRoom:
     # ---- the template's thread
 
     def engine_ended(self, process: EngineProcess, reason: str) -> None:
-        """An engine is gone; replace it when nobody wanted that."""
+        """Handle the end of an engine; replace it unless that was requested."""
         with self._lock:
             self._engines.pop(process.key, None)
             if self._closed:
                 return
             delay = None if process.expected else self._delay_of_replacement(process, reason)
             self._due += delay is not None
-        if process.known:
+        if process.known or not process.expected:
             self._occupant.engine_died(process.key, reason)
         if delay is not None:
             self._later(delay, self._replace)
 
     def controller_ended(self, reason: str) -> None:
-        """Nothing works without a controller."""
+        """Handle the end of the controller, without which nothing works."""
         with self._lock:
             if self._closed:
                 return
             self._problem = self._problem or f"the cluster's controller ended ({reason})"
-        self._last_words = self.logs()  # they go when the room is closed, which is next
+        self._last_words = self.logs()  # they are deleted when the deployment is closed, which is next
         self._occupant.broke(self._problem)
 
     def _template_ended(self, reason: str) -> None:
@@ -161,14 +303,22 @@ class ForkedRoom:
         self._controller.settled.set()
         self._occupant.broke(self._problem)
 
+    def _signal(self, key: str, number: int) -> None:
+        """Send a signal to an engine."""
+        self._template.signal(key, number)
+
+    def _exists(self, process: EngineProcess) -> bool:
+        """Whether a process may still be there."""
+        return bool(psutil.pid_exists(process.pid))
+
     # ---- orders
 
     def _order_controller(self) -> None:
         self._controller_key = f"controller-{identities.uuid4().hex[:8]}"
-        order = Order(
+        order = ForkRequest(
             key=self._controller_key,
             kind="controller",
-            arguments=[*CONTROLLER_SETTINGS, *self._profile_arguments()],
+            arguments=[*self.controller_settings, *self._profile_arguments()],
             surroundings=surroundings_here(self._own_variables()),
             log=str(self._template.directory / "controller.log"),
         )
@@ -183,7 +333,7 @@ class ForkedRoom:
         added = {**self._own_variables(), **dict(self._settings.environment)}
         limits = thread_limits(self._planned, {**os.environ, **added})
         around = surroundings_here({**limits, **added}, self._settings.folder, self._settings.nice)
-        order = Order(
+        order = ForkRequest(
             key=process.key,
             kind="engine",
             arguments=[
@@ -196,30 +346,44 @@ class ForkedRoom:
             log=str(log),
             controller=self._controller_key,
         )
-        self._template.fork(order, process)
+        try:
+            self._template.fork(order, process)
+        except ClusterError:
+            with self._lock:
+                self._engines.pop(process.key, None)
+            raise
         return process
 
     def _own_variables(self) -> dict[str, str]:
-        return {"IPYTHONDIR": str(_ipython_folder(self._template.directory))}
+        return {"IPYTHONDIR": str(ipython_folder(self._template.directory))}
 
     def _profile_arguments(self) -> list[str]:
-        """Have the profile in the private directory."""
+        """Create the profile in the private directory."""
         return [f"--profile-dir={self._template.directory / 'profile'}"]
 
     # ---- healing
 
     def _delay_of_replacement(self, process: EngineProcess, reason: str) -> float | None:
-        """Seconds until a replacement, None for none; the lock is held."""
-        if self._problem:
+        """Seconds until a replacement, None for none; call with the lock held."""
+        if self._problem or self._stuck:
             return None
         delay = self._healing.delay_after_death(time.monotonic(), registered=process.known)
         if delay is None:
-            self._problem = f"engines end before they register ({reason})"
+            self._stuck = f"engines end before they register ({reason})"
         return delay if self._settings.heal or not process.known else None
 
     def _replace(self) -> None:
-        with suppress(ClusterError):  # the template has gone meanwhile and has said so
+        with self._lock:
+            if withdrawn := self._withdrawn > 0:
+                self._withdrawn -= 1
+                self._due -= 1
+        if withdrawn:
+            return
+        try:
             self._order_engine()
+        except ClusterError as error:
+            self._stuck = str(error)
+        else:
             self._occupant.engine_replaced()
         with self._lock:
             self._due -= 1
@@ -245,12 +409,3 @@ class ForkedRoom:
     def _why_no_controller(self, timeout: float) -> str:
         reason = self.problem() or f"the cluster's controller did not come up within {timeout:.0f} s"
         return with_logs(reason, self.logs())
-
-
-def _ipython_folder(private: Path) -> Path:
-    """The user's IPython folder when it is complete, else a private one, so that nothing is made there."""
-    theirs = Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
-    return theirs if (theirs / "profile_default" / "startup").is_dir() else private / "ipython"
-
-
-_preparing = threading.Lock()

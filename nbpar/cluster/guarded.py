@@ -1,4 +1,4 @@
-"""A controller or engine of ipyparallel's local launchers that ends with the process it is for.
+"""A controller or engine of ipyparallel's local launchers that ends with its owner.
 
 Run as `python -m nbpar.cluster.guarded controller|engine OWNER ARGUMENTS...`, where OWNER is a pid.
 """
@@ -15,12 +15,12 @@ from nbpar.cluster.watchdog import wait_gone
 
 
 def command(kind: str) -> list[str]:
-    """Command line of a guarded controller or engine that is for this process."""
+    """Command line of a guarded controller or engine owned by this process."""
     return [sys.executable, "-m", "nbpar.cluster.guarded", kind, str(os.getpid())]
 
 
 def main(arguments: list[str]) -> None:
-    """Become what the arguments say."""
+    """Execute the program in the arguments."""
     kind, owner, *rest = arguments
     threading.Thread(target=_end_with, args=(int(owner),), name="nbpar-owner", daemon=True).start()
     if kind == "controller":

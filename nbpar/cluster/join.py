@@ -1,13 +1,15 @@
-"""Connect to a cluster that somebody already has, in whichever way they name it."""
+"""Connect to an existing cluster: by profile, connection file, Client or Cluster object."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
+from nbpar.cluster.client import hushed
 from nbpar.cluster.cluster import Cluster
 from nbpar.errors import ClusterError
 
@@ -21,17 +23,18 @@ _NEEDED = ("interface", "registration", "key", "control", "mux", "task", "iopub"
 
 
 def connect(cluster: Any, *, timeout: float = ANSWER_TIMEOUT) -> tuple[Any, bool]:
-    """A client of the cluster, and whether it is ours to close.
+    """A client of the cluster, and whether the caller must close it.
 
     Args:
-        cluster: a Cluster of nbpar (started when it does not run), a running `ipyparallel.Cluster`, an
+        cluster: a Cluster of nbpar (started if it is not running), a running `ipyparallel.Cluster`, an
             `ipyparallel.Client`, the name of an IPython profile, or the path of a connection file.
         timeout: seconds for the controller to answer.
 
     Raises:
-        ClusterError: there is no such cluster, or nothing answers; it never hangs.
+        ClusterError: there is no such cluster, or it does not answer; this never hangs.
         TypeError: `cluster` is none of these.
     """
+    check_kind(cluster)
     if isinstance(cluster, Cluster):
         return cluster.start().client, False
     if isinstance(cluster, (str, os.PathLike)):
@@ -39,17 +42,108 @@ def connect(cluster: Any, *, timeout: float = ANSWER_TIMEOUT) -> tuple[Any, bool
     import ipyparallel
 
     if isinstance(cluster, ipyparallel.Client):
-        return _open_client(cluster), False
-    if isinstance(cluster, ipyparallel.Cluster):
-        return _client_of_running(cluster), True
+        return hushed(_open_client(cluster)), False
+    return hushed(_client_of_running(cluster)), True
+
+
+def check_kind(cluster: Any, *, name: str = "cluster", before: str = "", after: str = "") -> None:
+    """Raise TypeError unless it is an object that can be joined, running or not.
+
+    Args:
+        cluster: the object.
+        name: what it was given as.
+        before: further kinds that are allowed there, before these.
+        after: the same, after these.
+    """
+    if isinstance(cluster, (str, os.PathLike)) or is_cluster(cluster):
+        return
     raise TypeError(
-        "cluster must be an nbpar.Cluster, an ipyparallel Cluster or Client, a profile name "
-        f"or the path of a connection file, was {type(cluster).__name__}"
+        f"{name} must be {before}an nbpar.Cluster, an ipyparallel Cluster or Client, a profile name, "
+        f"{'' if after else 'or '}the path of a connection file{after}, was {_kind(cluster)}"
     )
 
 
+def is_cluster(given: Any) -> bool:
+    """Whether an object is a cluster, or a client of one."""
+    if isinstance(given, Cluster):
+        return True
+    if "ipyparallel" not in sys.modules:  # nothing is one of its clusters before that
+        return False
+    import ipyparallel
+
+    return isinstance(given, (ipyparallel.Client, ipyparallel.Cluster))
+
+
+_HINTS = {
+    "distributed": "start ipyparallel engines on its machines, and join those",
+    "ray": "start ipyparallel engines on its machines, and join those",
+    "dask": "start ipyparallel engines on its machines, and join those",
+    "concurrent": "nbpar's workers are ipyparallel engines, threads, or `nbpar.Pool(2)` here",
+    "multiprocessing": "nbpar's workers are ipyparallel engines, threads, or `nbpar.Pool(2)` here",
+    "joblib": "`nbpar.register_joblib()` is the way from joblib to nbpar",
+}
+"""What to do about others' objects, by their package."""
+
+
+def _kind(given: Any) -> str:
+    """Return the kind of an object that is no cluster, with what to do if it can be guessed."""
+    import ipyparallel
+
+    if isinstance(given, type):
+        return f"the class {given.__name__}; write `{given.__name__}(...)` to make one"
+    if isinstance(given, ipyparallel.client.view.View):
+        return f"the {type(given).__name__} of a Client; give its `client`"
+    if isinstance(given, int):
+        return f"int; `nbpar.Pool({given})` is a pool of that size"
+    package = type(given).__module__.partition(".")[0]
+    hint = _HINTS.get(package)
+    return f"a {package} {type(given).__name__}; {hint}" if hint else type(given).__name__
+
+
+def running_profiles() -> list[str]:
+    """Return the names of the IPython profiles that have a connection file of a cluster."""
+    from IPython.paths import get_ipython_dir
+
+    files = Path(get_ipython_dir()).glob("profile_*/security/ipcontroller*-client.json")
+    return sorted({file.parent.parent.name.removeprefix("profile_") for file in files})
+
+
+def cluster_of(name: str | os.PathLike[str]) -> Cluster | None:
+    """Return a cluster to start, for a URL; None for the profile or the connection file of a running one.
+
+    "ssh://ann@gpu01" is that host, "ssh://ann@gpu01:2222" at a port; the caller starts and stops the cluster.
+
+    Raises:
+        ClusterError: it is no URL of a cluster.
+    """
+    scheme, separator, _ = str(name).partition("://")
+    if not separator:
+        return None
+    if scheme == "ssh":
+        return Cluster.ssh(str(name))
+    raise ClusterError(
+        f"{str(name)!r} is no cluster: {scheme}:// is unknown; give the name of an IPython profile, the "
+        'path of a connection file, or "ssh://host"'
+    )
+
+
+def has_ended(client: Any) -> bool:
+    """Whether nothing listens any more where the controller of a client was; False if that is not known."""
+    protocol, _, place = str(client._config["registration"]).partition("://")  # noqa: SLF001 (not public)
+    address, _, port = place.rpartition(":")
+    if protocol != "tcp" or client._ssh or not port.isdecimal():  # noqa: SLF001 (not public)
+        return False
+    try:
+        socket.create_connection((address.strip("[]"), int(port)), REACH_TIMEOUT).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:  # the network may be down for a while
+        return False
+    return False
+
+
 def _open_client(client: Any) -> Any:
-    if client._closed:  # noqa: SLF001 (nothing public says so)
+    if client._closed:  # noqa: SLF001 (not public)
         raise ClusterError("the ipyparallel Client is closed; make a new one")
     return client
 
@@ -64,7 +158,7 @@ def _client_of_running(cluster: Any) -> Any:
 
 
 def _connection_of(name: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of the connection file that is meant."""
+    """The content of the connection file of the cluster."""
     path = Path(name)
     if path.is_file() or path.suffix == ".json" or len(path.parts) > 1:
         return _read(path)
@@ -72,7 +166,7 @@ def _connection_of(name: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _newest_file(profile: str) -> Path:
-    """The connection file that a profile's newest controller has written."""
+    """The latest connection file of a profile's controllers."""
     from IPython.paths import get_ipython_dir
 
     home = Path(get_ipython_dir())
@@ -110,7 +204,7 @@ def _client_of(connection: dict[str, Any], timeout: float, name: str) -> Any:
 
     _check_reachable(connection, name)
     try:
-        return ipyparallel.Client(connection_info=connection, timeout=timeout)
+        return hushed(ipyparallel.Client(connection_info=connection, timeout=timeout))
     except OSError as error:  # ipyparallel's TimeoutError too
         raise ClusterError(
             f"what listens where the cluster {name!r} was does not answer as its controller ({error}); "
@@ -119,14 +213,14 @@ def _client_of(connection: dict[str, Any], timeout: float, name: str) -> Any:
 
 
 def _check_reachable(connection: dict[str, Any], name: str) -> None:
-    """Refuse a stale connection file at once instead of waiting for an answer."""
+    """Reject a stale connection file at once instead of waiting for an answer."""
     protocol, _, address = str(connection["interface"]).partition("://")
     if protocol != "tcp" or connection.get("ssh") or address in ("*", "0.0.0.0"):  # noqa: S104 (not bound here)
         return
+    port = int(connection["registration"])
     try:
-        socket.create_connection((address, int(connection["registration"])), REACH_TIMEOUT).close()
+        socket.create_connection((address, port), REACH_TIMEOUT).close()
     except OSError as error:
-        port = connection["registration"]
         raise ClusterError(
             f"the cluster {name!r} does not run any more: nothing listens at {address}:{port} "
             f"({error.strerror or error}); start it again"

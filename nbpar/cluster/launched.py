@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nbpar.cluster.directory import create_directory, hold, remove_directory
+from nbpar.cluster.base import DeploymentListener, Settings
+from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.guarded import command
-from nbpar.cluster.limits import thread_limits
-from nbpar.cluster.orders import surroundings_here
-from nbpar.cluster.room import Occupant, Settings
-from nbpar.cluster.stack import LAUNCHED_SETTINGS
+from nbpar.cluster.launcher_options import quiet_commands, words_of
+from nbpar.cluster.preload import LAUNCHED_SETTINGS
+from nbpar.cluster.protocol import surroundings_here
 from nbpar.errors import ClusterError
+from nbpar.host.cpus import thread_limits
+from nbpar.host.error_log import log_warning
 
 LOST = "it left the cluster: its process ended, or its machine does not answer"
 
 _WHERE = "(__import__('socket').gethostname(), __import__('os').getpid())"
-"""What an engine is asked for; it need not have nbpar."""
+"""The query to an engine, which need not have nbpar."""
 
 
-class LaunchedRoom:
+class LaunchedDeployment:
     """Controller and engines of one `ipyparallel.Cluster`.
 
     Args:
         engines: name or class of ipyparallel's engine launcher.
         options: further arguments for `ipyparallel.Cluster`.
-        settings: how the engines are to be.
-        occupant: who hears when something goes wrong.
+        settings: settings of the engines.
+        occupant: is notified of failures.
     """
 
-    def __init__(self, engines: Any, options: dict[str, Any], settings: Settings, occupant: Occupant) -> None:
-        self.directory: Path | None = create_directory()
-        self._held = hold(self.directory)
+    def __init__(
+        self, engines: Any, options: dict[str, Any], settings: Settings, occupant: DeploymentListener
+    ) -> None:
+        self._runtime = RuntimeDirectory()
+        self.directory: Path | None = self._runtime.path
         self._engines = engines
         self._options = options
         self._settings = settings
@@ -45,31 +51,61 @@ class LaunchedRoom:
         self._places: dict[str, tuple[str, int]] = {}
         self._ids: dict[str, int] = {}
         self._removed: set[str] = set()
+        self._awaited: dict[str, int] = {}
+        """Number of engines not registered yet, by ipyparallel's name of the set started together."""
+
+        self._starting = 0
+        """Number of engines in a call of the launcher."""
+
+        self._early = 0
+        """The number of these that registered early."""
+
+        self._due = 0
+        """Number of replacements about to be started."""
+
         self._problem = ""
         self._closed = False
 
     def open(self, engines: int, timeout: float) -> dict[str, Any]:
         import ipyparallel
 
-        self._cluster = ipyparallel.Cluster(**self._arguments(engines, timeout))
         try:
+            self._cluster = ipyparallel.Cluster(**self._arguments(engines, timeout))
             self._cluster.start_controller_sync()
             info: dict[str, Any] = self._connection_info()
-            self._cluster.start_engines_sync(engines)
         except Exception as error:
-            raise ClusterError(f"ipyparallel cannot start {self._engines!r} engines: {error}") from error
-        for launcher in self._cluster.engines.values():
-            launcher.on_stop(self._set_ended)
+            raise self._refusal(error) from error
+        self.add(engines)
         return info
 
     def attach(self, client: Any) -> None:
         self._client = client
 
     def add(self, count: int) -> None:
+        if not count:
+            return
+        self._problem = ""
         before = set(self._cluster.engines)
-        self._cluster.start_engines_sync(count)
+        with self._lock:
+            self._starting += count
+        try:
+            self._cluster.start_engines_sync(count)
+        except Exception as error:
+            for name in set(self._cluster.engines) - before:
+                self._stop_failed(self._cluster.engines.pop(name))
+            raise self._refusal(error) from error
+        finally:
+            with self._lock:
+                self._starting -= count
+                early = min(self._early, count)
+                self._early = self._early - early if self._starting else 0
+                for name in set(self._cluster.engines) - before:
+                    self._awaited[name] = count - early
         for name in set(self._cluster.engines) - before:
-            self._cluster.engines[name].on_stop(self._set_ended)
+            self._cluster.engines[name].on_stop(partial(self._set_ended, name))
+
+    def withdraw(self, count: int) -> None:
+        """Do nothing: an engine is unknown before it registers."""
 
     def remove(self, uuids: Sequence[str]) -> None:
         with self._lock:
@@ -77,15 +113,27 @@ class LaunchedRoom:
             self._removed.update(uuids)
         if ids:
             self._client.shutdown(targets=ids, block=False)
+        for uuid in uuids:
+            self._occupant.engine_died(uuid, LOST)
 
     def kill(self, uuid: str, _reason: str) -> None:
-        """Kill through the engine's nanny, which every engine of ipyparallel's launchers has."""
+        """Kill an engine through its nanny, which every engine of ipyparallel's launchers has."""
         if uuid in self._ids:
-            with suppress(LookupError):  # it was struck off meanwhile
+            with suppress(LookupError):  # it was removed meanwhile
                 self._client.send_signal("SIGKILL", targets=[self._ids[uuid]], block=False)
 
+    def interrupt(self, _uuid: str) -> bool:
+        """Return False: only the controller can."""
+        return False
+
     def registered(self, uuid: str) -> None:
-        """Ask a new engine where it is."""
+        """Query the host and pid of a new engine."""
+        with self._lock:
+            name = next((name for name, count in self._awaited.items() if count), None)
+            if name is not None:
+                self._awaited[name] -= 1
+            elif self._starting:
+                self._early += 1
         if self._client is None:
             return
         engine_id = next((key for key in self._client.ids if self._client._engines.get(key) == uuid), None)  # noqa: SLF001
@@ -99,22 +147,26 @@ class LaunchedRoom:
     def left(self, uuid: str) -> None:
         with self._lock:
             wanted = uuid in self._removed or self._closed
+            heals = not wanted and self._settings.heal and self._engines == "local"
+            self._due += heals
         self._occupant.engine_died(uuid, LOST)
-        if not wanted and self._settings.heal and self._engines == "local":
-            threading.Thread(target=self._replace, name="nbpar-heal", daemon=True).start()
+        if heals:
+            threading.Thread(target=self._replace, name="nbpar heal", daemon=True).start()
 
     def coming(self) -> int:
-        return 0
+        with self._lock:
+            starting = max(self._due, self._starting - self._early)
+            return starting + sum(self._awaited.values())
 
     def locate(self, uuid: str) -> tuple[str, int | None]:
         with self._lock:
             return self._places.get(uuid, ("", None))
 
     def problem(self) -> str:
-        return self._problem
+        return self._problem or self._ended_early()
 
     def logs(self) -> str:
-        """What the launchers saw of their processes."""
+        """The launchers' records of their processes."""
         if self._cluster is None:
             return ""
         launchers = [*self._cluster.engines.values(), self._cluster.controller]
@@ -131,17 +183,54 @@ class LaunchedRoom:
             return
         try:
             if self._cluster is not None:
-                self._cluster.stop_cluster_sync()
+                self._stop()
         finally:
-            if self.directory is not None:
-                remove_directory(self.directory)
+            self._runtime.remove()
+
+    def _ended_early(self) -> str:
+        """Return why engines will not come: processes of a set that has not registered have all ended.
+
+        The launcher's own callback (`on_stop`) needs an event loop, which runs only while it is called.
+        """
+        if self._cluster is None or self._closed:
+            return ""
+        with self._lock:
+            awaited = [name for name, count in self._awaited.items() if count]
+        for name in awaited:
+            processes = _processes_of(self._cluster.engines.get(name))
+            if processes and not any(process.is_running() for process in processes):
+                return "the engine launcher's processes ended"
+        return ""
+
+    def _refusal(self, error: Exception) -> ClusterError:
+        return ClusterError(f"ipyparallel cannot start {self._engines!r} engines: {words_of(error)}")
+
+    def _stop_failed(self, launcher: Any) -> None:
+        """End what is there of engines that could not be started, which may be nothing."""
+        with suppress(Exception):
+            stopped = launcher.stop()
+            if inspect.isawaitable(stopped):
+                run_here(stopped)
+
+    def _stop(self) -> None:
+        """End controller and engines; what a launcher cannot end must not keep the others."""
+        cluster = self._cluster
+        try:
+            cluster.stop_cluster_sync()
+        except Exception as error:  # noqa: BLE001 (any launcher's code runs here)
+            log_warning(f"not all {self._engines!r} engines could be stopped", error)
+            with suppress(Exception):
+                cluster.stop_controller_sync()
+        finally:
+            cluster.shutdown_atexit = False  # it would try the same again, and print what comes of it
 
     def _arguments(self, engines: int, timeout: float) -> dict[str, Any]:
         from traitlets.config import Config
 
         config = Config()
         config.LocalControllerLauncher.controller_cmd = command("controller")
-        config.LocalEngineLauncher.engine_cmd = command("engine")
+        if not self._through_ssh():  # those launchers take over the local one's settings
+            config.LocalEngineLauncher.engine_cmd = command("engine")
         config.LocalEngineSetLauncher.delay = 0
         around = surroundings_here()
         added = dict(self._settings.environment)
@@ -155,22 +244,20 @@ class LaunchedRoom:
             "delay": 0,
             "log_level": 40,
         }
+        config.merge(quiet_commands())
         options = dict(self._options)
         config.merge(options.pop("config", None) or {})
         if not {"profile", "profile_dir"} & set(options):
             arguments["profile_dir"] = str(self.directory / "profile" if self.directory else "profile")
         return {**arguments, **options, "config": config}
 
+    def _through_ssh(self) -> bool:
+        """Whether engines start on other hosts, where this process's pid and Python mean nothing."""
+        name = self._engines if isinstance(self._engines, str) else getattr(self._engines, "__name__", "")
+        return "ssh" in name.lower()
+
     def _connection_info(self) -> dict[str, Any]:
-        import asyncio
-
-        async def wait() -> Any:
-            return await self._cluster.controller.get_connection_info()
-
-        found: list[Any] = []
-        thread = threading.Thread(target=lambda: found.append(asyncio.run(wait())))
-        thread.start()
-        thread.join()
+        found = run_here(self._cluster.controller.get_connection_info())
         if not found:
             raise ClusterError("ipyparallel's controller did not write its connection files")
         info: dict[str, Any] = found[0]["client"]
@@ -183,10 +270,38 @@ class LaunchedRoom:
                 self._places[uuid] = (str(place[0]), int(place[1]))
 
     def _replace(self) -> None:
-        with suppress(Exception):  # the cluster is being stopped
-            self.add(1)
-            self._occupant.engine_replaced()
+        try:
+            with suppress(Exception):  # the cluster is being stopped
+                self.add(1)
+                self._occupant.engine_replaced()
+        finally:
+            with self._lock:
+                self._due -= 1
 
-    def _set_ended(self, data: Any) -> None:
-        if not self._closed:
+    def _set_ended(self, name: str, data: Any) -> None:
+        """Handle the end of engines that were started together; those that never registered never will."""
+        with self._lock:
+            never_came = self._awaited.pop(name, 0)
+        if never_came and not self._closed:
             self._problem = f"the engine launcher's processes ended ({data})"
+
+
+def _processes_of(launcher: Any) -> list[Any]:
+    """Return the known processes of a set of engines on this host; none for a batch system."""
+    launchers = [launcher, *getattr(launcher, "launchers", {}).values()]
+    processes = [getattr(one, "process", None) for one in launchers]
+    return [process for process in processes if process is not None]
+
+
+def run_here(awaitable: Any) -> list[Any]:
+    """Run a coroutine in a thread with an event loop of its own; return its result, if it has one."""
+    import asyncio
+
+    async def wait() -> Any:
+        return await awaitable
+
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(asyncio.run(wait())))
+    thread.start()
+    thread.join()
+    return found

@@ -1,7 +1,7 @@
-"""ipyparallel launchers on top of the template: `ipp.Cluster(engines="nbpar", controller="nbpar")`.
+"""ipyparallel launchers on top of the fork server: `ipp.Cluster(engines="nbpar", controller="nbpar")`.
 
-Controller and engines of this process share one template, which ends with the last of them
-and, whatever happens, with this process.
+Controller and engines of this process share one fork server, which ends with the last of them
+and, in any case, with this process.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from typing import Any
 from ipyparallel.cluster.launcher import BaseLauncher, ControllerLauncher, EngineLauncher, NotRunning
 from traitlets import Integer, List
 
-from nbpar.cluster.deaths import Death
-from nbpar.cluster.limits import thread_limits
-from nbpar.cluster.orders import Line, Order, surroundings_here
-from nbpar.cluster.room import Settings
-from nbpar.cluster.spare import template_for
-from nbpar.cluster.stack import ENGINE_SETTINGS, LAUNCHED_SETTINGS
-from nbpar.cluster.warm import Template, tail
+from nbpar.cluster.base import Settings
+from nbpar.cluster.directory import tail
+from nbpar.cluster.fork_server import ForkServer, fork_server_for
+from nbpar.cluster.preload import ENGINE_SETTINGS, LAUNCHED_SETTINGS
+from nbpar.cluster.protocol import ForkRequest, Line, surroundings_here
+from nbpar.host.cpus import thread_limits
+from nbpar.host.exit_status import Death
 
 _lock = threading.Lock()
-_shared: Template | None = None
+_shared: ForkServer | None = None
 _holders: set[int] = set()
 _controllers: set[str] = set()
 
 
-class _Process:
+class _LaunchedProcess:
     """One process ordered by a launcher."""
 
-    def __init__(self, launcher: TemplateLauncher, key: str, log: Path) -> None:
+    def __init__(self, launcher: ForkServerLauncher, key: str, log: Path) -> None:
         self._launcher = launcher
         self.key = key
         self.log = log
@@ -47,7 +47,7 @@ class _Process:
         self.pid = pid
 
     def ready(self, connection: Line) -> None:
-        """The connection files are what ipyparallel waits for."""
+        """Do nothing: ipyparallel waits for the connection files."""
 
     def ended(self, death: Death) -> None:
         self.exit_code = death.code
@@ -58,19 +58,20 @@ class _Process:
         self._launcher.process_ended()
 
 
-class TemplateLauncher(BaseLauncher):  # type: ignore[misc]  # ipyparallel has no types
-    """What the controller's and the engines' launcher have in common."""
+class ForkServerLauncher(BaseLauncher):  # type: ignore[misc]  # ipyparallel has no types
+    """The common part of the controller's and the engines' launcher."""
 
     kind: Any = "engine"
-    """What the processes become."""
+    """The kind of process."""
 
-    _processes: Sequence[_Process] = ()
+    _processes: Sequence[_LaunchedProcess] = ()
     _last_words = ""
-    _ended = threading.Event()  # an own one for each start
+    _ended = threading.Event()  # a new one for each start
     _ended.set()
 
     def order(self, count: int, arguments: list[str], environment: dict[str, str]) -> None:
         """Order processes; the launcher stops when the last of them has ended."""
+        self.loop  # noqa: B018 (taken here: in the template's thread it would be a new one, which never runs)
         self._template = _hold(id(self), count)
         self._processes = [self._new_process() for _ in range(count)]
         self._ended = threading.Event()
@@ -80,11 +81,13 @@ class TemplateLauncher(BaseLauncher):  # type: ignore[misc]  # ipyparallel has n
         for process in self._processes:
             identity = [f"--Session.session={process.key}"] if self.kind == "engine" else []
             settings = [*arguments, *identity]
-            order = Order(process.key, self.kind, settings, around, str(process.log), self.controller_key())
+            order = ForkRequest(
+                process.key, self.kind, settings, around, str(process.log), self.controller_key()
+            )
             self._template.fork(order, process)
 
     def controller_key(self) -> str:
-        """Key of the controller to tell when a process is gone, "" for none of ours."""
+        """Key of the controller to notify when a process is gone, "" for none of ours."""
         return ""
 
     def cluster_key(self) -> str:
@@ -94,7 +97,7 @@ class TemplateLauncher(BaseLauncher):  # type: ignore[misc]  # ipyparallel has n
     def process_ended(self) -> None:
         """One process is gone; called in the template's thread."""
         if all(process.exit_code is not None for process in self._processes):
-            self._last_words = self.get_output()  # the logs go with the template's directory
+            self._last_words = self.get_output()  # the logs are deleted with the template's directory
             self._ended.set()
             _release(id(self))
             self.loop.add_callback(self.notify_stop, self._stop_data())
@@ -105,7 +108,7 @@ class TemplateLauncher(BaseLauncher):  # type: ignore[misc]  # ipyparallel has n
         while not self._ended.is_set():
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError(f"the {self.name} did not end within {timeout} s")
-            await asyncio.sleep(0.01)  # no executor: this also runs while the interpreter ends
+            await asyncio.sleep(0.01)  # no executor: this also runs during the interpreter's exit
 
     async def stop(self) -> None:
         """End the processes; kill those that have not ended after a moment."""
@@ -135,20 +138,20 @@ class TemplateLauncher(BaseLauncher):  # type: ignore[misc]  # ipyparallel has n
         return self._last_words or "\n".join(filter(None, (tail(process.log) for process in self._processes)))
 
     @classmethod
-    def from_dict(cls, *_arguments: Any, **_options: Any) -> TemplateLauncher:
-        """Refuse: the processes end with the process that started them."""
+    def from_dict(cls, *_arguments: Any, **_options: Any) -> ForkServerLauncher:
+        """Raise: the processes end with the process that started them."""
         raise NotRunning("nbpar's controllers and engines do not outlive the process that started them")
 
-    def _new_process(self) -> _Process:
+    def _new_process(self) -> _LaunchedProcess:
         key = identities.uuid4().hex
-        return _Process(self, key, self._template.directory / f"{self.kind}-{key[:8]}.log")
+        return _LaunchedProcess(self, key, self._template.directory / f"{self.kind}-{key[:8]}.log")
 
     def _stop_data(self) -> dict[str, Any]:
         codes = {process.pid: process.exit_code for process in self._processes}
         return {"exit_code": next((code for code in codes.values() if code), 0), "pids": codes}
 
 
-class TemplateControllerLauncher(TemplateLauncher, ControllerLauncher):  # type: ignore[misc]
+class ForkServerControllerLauncher(ForkServerLauncher, ControllerLauncher):  # type: ignore[misc]
     """A controller forked from the template."""
 
     kind = "controller"
@@ -160,8 +163,8 @@ class TemplateControllerLauncher(TemplateLauncher, ControllerLauncher):  # type:
         _controllers.discard(self._processes[0].key)
         super().process_ended()
 
-    def _new_process(self) -> _Process:
-        return _Process(self, self.cluster_key(), self._template.directory / "controller.log")
+    def _new_process(self) -> _LaunchedProcess:
+        return _LaunchedProcess(self, self.cluster_key(), self._template.directory / "controller.log")
 
     def find_args(self) -> list[str]:
         """The command line, for messages."""
@@ -174,14 +177,14 @@ class TemplateControllerLauncher(TemplateLauncher, ControllerLauncher):  # type:
         return self.notify_start({"pid": None})
 
 
-class TemplateEngineSetLauncher(TemplateLauncher, EngineLauncher):  # type: ignore[misc]
+class ForkServerEngineSetLauncher(ForkServerLauncher, EngineLauncher):  # type: ignore[misc]
     """Engines forked from the template."""
 
     n = Integer(0, config=True).tag(to_dict=True)
     engine_args = List(list(ENGINE_SETTINGS), config=True, help="Command line of the engines.")
 
     def controller_key(self) -> str:
-        """The controller of the same cluster, when it was forked here too."""
+        """The controller of the same cluster, if it was forked here too."""
         return self.cluster_key() if self.cluster_key() in _controllers else ""
 
     def find_args(self) -> list[str]:
@@ -197,11 +200,11 @@ class TemplateEngineSetLauncher(TemplateLauncher, EngineLauncher):  # type: igno
         return self.notify_start({"n": n})
 
 
-def _hold(holder: int, count: int) -> Template:
+def _hold(holder: int, count: int) -> ForkServer:
     global _shared  # noqa: PLW0603 (one for each process, made on demand)
     with _lock:
         if _shared is None or not _shared.alive or _shared.owner != os.getpid():
-            _shared = template_for(Settings(), count)
+            _shared = fork_server_for(Settings(), count)
             _holders.clear()
         _holders.add(holder)
         return _shared

@@ -1,10 +1,11 @@
-"""Who is registered at the controller, as seen through one ipyparallel client."""
+"""The engines registered at the controller, as seen through one client, and callbacks for changes."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -13,13 +14,13 @@ LOOK_AGAIN = 0.1
 
 
 class MembersListener(Protocol):
-    """Who hears of engines; called in the client's own thread, must not block."""
+    """Receives events of engines; called in the client's own thread, must not block."""
 
     def engine_joined(self, uuid: str) -> None:
-        """An engine can be used."""
+        """An engine is ready."""
 
     def engine_left(self, uuid: str) -> None:
-        """The controller has struck an engine off."""
+        """The controller has removed an engine."""
 
 
 class Members:
@@ -30,7 +31,7 @@ class Members:
         self._listener = listener
         self._changed = threading.Condition()
         self._ids: dict[str, int] = {}
-        self._dropped: set[str] = set()
+        self._gone: set[str] = set()  # identities are never reused, even if messages arrive later
         client._registration_callbacks.append(self._notice)  # noqa: SLF001 (`wait_for_engines` uses it too)
         self._take_known()
 
@@ -40,7 +41,7 @@ class Members:
             return dict(self._ids)
 
     def wait(self, enough: Callable[[dict[str, int]], bool], timeout: float) -> bool:
-        """Wait until `enough` of the engines; whether that came within `timeout` seconds."""
+        """Wait up to `timeout` seconds until there are `enough` of the engines; return whether there are."""
         deadline = time.monotonic() + timeout
         pause = LOOK_AGAIN
         while True:
@@ -53,13 +54,8 @@ class Members:
             self.refresh()
             pause = min(1.0, 2 * pause)
 
-    def wait_struck(self, ids: set[int], timeout: float) -> bool:
-        """Wait until the controller has struck these off, so that no view has them any more."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not ids & set(self._client.ids), timeout)
-
     def refresh(self) -> None:
-        """Ask the controller, because a notification sent while the client was connecting is lost."""
+        """Query the controller, because notifications are lost while the client connects."""
         client = self._client
 
         def ask() -> None:
@@ -67,26 +63,44 @@ class Members:
                 client._send(client._query_stream, "connection_request").add_done_callback(take)  # noqa: SLF001
 
         def take(future: Any) -> None:
-            for engine_id, uuid in future.result()["content"]["engines"].items():
+            known = future.result()["content"].get("engines", {})  # None if all waiting requests were failed
+            for engine_id, uuid in known.items():
+                if uuid in self._gone:  # the answer is older than the notification that it left
+                    continue
                 if int(engine_id) not in client._engines:  # noqa: SLF001 (nothing public adds an engine)
                     client._register_engine({"content": {"id": int(engine_id), "uuid": uuid}})  # noqa: SLF001
 
         client._io_loop.add_callback(ask)  # noqa: SLF001 (its sockets belong to its thread)
 
-    def drop(self, uuid: str) -> None:
-        """Forget an engine whose process is gone, before the controller says so."""
+    def drop(self, uuids: Sequence[str]) -> threading.Event:
+        """Remove engines permanently, here at once and then in the client, with or without the controller.
+
+        The returned event is set when no view of the client has them any more.
+        """
+        client, done = self._client, threading.Event()
         with self._changed:
-            self._ids.pop(uuid, None)
-            self._dropped.add(uuid)
+            ids = {uuid: self._ids.pop(uuid) for uuid in uuids if uuid in self._ids}
+            self._gone.update(uuids)
             self._changed.notify_all()
 
+        def unregister() -> None:
+            for uuid, engine_id in ids.items():
+                client._unregister_engine({"content": {"id": engine_id, "uuid": uuid}})  # noqa: SLF001
+            done.set()
+
+        if client._closed:  # noqa: SLF001 (not public)
+            done.set()
+        else:
+            client._io_loop.add_callback(unregister)  # noqa: SLF001
+        return done
+
     def wake(self) -> None:
-        """Have `wait` look again."""
+        """Wake the threads in `wait`."""
         with self._changed:
             self._changed.notify_all()
 
     def strand(self, reason: str) -> None:
-        """Fail everything that the client waits for: no answer will come."""
+        """Fail all of the client's pending requests: no answers will come."""
         client = self._client
 
         def strand() -> None:
@@ -104,7 +118,7 @@ class Members:
         client._io_loop.add_callback(strand)  # noqa: SLF001
 
     def forget(self) -> None:
-        """Hear no more of the client."""
+        """Stop listening to the client."""
         with suppress(ValueError):
             self._client._registration_callbacks.remove(self._notice)  # noqa: SLF001
 
@@ -113,11 +127,12 @@ class Members:
         if event["event"] == "register":
             self._join(uuid, engine_id)
         else:
+            if uuid in self.ids():
+                self._listener.engine_left(uuid)  # first, so that its replacement is visible
             with self._changed:
-                known = self._ids.pop(uuid, None) is not None
+                self._ids.pop(uuid, None)
+                self._gone.add(uuid)
                 self._changed.notify_all()
-            if known:
-                self._listener.engine_left(uuid)
 
     def _take_known(self) -> None:
         for engine_id in self._client.ids:
@@ -127,7 +142,7 @@ class Members:
 
     def _join(self, uuid: str, engine_id: int) -> None:
         with self._changed:
-            if uuid in self._ids or uuid in self._dropped:
+            if uuid in self._ids or uuid in self._gone:
                 return
             self._ids[uuid] = engine_id
             self._changed.notify_all()
@@ -135,10 +150,75 @@ class Members:
 
 
 def _failure(reason: str) -> Any:
-    """What an engine's reply contains when it failed for this reason."""
+    """Content of an engine's reply that failed for this reason."""
     from ipyparallel import error
 
     try:
         raise error.EngineError(reason)  # noqa: TRY301 (`wrap_exception` reads what is being handled)
     except error.EngineError:
         return error.wrap_exception()
+
+
+DeathListener = Callable[[str, str], None]
+JoinListener = Callable[[str], None]
+
+
+class Listeners:
+    """Forwards deaths and arrivals to listeners.  Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._deaths: list[DeathListener] = []
+        self._joins: list[JoinListener] = []
+        self._present: set[str] = set()
+        self._explained: dict[str, str] = {}
+
+    def add_death(self, listener: DeathListener) -> Callable[[], None]:
+        """Add a listener of deaths; returns a remover."""
+        return self._add(self._deaths, listener)
+
+    def add_join(self, listener: JoinListener) -> Callable[[], None]:
+        """Add a listener of arrivals; returns a remover."""
+        return self._add(self._joins, listener)
+
+    def explain(self, uuids: Sequence[str], reason: str) -> None:
+        """Record in advance why engines are about to end."""
+        with self._lock:
+            self._explained.update(dict.fromkeys(uuids, reason))
+
+    def joined(self, uuid: str) -> None:
+        """An engine is ready."""
+        with self._lock:
+            self._present.add(uuid)
+            listeners = list(self._joins)
+        for listener in listeners:
+            _call(listener, uuid)
+
+    def died(self, uuid: str, reason: str) -> None:
+        """Handle the death of an engine's process; reported once for each engine that had joined."""
+        with self._lock:
+            if uuid not in self._present:
+                return
+            self._present.discard(uuid)
+            reason = self._explained.pop(uuid, reason)
+            listeners = list(self._deaths)
+        for listener in listeners:
+            _call(listener, uuid, reason)
+
+    def _add(self, listeners: list[Callable[..., None]], listener: Callable[..., None]) -> Callable[[], None]:
+        with self._lock:
+            listeners.append(listener)
+
+        def remove() -> None:
+            with self._lock:
+                if listener in listeners:
+                    listeners.remove(listener)
+
+        return remove
+
+
+def _call(listener: Callable[..., None], *arguments: str) -> None:
+    try:
+        listener(*arguments)
+    except Exception:  # other code depends on the calling thread
+        logging.getLogger(__name__).exception("a listener failed")

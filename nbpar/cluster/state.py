@@ -1,4 +1,4 @@
-"""What can be seen of a cluster at any moment, from any thread."""
+"""The state of a cluster as everybody may read it: engines, client, health, listeners."""
 
 from __future__ import annotations
 
@@ -8,35 +8,58 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nbpar.cluster.forms import Forms
-from nbpar.cluster.listeners import DeathListener, JoinListener, Listeners
-from nbpar.cluster.members import Members
-from nbpar.cluster.room import Engine, Room
+from nbpar.cluster.base import Deployment, Engine, Startable
+from nbpar.cluster.members import DeathListener, JoinListener, Listeners, Members
+from nbpar.cluster.remote.hosts import Hosts
 from nbpar.errors import ClusterError
+from nbpar.host.janitor import Janitor
 
 
-class ClusterState(Forms):
+class ClusterState(Startable):
     """The part of a cluster that changes nothing.
 
     Args:
-        n: number of engines it is meant to have.
+        n: intended number of engines.
     """
+
+    _janitor: Janitor | None = None
+    """Cleans up when it is dropped, from its start to its stop."""
+
+    is_kept = False
+    """Whether its owner is sure to stop it, so that it may be dropped."""
 
     def __init__(self, n: int) -> None:
         self._n = n
         self._engines: Any = "nbpar"
+        self._heal = True
         self._owner_pid = os.getpid()
         self._life = threading.RLock()  # held while starting, stopping and resizing
-        self._room: Room | None = None
+        self._room: Deployment | None = None
         self._members: Members | None = None
         self._client: Any = None
         self._broken = ""
         self._replaced = 0
+        self._last_end = ""
+        self._stops: set[object] = set()  # active calls of `stop`
+        self.was_stopped = False
+        """Whether it was stopped on purpose since its last start."""
+
         self._listeners = Listeners()
 
     @property
     def client(self) -> Any:
-        """The connected `ipyparallel.Client`; the cluster closes it.
+        """The connected `ipyparallel.Client`; the cluster closes it, and lives as long as it is open.
+
+        Raises:
+            ClusterError: the cluster does not run.
+        """
+        client = self.own_client
+        client.nbpar_cluster = self  # views hold the client
+        return client
+
+    @property
+    def own_client(self) -> Any:
+        """The client, for those who hold the cluster as well.
 
         Raises:
             ClusterError: the cluster does not run.
@@ -46,7 +69,7 @@ class ClusterState(Forms):
 
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """The engines that can be used now, oldest first; empty when the cluster does not run."""
+        """The usable engines, oldest first; empty if the cluster is not running."""
         room, members = self._room, self._members
         if room is None or members is None:
             return ()
@@ -55,48 +78,59 @@ class ClusterState(Forms):
 
     @property
     def running(self) -> bool:
-        """Whether it has been started and works."""
+        """Whether it was started and works."""
         return self._client is not None and not self._broken
 
     @property
     def problem(self) -> str:
-        """Why it broke, or why dead engines are not replaced any more; "" when all is well."""
+        """Why it broke, or why dead engines are no longer replaced; "" if there is no problem."""
         return self._broken or (self._room.problem() if self._room is not None else "")
 
     @property
     def n(self) -> int:
-        """The number of engines it is meant to have."""
+        """Its intended number of engines."""
         return self._n
 
     @property
+    def short(self) -> bool:
+        """Whether it has fewer engines than intended."""
+        members = self._members
+        return members is not None and len(members.ids()) < self._n
+
+    @property
     def coming(self) -> int:
-        """How many engines are on their way, replacements included."""
+        """Number of starting engines, replacements included."""
         room = self._room
         return room.coming() if room is not None and not self.problem else 0
 
     @property
+    def heals(self) -> bool:
+        """Whether dead engines are replaced: requested, and possible with these engines."""
+        return self._heal and (isinstance(self._engines, Hosts) or self._engines in ("nbpar", "local"))
+
+    @property
     def replaced(self) -> int:
-        """How many engines have been replaced since it was made."""
+        """Number of engines replaced so far."""
         return self._replaced
 
     @property
     def directory(self) -> Path | None:
-        """A private directory that goes with the cluster, its path short enough for sockets; or None."""
+        """A private directory of the cluster, with a path short enough for sockets; or None."""
         return self._room.directory if self._room is not None else None
 
     def on_death(self, listener: DeathListener) -> Callable[[], None]:
-        """Call `listener(uuid, reason)`, in any thread, when an engine is gone; returns how to end that."""
+        """Call `listener(uuid, reason)`, in any thread, when an engine is gone; returns a remover."""
         return self._listeners.add_death(listener)
 
     def on_join(self, listener: JoinListener) -> Callable[[], None]:
-        """Call `listener(uuid)`, in any thread, when an engine can be used; returns how to end that."""
+        """Call `listener(uuid)`, in any thread, when an engine is ready; returns a remover."""
         return self._listeners.add_join(listener)
 
     def __repr__(self) -> str:
         state = "running" if self.running else "broken" if self._broken else "stopped"
         return f"<nbpar.Cluster {state}: {len(self.engines)} of {self._n} engines, {self._engines!r}>"
 
-    def _running(self) -> tuple[Room, Members]:
+    def _running(self) -> tuple[Deployment, Members]:
         if self._broken:
             raise ClusterError(f"{self._broken}; start the cluster again with its `restart()`")
         if self._room is None or self._members is None:

@@ -1,4 +1,4 @@
-"""Learn that a process is gone, and go with it, also when it had no time to say so."""
+"""Detect the end of a process, and end with it, even after SIGKILL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def open_process(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends, None where the system has none."""
+    """A descriptor that becomes readable when the process ends, None if the system has none."""
     opener = getattr(os, "pidfd_open", None)
     if opener is None:
         return None
@@ -31,23 +31,37 @@ def open_process(pid: int) -> int | None:
 
 
 def end_with_parent(parent: int) -> None:
-    """Have this process killed as soon as `parent` ends; it must be the parent.
+    """Kill this process as soon as `parent` ends; it must be the parent.
 
-    On Linux the kernel does it, even when this process hangs in C code.  Elsewhere a thread
-    looks once a second.
+    On Linux the kernel does it, even if this process hangs in C code.  On other systems a thread
+    checks once a second.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _ask_for(signal.SIGKILL)
         if os.getppid() != parent:  # it ended before the call above
             os._exit(1)
     else:
         threading.Thread(target=_poll_parent, args=(parent,), name="nbpar-parent", daemon=True).start()
 
 
+def clean_up_with_parent(parent: int, leave: Callable[[], None]) -> None:
+    """Call `leave` when `parent` ends, instead of being killed; does nothing without a signal for that."""
+    if sys.platform == "linux":
+        signal.signal(signal.SIGUSR1, lambda *_: leave())
+        _ask_for(signal.SIGUSR1)
+        if os.getppid() != parent:
+            leave()
+
+
+def _ask_for(number: int) -> None:
+    """Request a signal from Linux at the end of this process's parent."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
 def reap_one(*, wait: bool) -> tuple[int, int] | None:
     """Pid and wait status of a child that has ended, or None.
 
-    What the child had started itself, in its process group, is killed before its pid can be
+    Other processes in the child's process group are killed before its pid can be
     used again.
     """
     try:
@@ -66,7 +80,7 @@ def reap_one(*, wait: bool) -> tuple[int, int] | None:
 
 @contextmanager
 def guard_imports(owner: int, directory: Path) -> Iterator[None]:
-    """End this process, and its directory, when the owner goes while imports keep it from looking."""
+    """End this process, and its directory, if the owner exits while imports block it."""
 
     def look(*_: object) -> None:
         if os.getppid() != owner:
@@ -83,7 +97,7 @@ def guard_imports(owner: int, directory: Path) -> Iterator[None]:
 
 
 def wait_gone(pid: int, timeout: float) -> bool:
-    """Whether a process, of anybody, is gone within `timeout` seconds."""
+    """Wait up to `timeout` seconds for the end of a process, of any user; return whether it is gone."""
     descriptor = open_process(pid)
     if descriptor is not None:
         try:

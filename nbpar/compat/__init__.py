@@ -1,1 +1,1 @@
-"""Programs written for other tools, on nbpar's engine room: one thin module for each."""
+"""Programs written for other tools, on nbpar's workers: one thin module for each."""

@@ -1,6 +1,6 @@
 """`pyblaze.multiprocessing` on engines: `Vectorizer` with the original's arguments.
 
-Workers stay warm from call to call, work is dealt out as it gets done, and an exception or a
+Workers stay warm from call to call, free workers get the next items, and an exception or a
 worker's death ends `process` instead of hanging it.
 """
 
@@ -9,23 +9,26 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
-from nbpar.cluster.limits import usable_cpus
-from nbpar.core.short import function_name
-from nbpar.defaults import default_pool
-from nbpar.inputs import length_of
+from nbpar.core.text import function_name
+from nbpar.core.transcript import Piece
+from nbpar.host.cpus import usable_cpus
 from nbpar.pipeline import Pipeline, Stage
-from nbpar.pipeline.flow import PipelineRun
-from nbpar.pool import Pool
-from nbpar.worker.staged import kept
+from nbpar.pipeline.run import PipelineRun
+from nbpar.pool.defaults import default_pool
+from nbpar.pool.inputs import length_of
+from nbpar.pool.pool import Pool
+from nbpar.run.printing import Printer
+from nbpar.worker.prepared import kept
 
 __all__ = ["Vectorizer"]
 
 TICK = 0.02
-"""Seconds that a callback may be late."""
+"""Maximal delay of a callback in seconds."""
 
 
 class Vectorizer:
@@ -34,19 +37,19 @@ class Vectorizer:
     Args:
         worker_func: called as `worker_func(item, *args, *init)`.
         worker_init: called once on each worker as `worker_init(rank, **init_kwargs)`, with ranks from 0.
-            A tuple that it returns is handed to `worker_func` as its last arguments, None as none,
-            anything else as one.  What it returned serves later calls of `process`, too, where the
+            A tuple that it returns becomes the last arguments of `worker_func`, None adds none,
+            any other value adds one.  Its result is reused by later calls of `process`, if the
             worker has that rank again.
         callback_func: called without arguments in the caller's thread after every item.
-        num_workers: how many; -1: the CPUs that this process may use; 0: the caller's thread.
-        init_kwargs: for `worker_init`.
+        num_workers: their number; -1: the CPUs available to this process; 0: the caller's thread.
+        init_kwargs: keyword arguments of `worker_init`.
     """
 
     pool: Pool | None = None
     """Set this to use the workers of a pool of your own."""
 
     progress = "auto"
-    """What `process` shows: "auto", "widget", "text" or "none"."""
+    """The view of `process`: "auto", "widget", "text" or "none"; no view if each rank has its part."""
 
     def __init__(
         self,
@@ -66,12 +69,13 @@ class Vectorizer:
     def process(self, items: Iterable[Any], *args: Any) -> list[Any]:
         """Return the results of all items, in the order of the items.
 
-        They are dealt out as workers get free.  Only where there is a `worker_init` each rank gets one part
-        of a list, as with the original, because what it has made may make a difference; an iterator
-        is dealt out also then.
+        Free workers get the next items.  Only with a `worker_init` each rank gets one part
+        of a list, as in the original, because results may depend on its state; an iterator
+        is distributed dynamically even then.  A sequence without an end is read up to its length.
+        Output of workers is shown in the order of the items, labeled by them.
 
         Raises:
-            Exception: what `worker_func`, `worker_init` or `callback_func` raised first.
+            Exception: the first one raised by `worker_func`, `worker_init` or `callback_func`.
             WorkerDied: an item killed its worker twice.
         """
         if self.worker_init is not None and self.num_workers > 1 and hasattr(items, "__getitem__"):
@@ -79,16 +83,17 @@ class Vectorizer:
         function = self._function(args, numbered=self.callback_func is not None)
         with ExitStack() as stack:
             apply, deal = self._ways(function, stack)
-            shown = {"progress": self.progress, "label": self._name}
+            read = _bounded(items)
+            shown = {"progress": self.progress, "label": self._name, "total": length_of((items,))}
             if self.callback_func is None:
-                return list(apply(items, **shown))
-            values = stack.enter_context(closing(deal(enumerate(items), total=length_of((items,)), **shown)))
+                return list(apply(read, **shown))
+            values = stack.enter_context(closing(deal(enumerate(read), **shown)))
             return self._counted(values, self.callback_func)
 
     def _ways(
         self, function: Callable[..., Any], stack: ExitStack
     ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Return what maps in order, and what as results come; all of a pool needs no pipeline for that."""
+        """Return the functions that map in order, and by completion; a whole pool needs no pipeline."""
         pool, workers = self._pool, self.num_workers
         if self.worker_init is None and pool is not None and pool.size <= workers:
             return partial(pool.map, function), partial(pool.imap_unordered, function)
@@ -115,33 +120,23 @@ class Vectorizer:
 
     def _by_rank(self, items: Any, args: tuple[Any, ...]) -> list[Any]:
         """Give each rank its part of the items, on a worker of its own."""
-        function, runs = self._function(args, numbered=False), list[PipelineRun]()
+        function, ranks = self._function(args, numbered=False), _Ranks()
         with ExitStack() as stack:
-            stack.callback(_cancel, runs)
-            for rank, part in enumerate(_parts(items, self.num_workers)):
+            stack.callback(ranks.close)
+            for rank, (start, part) in enumerate(_parts(items, self.num_workers)):
                 name = f"{self._name}, rank {rank}"
                 stage = Stage(function, workers=1, worker_args=[(rank,)], name=name)
                 pipeline = stack.enter_context(Pipeline([stage], pool=self._pool))
-                runs.append(pipeline.map_async(part, progress="none"))
-            self._call_back(runs)
-            failed = [run for run in runs if run.state == "failed"]
-            return [value for run in failed or runs for value in run.get()]
-
-    def _call_back(self, runs: list[PipelineRun]) -> None:
-        """Wait until runs are over, or one has failed; call back for every item meanwhile."""
-        called = 0
-        while True:
-            under_way = [run for run in runs if not run.done]
-            done = sum(run.snapshot.done for run in runs)
-            while self.callback_func is not None and called < done:
-                self.callback_func()
-                called += 1
-            if not under_way or any(run.state == "failed" for run in runs):
-                return
-            under_way[0].is_over_within(TICK)
+                ranks.add(start, pipeline.map_async(part, progress="none"))
+            called = 0
+            for done in ranks.done():
+                while self.callback_func is not None and called < done:
+                    self.callback_func()
+                    called += 1
+            return ranks.results()
 
     def _function(self, args: tuple[Any, ...], numbered: bool) -> Callable[..., Any]:
-        """Return what the workers run: it travels by value, so that engines need no nbpar of their own."""
+        """Return the workers' function: it is sent by value, so that engines need not have nbpar."""
         function, init, init_kwargs, token = self.worker_func, self.worker_init, self.init_kwargs, self._token
         if init is None and not args and not numbered:
             return function
@@ -156,16 +151,73 @@ class Vectorizer:
                 return item[0], function(item[1], *args, *last)
             return function(item, *args, *last)
 
+        if init is not None:
+            call.initializer_name = function_name(init)  # type: ignore[attr-defined]  # for who tells of its deaths
         return call
 
 
-def _cancel(runs: list[PipelineRun]) -> None:
-    for run in runs:
-        run.cancel()
+class _Ranks:
+    """The runs of all ranks; the output of their items is shown in the order of the whole input."""
+
+    def __init__(self) -> None:
+        self._runs: list[PipelineRun] = []
+        self._silent: list[tuple[int, PipelineRun]] = []
+        """Start positions of runs whose output has not been shown completely."""
+
+        self._printer = Printer()
+
+    def add(self, start: int, run: PipelineRun) -> None:
+        """Add the run of the next rank, whose items start at `start`."""
+        self._runs.append(run)
+        self._silent.append((start, run))
+
+    def done(self) -> Iterator[int]:
+        """Yield the number of finished items, repeatedly until all are, or a rank has failed."""
+        over = False
+        while not over:
+            under_way = [run for run in self._runs if not run.done]
+            over = not under_way or any(run.state == "failed" for run in self._runs)
+            yield sum(run.snapshot.done for run in self._runs)
+            self._show_output()
+            if not over:
+                under_way[0].is_over_within(TICK)
+
+    def results(self) -> list[Any]:
+        """Return the values of all ranks, or raise the exception of one."""
+        failed = [run for run in self._runs if run.state == "failed"]
+        return [value for run in failed or self._runs for value in run.get()]
+
+    def close(self) -> None:
+        """Stop the current runs, and show the rest of the output."""
+        for run in self._runs:
+            run.cancel()
+        self._show_output()
+        self._printer.close(sum(run.output.left_out for run in self._runs))
+
+    def _show_output(self) -> None:
+        while self._silent:
+            start, run = self._silent[0]
+            over = run.done  # read before its output, so that all of it is included
+            self._printer.show(_moved(piece, start) for piece in run.take_output())
+            if not over:
+                return
+            del self._silent[0]
 
 
-def _parts(items: Any, number: int) -> Iterator[Any]:
-    """Yield neighbouring parts of nearly the same length, the first ones longer."""
+def _moved(piece: Piece, start: int) -> Piece:
+    """Return a piece with the index of its item in the whole input."""
+    return piece if piece.index < 0 else replace(piece, index=piece.index + start)
+
+
+def _bounded(items: Any) -> Any:
+    """Return an iterator that ends at the length of an object without an end of its own."""
+    if hasattr(items, "__iter__") or not (hasattr(items, "__getitem__") and hasattr(items, "__len__")):
+        return items
+    return islice(items, len(items))
+
+
+def _parts(items: Any, number: int) -> Iterator[tuple[int, Any]]:
+    """Yield neighboring parts of nearly equal length, the longer ones first, with their starts."""
     size, longer = divmod(len(items), number)
     cuts = [part * size + min(part, longer) for part in range(number + 1)]
-    return (items[start:stop] for start, stop in pairwise(cuts))
+    return ((start, _bounded(items[start:stop])) for start, stop in pairwise(cuts))

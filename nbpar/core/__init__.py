@@ -1,1 +1,1 @@
-"""Decisions and values: nothing here starts a thread, reads a clock or touches a socket or file."""
+"""Pure decisions and values: no thread, clock, socket or file."""

@@ -1,4 +1,4 @@
-"""How large the next chunk is, and how many chunks a worker has under way.
+"""Size of the next chunk, and the number of chunks in flight per worker.
 
 A first chunk has one item.  From then on a running estimate of the seconds per item aims
 at `TARGET` seconds of work per chunk; chunks grow from answer to answer, and shrink near a
@@ -9,41 +9,60 @@ Kuck 1987).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 TARGET = 0.05
-"""Seconds of work per chunk: long against a round trip, short for a person."""
+"""Seconds of work per chunk: much longer than a round trip, short for a person."""
 
 LARGEST_BYTES = 8 << 20
 """A chunk whose items are larger than this in sum is made smaller."""
 
 DEEPEST = 128
-"""No worker has more chunks than this under way."""
+"""Maximal number of chunks in a worker's window."""
 
 QUICKEST = 8e-6
-"""Seconds that a worker needs at least for a chunk, whatever is in it."""
+"""Minimal seconds a worker needs for a chunk, even an empty one."""
 
 HIDDEN = 0.004
 """A round trip below this share of a chunk's work is not worth hiding by a deeper window."""
 
 SHARE = 3
-"""Near the end a chunk is at most this part of a worker's share of the rest."""
+"""Near the end a chunk is at most this fraction of a worker's share of the rest."""
 
 SHORTEST = 0.002
 """Seconds of work below which a chunk does not shrink near the end."""
 
 GROWTH = 2
-"""A chunk has at most so many times the items of the one before."""
+"""A chunk has at most this number of times the items of the one before."""
 
 EARLY_GROWTH = 8
 """The same while chunks are shorter than `SHORTEST`."""
 
 
 class Chunker:
-    """Chunk sizes and windows of one run, from what its chunks cost so far."""
+    """Chunk sizes and windows of one run, from the cost of its chunks so far.
 
-    def __init__(self, fixed: int | None = None, *, largest: int = 1 << 20) -> None:
+    Args:
+        fixed: items in every chunk; None: chosen by the following.
+        largest: maximal number of items.
+        target: seconds of work per chunk.
+        shortest: seconds of work below which a chunk does not shrink near the end.
+    """
+
+    def __init__(
+        self,
+        fixed: int | None = None,
+        *,
+        largest: int = 1 << 20,
+        target: float = TARGET,
+        shortest: float = SHORTEST,
+    ) -> None:
         self._fixed = fixed
         self._largest = largest
+        self._target = target
+        self._shortest = shortest
         self._size = fixed or 1
         self._seconds: float | None = None
         self._bytes = 0.0
@@ -51,7 +70,7 @@ class Chunker:
 
     @property
     def fixed(self) -> int | None:
-        """The size that was asked for; None when it is chosen here."""
+        """The requested size; None if it is automatic."""
         return self._fixed
 
     @property
@@ -70,25 +89,30 @@ class Chunker:
         return self._size
 
     @property
+    def bytes_per_item(self) -> float:
+        """Running estimate of the bytes moved to and from a worker; 0 where nothing is moved."""
+        return self._bytes
+
+    @property
     def coming(self) -> int:
-        """Items in the chunks after the next answer, should that be like the last."""
+        """Items in the chunks after the next answer, if that is like the last."""
         return self._size if self._fixed or self._seconds is None else self._aim()
 
     @property
     def timed(self) -> bool:
-        """Whether items are long enough that timing each of them costs nothing to speak of."""
+        """Whether items are so long that timing each of them costs nothing in comparison."""
         return self._seconds is None or self._seconds > 5e-5
 
     def size(self, remaining: int | None, workers: int) -> int:
-        """Items in the next chunk when `remaining` are left for so many workers."""
+        """Number of items in the next chunk when `remaining` are left for a number of workers."""
         if self._fixed or remaining is None:
             return self._size
         share = math.ceil(remaining / (SHARE * max(workers, 1)))
-        shortest = int(SHORTEST / self._seconds) if self._seconds else 1
+        shortest = int(self._shortest / self._seconds) if self._seconds else 1
         return max(1, min(self._size, max(share, shortest)))
 
     def window(self) -> int:
-        """How many chunks a worker should have under way to stay busy."""
+        """Number of chunks in flight that keep a worker busy."""
         if self._seconds is None:
             return 1
         work = max(self._seconds * self._size, QUICKEST)
@@ -96,9 +120,9 @@ class Chunker:
         return 1 if waits < HIDDEN else min(1 + math.ceil(waits), DEEPEST)
 
     def learn(self, items: int, seconds: float, *, moved: int = 0, round_trip: float | None = None) -> None:
-        """Take in that a chunk of `items` took `seconds` of work and moved so many bytes.
+        """Update the estimate: a chunk of `items` took `seconds` of work and moved a number of bytes.
 
-        `round_trip` is the time from sending to answer less the work, for a worker that was idle.
+        `round_trip` is the time from sending to answer minus the work, for an idle worker.
         """
         if round_trip is not None:
             self._round_trip += 0.2 * (max(round_trip, 0.0) - self._round_trip)
@@ -113,7 +137,49 @@ class Chunker:
     def _aim(self) -> int:
         assert self._seconds is not None
         growth = EARLY_GROWTH if self._seconds * self._size < SHORTEST else GROWTH
-        aim = min(growth * self._size, self._largest, int(TARGET / self._seconds))
+        aim = min(growth * self._size, self._largest, int(self._target / self._seconds))
         if self._bytes:
             aim = min(aim, int(LARGEST_BYTES / self._bytes))
         return max(aim, 1)
+
+
+PIECES = 64
+"""Maximal number of pieces into which the chunk of a dead worker is split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Neighboring items that are sent together."""
+
+    first: int
+    """Index of the first item."""
+
+    items: Sequence[Any]
+
+    attempt: int = 1
+    """Number of the current attempt at these items."""
+
+    deaths: int = 0
+    """Number of workers that died while running one of these items."""
+
+    @property
+    def indices(self) -> range:
+        """The indices of its items."""
+        return range(self.first, self.first + len(self.items))
+
+    def head(self, count: int) -> Chunk:
+        """Return the chunk's first `count` items."""
+        return Chunk(self.first, self.items[:count], self.attempt, self.deaths)
+
+    def rest(self, done: int) -> Chunk:
+        """Return the chunk without its first `done` items."""
+        return Chunk(self.first + done, self.items[done:], self.attempt, self.deaths)
+
+    def pieces(self) -> list[Chunk]:
+        """Cut the chunk, whose worker died, into pieces to be tried again."""
+        return [replace(piece, deaths=self.deaths + 1) for piece in self.parts(PIECES)]
+
+    def parts(self, number: int) -> list[Chunk]:
+        """Cut the chunk into at most `number` chunks of about the same size."""
+        size = max(-(-len(self.items) // number), 1)
+        return [self.rest(start).head(size) for start in range(0, len(self.items), size)]

@@ -1,7 +1,7 @@
-"""What happens in a run, as records; a listener is any callable that takes them.
+"""The events of a run, as records; a listener is any callable that takes them.
 
-Nobody changes a record once it is made.  They are not declared frozen because that triples
-the cost of making one, and there is one for every chunk.
+Records are never changed.  They are not declared frozen because that triples
+the cost of creation, and there is one for every chunk.
 """
 
 from __future__ import annotations
@@ -16,29 +16,31 @@ from nbpar.core.transcript import Piece
 
 @dataclass(slots=True)
 class RunStarted:
-    """A run takes part from now on."""
+    """A run has started."""
 
     at: float
     """Seconds on the dispatcher's clock, here and in every event."""
 
     label: str
     total: int | None
-    """Number of items; None when it is not known."""
+    """Number of items; None if unknown."""
 
 
 @dataclass(slots=True)
 class WorkerJoined:
-    """A worker takes part."""
+    """A worker has joined."""
 
     at: float
     worker: str
     host: str
     pid: int
+    machine: str = ""
+    """What proves that its pid is one of this machine (`host.machine`)."""
 
 
 @dataclass(slots=True)
 class WorkerLeft:
-    """A worker takes part no more, in peace."""
+    """A worker has left normally."""
 
     at: float
     worker: str
@@ -55,7 +57,7 @@ class WorkerLost:
 
 @dataclass(slots=True)
 class ChunkSent:
-    """A worker was given neighbouring items."""
+    """Neighboring items were sent to a worker."""
 
     at: float
     worker: str
@@ -66,8 +68,19 @@ class ChunkSent:
 
 
 @dataclass(slots=True)
+class ChunkCut:
+    """A worker has given back what it had not begun of a chunk."""
+
+    at: float
+    worker: str
+    call: int
+    count: int
+    """How many items it keeps, those that it has answered included."""
+
+
+@dataclass(slots=True)
 class ItemsDone:
-    """Neighbouring items have their outcomes."""
+    """Neighboring items have their outcomes."""
 
     at: float
     worker: str
@@ -75,13 +88,13 @@ class ItemsDone:
     first: int
     count: int
     failed: int
-    """How many of them failed for good."""
+    """Number of them that failed permanently."""
 
     retried: int
-    """How many of them will be tried again."""
+    """Number of them that will be retried."""
 
     seconds: float
-    """Time in the function, all items together."""
+    """Time in the function, summed over the items."""
 
     each: tuple[float, ...]
     """The same per item; empty when items are too short to be timed one by one."""
@@ -93,16 +106,19 @@ class ItemsDone:
     """Resident bytes of the worker."""
 
     final: bool
-    """The worker is through with the call."""
+    """Whether the worker has finished the call."""
 
     chunk_size: int
     """Items in the chunks that follow."""
 
     cpu: float = 0.0
-    """CPU seconds of the worker's process meanwhile; 0 when not known."""
+    """CPU seconds of the worker's process in this time; 0 if unknown."""
 
     cpu_of_thread: float = 0.0
-    """CPU seconds of the thread alone that runs the function."""
+    """CPU seconds of only the thread that runs the function."""
+
+    queued: float = 0.0
+    """Seconds in which that thread waited for a CPU."""
 
     packing: float = 0.0
     """Seconds in which the worker pickled and unpickled."""
@@ -111,12 +127,22 @@ class ItemsDone:
     """Seconds in which this process did."""
 
     chunk: Any = None
-    """What the items belong to: has `first` and `items`."""
+    """Their chunk, with `first` and `items`."""
+
+
+@dataclass(slots=True)
+class PackagesImported:
+    """A worker imported packages for the run."""
+
+    at: float
+    worker: str
+    packages: tuple[tuple[str, float], ...]
+    """Name and seconds, which are not part of `ItemsDone`."""
 
 
 @dataclass(slots=True)
 class ItemsKnown:
-    """Neighbouring items have their values from an earlier run; nobody computed them now."""
+    """Neighboring items have their values from an earlier run, without computing."""
 
     at: float
     first: int
@@ -125,7 +151,7 @@ class ItemsKnown:
 
 @dataclass(slots=True)
 class ItemFailed:
-    """An item failed for good."""
+    """An item failed permanently."""
 
     at: float
     failure: Failure
@@ -133,7 +159,7 @@ class ItemFailed:
 
 @dataclass(slots=True)
 class ItemPrinted:
-    """An item printed, displayed, logged or warned of something."""
+    """Output of an item: a print, display, log record or warning."""
 
     at: float
     piece: Piece
@@ -141,7 +167,7 @@ class ItemPrinted:
 
 @dataclass(slots=True)
 class RunPaused:
-    """The run was paused, or goes on."""
+    """The run was paused or resumed."""
 
     at: float
     paused: bool
@@ -149,17 +175,17 @@ class RunPaused:
 
 @dataclass(slots=True)
 class MemoryLow:
-    """Memory has run short, so that work is held back; or there is enough again."""
+    """Memory has run low, so that work is throttled; or there is enough again."""
 
     at: float
     low: bool
     free: int
-    """Bytes that are left."""
+    """Free bytes."""
 
 
 @dataclass(slots=True)
 class RunFinished:
-    """Nothing will happen any more."""
+    """There are no further events."""
 
     at: float
     state: str
@@ -172,7 +198,9 @@ Event = (
     | WorkerLeft
     | WorkerLost
     | ChunkSent
+    | ChunkCut
     | ItemsDone
+    | PackagesImported
     | ItemsKnown
     | ItemFailed
     | ItemPrinted

@@ -1,4 +1,4 @@
-"""What one worker did in a run: counted up event by event, cheaply, because there may be very many."""
+"""Activity of one worker in a run, aggregated event by event in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import NamedTuple, overload
 from nbpar.core import events
 
 SPANS = 400
-"""Latest spans of work per worker that are kept for its timeline."""
+"""Number of latest spans of work per worker kept for its timeline."""
 
-NEIGHBOURS = 0.002
-"""Seconds between two pieces of work that still make one span."""
+NEIGHBORS = 0.002
+"""Maximal seconds between two pieces of work in one span."""
 
 SHORT = 0.01
-"""Seconds that a span made of several pieces has at most."""
+"""Maximal seconds of a span made of several pieces."""
 
 
 class Span(NamedTuple):
     """A worker's time with some items; short pieces of work that follow each other are one span."""
 
     start: float
-    """Seconds since the run began."""
+    """Seconds since the start of the run."""
 
     end: float
     first: int
@@ -34,10 +34,10 @@ class Span(NamedTuple):
 
 
 class Spans(Sequence[Span]):
-    """A worker's latest work as it was at one moment, oldest first.
+    """A worker's latest work at one moment, oldest first.
 
-    Nothing is copied, because hundreds of workers are looked at many times a second: whatever comes
-    later stands behind the end, and nothing is ever taken out of the list.
+    Nothing is copied, because hundreds of workers are displayed many times a second: later entries
+    are beyond the end, and nothing is ever removed from the list.
     """
 
     __slots__ = ("_growing", "_over", "_start", "_stop")
@@ -73,7 +73,7 @@ class Spans(Sequence[Span]):
     __hash__ = None  # type: ignore[assignment]  # like a list's
 
     def after(self, at: float) -> list[Span]:
-        """Return what was done after a moment; of a span that had begun before, the rest."""
+        """Return the work after a moment, including the rest of a span that started before."""
         new: list[Span] = []
         for span in reversed(self):
             if span.end <= at:
@@ -87,7 +87,7 @@ class Spans(Sequence[Span]):
 class Lane:
     """One worker of a run.
 
-    Nobody changes it.  It is not declared frozen because that triples the cost of making one.
+    It is never changed.  It is not declared frozen because that triples the cost of creation.
     """
 
     worker: str
@@ -100,62 +100,77 @@ class Lane:
     """Index of the first item of the chunk it works at; -1 when idle."""
 
     count: int
-    """How many items that chunk has."""
+    """Number of items in that chunk."""
 
     since: float
-    """Seconds since the run began when it got them."""
+    """Seconds from the start of the run until it got them."""
 
     done: int
     busy: float
     """Seconds in the user's function."""
 
     memory: int
-    """Resident bytes at last sight; 0 when not known."""
+    """Resident bytes when last measured; 0 if unknown."""
 
     moved: int
     """Bytes of items and values."""
 
     note: str
-    """Why it was lost."""
+    """The reason of its loss."""
 
     spans: Spans
     """Its latest work.  The last one may still grow."""
 
     joined: float = 0.0
-    """Seconds since the run began when it came."""
+    """Seconds from the start of the run until it joined."""
 
     gone: float | None = None
-    """Seconds since the run began when it left or died; None while it takes part."""
+    """Seconds from the start of the run until it left or died; None while it is present."""
 
     occupied: float = 0.0
-    """Seconds in which it had something to do, or answers of it were on their way."""
+    """Seconds in which it had work, or its answers were in transit."""
 
     cpu: float = 0.0
-    """CPU seconds of its process meanwhile; 0 when not known."""
+    """CPU seconds of its process in this time; 0 if unknown."""
 
     cpu_of_thread: float = 0.0
-    """CPU seconds of the thread alone that runs the function."""
+    """CPU seconds of only the thread that runs the function."""
+
+    queued: float = 0.0
+    """Seconds in which that thread waited for a CPU."""
 
     packing: float = 0.0
     """Seconds in which it pickled values and unpickled items."""
 
     chunks: int = 0
-    """Answers it gave."""
+    """Number of answers."""
 
     dropped: int = 0
-    """Items that it had been given, and had not answered, when it died."""
+    """Items sent to it and not answered when it died."""
+
+    importing: float = 0.0
+    """Seconds in which it imported packages that were not loaded."""
+
+    machine: str = ""
+    """Machine and pid namespace of its process; "" if unknown."""
+
+    @property
+    def process(self) -> tuple[str, int | str]:
+        """Its process; that of threads is one."""
+        return self.machine or self.host, self.pid or self.worker
 
 
 @dataclass(slots=True)
 class LaneCount:
-    """The same while it is counted; times are on the dispatcher's clock."""
+    """The mutable counterpart; times are on the dispatcher's clock."""
 
     begun: float
-    """When the run began."""
+    """Start time of the run."""
 
     joined: float
     host: str
     pid: int
+    machine: str = ""
     state: str = "idle"
     gone: float | None = None
     calls: dict[int, tuple[float, int, int]] = field(default_factory=dict)
@@ -166,33 +181,40 @@ class LaneCount:
     note: str = ""
     cpu: float = 0.0
     cpu_of_thread: float = 0.0
+    queued: float = 0.0
     packing: float = 0.0
     chunks: int = 0
     dropped: int = 0
     occupied: float = 0.0
+    importing: float = 0.0
     work_since: float = 0.0
-    """When it got something to do, having had nothing."""
+    """Time of its first work after it was idle."""
 
     start: float = 0.0
-    """Of the span that may grow; so are the next four."""
+    """Of the span that may grow; the next four likewise."""
 
     end: float = 0.0
     first: int = 0
     count: int = 0
     failed: int = 0
     spans: list[Span] = field(default_factory=list)
-    """Those that grow no more."""
+    """Those that no longer grow."""
 
     def sent(self, event: events.ChunkSent) -> None:
-        """Count a chunk that the worker was given."""
+        """Count a chunk sent to the worker."""
         calls = self.calls
         if not calls:
             self.state = "busy"
             self.work_since = event.at
         calls[event.call] = (event.at, event.first, event.count)
 
+    def cut(self, event: events.ChunkCut) -> None:
+        """Count what the worker has given back of a chunk."""
+        if (call := self.calls.get(event.call)) is not None:
+            self.calls[event.call] = (*call[:2], event.count)
+
     def answered(self, event: events.ItemsDone) -> None:
-        """Count what came back."""
+        """Count an answer."""
         at, seconds = event.at, event.seconds
         self.chunks += 1
         self.done += event.count - event.retried
@@ -202,10 +224,11 @@ class LaneCount:
         if event.cpu:
             self.cpu += event.cpu
             self.cpu_of_thread += event.cpu_of_thread
+            self.queued += event.queued
         self.packing += event.packing
         if event.count:
             start = at - seconds
-            if self.count and start - self.end < NEIGHBOURS and at - self.start < SHORT and not self.failed:
+            if self.count and start - self.end < NEIGHBORS and at - self.start < SHORT and not self.failed:
                 self.end = at
                 self.count += event.count
                 self.failed = event.failed
@@ -216,7 +239,7 @@ class LaneCount:
             self.occupied += at - self.work_since
 
     def leave(self, at: float, state: str, note: str = "") -> None:
-        """Count it out."""
+        """Note that it left."""
         if self.calls:
             self.occupied += at - self.work_since
             self.dropped = sum(count for _, _, count in self.calls.values())
@@ -224,11 +247,11 @@ class LaneCount:
         self.state, self.note, self.gone = state, note, at
 
     def come_again(self) -> None:
-        """Count it in again."""
+        """Note that it returned."""
         self.state, self.gone = "idle", None
 
     def lane(self, worker: str, now: float) -> Lane:
-        """Return how it is at `now`; from any thread."""
+        """Return its state at `now`; thread-safe."""
         begun, calls, gone = self.begun, list(self.calls.values()), self.gone
         since, first, count = calls[0] if calls else (begun, -1, 0)
         occupied = self.occupied + (max(now - self.work_since, 0.0) if calls else 0.0)
@@ -237,14 +260,14 @@ class LaneCount:
             worker, self.host, self.pid, self.state, first, count, since - begun, self.done, self.busy,
             self.memory, self.moved, self.note, spans, max(self.joined - begun, 0.0),
             None if gone is None else gone - begun, occupied, self.cpu, self.cpu_of_thread,
-            self.packing, self.chunks, self.dropped,
+            self.queued, self.packing, self.chunks, self.dropped, self.importing, self.machine,
         )  # fmt: skip
 
     def _begin_span(self, start: float, event: events.ItemsDone) -> None:
         if self.count:
             self.spans.append(self._span())
             if len(self.spans) > 2 * SPANS:
-                self.spans = self.spans[-SPANS:]  # another list: `Spans` that were taken keep this one
+                self.spans = self.spans[-SPANS:]  # a new list: existing `Spans` keep this one
         self.start, self.end, self.first = start, event.at, event.first
         self.count, self.failed = event.count, event.failed
 

@@ -1,76 +1,80 @@
-"""What became of items: values, and failures that know their item.
+"""Outcomes of items: values, failures that know their item, and groups of like failures.
 
-Outcomes travel in bulk.  A million items must not cost a million objects, so values stay
-a plain list and failures, which are rare, are kept beside it by index.
+Outcomes are sent in bulk.  A million items must not cost a million objects, so values stay
+in a plain list and failures, which are rare, are kept beside it by index.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from nbpar.core.short import short
-from nbpar.core.spread import Spread, caller
+from nbpar.core.call_style import CallStyle, caller
+from nbpar.core.text import short, text_of
+from nbpar.host.event_loops import no_event_loop
 
 
 @dataclass(frozen=True, repr=False)
 class Failure:
-    """An item that has no value, and why."""
+    """An item without a value, and the reason."""
 
     index: int
-    """Place of the item in the input."""
+    """Position of the item in the input."""
 
     item: Any
     """The item itself."""
 
     exception: BaseException
-    """What was raised, with its original type where that was possible."""
+    """The exception, with its original type if possible."""
 
     traceback: str = ""
     """The worker's traceback as text, without library frames."""
 
     output: str = ""
-    """What the item printed before it failed."""
+    """The item's output before it failed."""
 
     worker: str = ""
-    """Where it ran."""
+    """Name of the worker."""
 
     seconds: float = 0.0
-    """How long the last attempt ran."""
+    """Duration of the last attempt."""
 
     attempts: int = 1
-    """How often it was tried."""
+    """Number of attempts."""
 
     function: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
-    """What was applied to the item."""
+    """The function that was applied to the item."""
 
-    spread: Spread = field(default=Spread.ONE, repr=False, compare=False)
-    """How the item became the function's arguments."""
+    spread: CallStyle = field(default=CallStyle.ONE, repr=False, compare=False)
+    """Conversion of the item to the function's arguments."""
 
     @property
     def where(self) -> str:
-        """Where in a pipeline it happened, in words; "" in a map."""
+        """Description of the stage in a pipeline; "" in a map."""
         return ""
 
     def __repr__(self) -> str:
         item, error = short(self.item), self.exception
-        return f"<Failure of item {self.index} ({item}): {type(error).__name__}: {error}>"
+        return f"<Failure of item {self.index} ({item}): {type(error).__name__}: {text_of(error)}>"
 
     def replay(self) -> Any:
-        """Run the item here, in this thread, so that debuggers see it.
+        """Run the item in this thread, for a debugger.
 
-        Returns what the function returns, should it succeed this time.
+        Returns the function's result, if it succeeds this time.
         """
         __tracebackhide__ = True
         if self.function is None:
             raise ValueError(f"item {self.index} cannot be replayed: its function is not known here")
-        return caller(self.function, self.spread)(self.item)
+        with no_event_loop():
+            return caller(self.function, self.spread)(self.item)
 
 
 @dataclass(slots=True)
 class Part:
-    """Outcomes of neighbouring items."""
+    """Outcomes of neighboring items."""
 
     first: int
     """Index of the first of them."""
@@ -79,7 +83,7 @@ class Part:
     """One value per item; None where `failures` has the item."""
 
     failures: dict[int, Failure] = field(default_factory=dict)
-    """By index in the input."""
+    """Failures by index in the input."""
 
     @property
     def stop(self) -> int:
@@ -88,6 +92,74 @@ class Part:
 
 
 class KnownPart(Part):
-    """Outcomes of an earlier run: nothing is left to be done with them."""
+    """Outcomes of an earlier run, which need no further processing."""
 
     __slots__ = ()
+
+
+GROUPS = 50
+"""Groups that are told apart; failures of further kinds are one group more."""
+
+OTHERS = "other errors"
+
+_FRAME = re.compile(r'File "(?P<file>[^"\n]*)", line (?P<line>\d+)')
+_LAST = "Traceback (most recent call last):"
+
+
+class FailureGroup(NamedTuple):
+    """Failures of one type, raised at one line."""
+
+    error: str
+    """Name of the exception's type."""
+
+    line: int
+    """Where in the function, or in what stands in the same file, it was raised; 0 where that is not known."""
+
+    stage: str
+    """Of a pipeline, where they happened; "" in a map."""
+
+    number: int
+    example: Failure
+    """The one with the lowest index."""
+
+    def __str__(self) -> str:
+        stage = f" in {self.stage}" if self.stage else ""
+        line = f" at line {self.line}" if self.line else ""
+        return f"{self.number:,} × {self.error}{stage}{line}"  # noqa: RUF001 (it is that sign)
+
+
+class FailureGroups:
+    """The groups of a run, counted up failure by failure."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int, str], tuple[int, Failure]] = {}
+
+    def add(self, failure: Failure) -> None:
+        """Count a failure."""
+        key = key_of(failure)
+        if key not in self._known and len(self._known) >= GROUPS:
+            key = (OTHERS, 0, "")
+        number, example = self._known.get(key, (0, failure))
+        self._known[key] = number + 1, min(example, failure, key=attrgetter("index"))
+
+    def known(self) -> tuple[FailureGroup, ...]:
+        """Return the groups, the most frequent first; from any thread."""
+        if not self._known:
+            return ()
+        groups = [FailureGroup(*key, *counted) for key, counted in list(self._known.items())]
+        return tuple(sorted(groups, key=lambda group: (-group.number, group.example.index)))
+
+
+def key_of(failure: Failure) -> tuple[str, int, str]:
+    """Return what failures of one group have in common: type, line, stage."""
+    stage = getattr(failure, "stage", "")
+    return type(failure.exception).__name__, line_of(failure.traceback), stage
+
+
+def line_of(traceback: str) -> int:
+    """Return the innermost line of a traceback that is in the same file as its first; 0 when it has none.
+
+    The first frame is the function's own; behind a call of a library there are lines of that library.
+    """
+    frames = _FRAME.findall(traceback, max(traceback.rfind(_LAST), 0))
+    return next((int(line) for file, line in reversed(frames) if file == frames[0][0]), 0)

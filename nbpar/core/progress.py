@@ -1,118 +1,53 @@
-"""Fold events into a snapshot: what a view needs to know of a run, and nothing else."""
+"""Fold events into a snapshot, the only input of views."""
 
 from __future__ import annotations
 
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from nbpar.core import events
 from nbpar.core.events import ItemsDone
-from nbpar.core.lanes import Lane, LaneCount
-from nbpar.core.outcome import Failure
-
-if TYPE_CHECKING:
-    from nbpar.core.stages import StageFigures
+from nbpar.core.lanes import LaneCount
+from nbpar.core.outcome import Failure, FailureGroups
+from nbpar.core.sizes import small
+from nbpar.core.snapshot import PackageImports, Snapshot
 
 FIRST_FAILURES = 20
-"""Failures that a snapshot shows: those with the lowest indices, whichever came first."""
+"""Number of failures in a snapshot: those with the lowest indices, independently of arrival."""
 
 LATEST_OUTPUT = 50
-"""Pieces of output that a snapshot shows."""
+"""Number of pieces of output in a snapshot."""
 
 SLOWEST = 10
-"""Slowest items that are remembered."""
+"""Number of slowest items that are recorded."""
 
 RATE_OVER = 5.0
-"""Seconds over which the rate is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A run at one moment."""
-
-    label: str
-    state: str
-    """`waiting` (no worker yet), `running`, `paused`, `done`, `failed` or `stopped`."""
-
-    total: int | None
-    done: int
-    """Items that have an outcome, failures included."""
-
-    failed: int
-    retried: int
-    elapsed: float
-    """Seconds since the run began."""
-
-    rate: float
-    """Items per second, lately; on the whole when the run is over."""
-
-    left: float | None
-    """Seconds that are left, as far as one can tell."""
-
-    chunk_size: int
-    moved: int
-    busy: float
-    """Seconds in the user's function, all workers together."""
-
-    lost_workers: int
-    lanes: tuple[Lane, ...]
-    failures: tuple[Failure, ...]
-    """The first ones, in input order."""
-
-    output: tuple[tuple[int, str, str], ...]
-    """The latest: index, stream, text."""
-
-    slowest: tuple[tuple[float, int], ...]
-    """Seconds and index of the slowest items, slowest first; only where items were timed one by one."""
-
-    known: int = 0
-    """Items among those done whose values came from an earlier run."""
-
-    note: str = ""
-    """Why it goes more slowly than it could; "" when nothing holds it back."""
-
-    slow_items: tuple[Any, ...] = ()
-    """The items among `slowest`, in sequences of one; an empty one where the item is not known."""
-
-    waited: float = 0.0
-    """Seconds from the beginning until the first worker was there."""
-
-    held: float = 0.0
-    """Seconds in which too little memory held work back."""
-
-    packing: float = 0.0
-    """Seconds in which this process pickled items and unpickled values."""
-
-    workers: int = 0
-    """The most workers that took part at the same time."""
-
-    stages: tuple[StageFigures, ...] = ()
-    """Those of a pipeline, in the order in which items pass them; none in a map."""
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing will change any more."""
-        return self.state in ("done", "failed", "stopped")
+"""Seconds over which the rate is averaged."""
 
 
 class Progress:
-    """The fold.  Events come from one thread, snapshots may be taken from another."""
+    """The fold.  Events come from one thread, snapshots may be taken from another.
 
-    def __init__(self) -> None:
+    Args:
+        frugal: of the slowest items keep only small ones: a stream drops its items when they are done.
+    """
+
+    def __init__(self, *, frugal: bool = False) -> None:
+        self._frugal = frugal
         self._begun = 0.0
         self._ended: float | None = None
         self._label = ""
         self._state = "waiting"
-        self._paused = False
+        self._paused: float | None = None
         self._total: int | None = None
         self._done = self._failed = self._retried = self._moved = self._lost = 0
         self._chunk_size = 1
         self._lanes: dict[str, LaneCount] = {}
         self._failures: list[Failure] = []
+        self._groups = FailureGroups()
         self._output: deque[tuple[int, str, str]] = deque(maxlen=LATEST_OUTPUT)
         self._marks: deque[tuple[float, int]] = deque()
         self._slowest: list[tuple[float, int]] = []
@@ -123,9 +58,11 @@ class Progress:
         self._first_joined: float | None = None
         self._packing = self._held = 0.0
         self._low_since: float | None = None
+        self._imports: dict[str, dict[str, float]] = {}
+        """Seconds by package and worker."""
 
     def __call__(self, event: events.Event) -> None:
-        """Take in an event."""
+        """Handle an event."""
         kind = type(event)
         if kind is ItemsDone:
             self._items_done(event)  # type: ignore[arg-type]  # its type was looked at, in the quickest way
@@ -134,8 +71,13 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Items that have an outcome."""
+        """Number of items with an outcome."""
         return self._done
+
+    @property
+    def failed(self) -> int:
+        """Number of permanently failed items."""
+        return self._failed
 
     def snapshot(self, now: float) -> Snapshot:
         """Return the state at `now`, on the clock of the events."""
@@ -145,10 +87,10 @@ class Progress:
         left = None
         if self._total is not None and rate > 0 and self._ended is None:
             left = max(self._total - self._done, 0) / rate
-        state = "paused" if self._paused and self._ended is None else self._state
+        paused = self._paused is not None and self._ended is None
         slowest = tuple(self._slowest)
         return Snapshot(
-            self._label, state, self._total, self._done,
+            self._label, "paused" if paused else self._state, self._total, self._done,
             self._failed, self._retried, elapsed, rate, left, self._chunk_size, self._moved,
             sum(lane.busy for lane in list(self._lanes.values())), self._lost,
             tuple(lane.lane(name, end) for name, lane in list(self._lanes.items())),
@@ -156,7 +98,9 @@ class Progress:
             tuple(self._slow_items.get(index, ()) for _, index in slowest),
             elapsed if self._first_joined is None else max(self._first_joined - self._begun, 0.0),
             self._held + (0.0 if self._low_since is None else max(end - self._low_since, 0.0)),
-            self._packing, self._most,
+            self._packing, self._most, failure_groups=self._groups.known(),
+            paused=max(end - self._paused, 0.0) if paused and self._paused is not None else 0.0,
+            low=self._low_since is not None and self._ended is None, imports=self._imports_by_package(),
         )  # fmt: skip
 
     def _rate(self, end: float, elapsed: float) -> float:
@@ -173,7 +117,7 @@ class Progress:
     def _joined(self, event: events.WorkerJoined) -> None:
         lane = self._lanes.get(event.worker)
         if lane is None:
-            self._lanes[event.worker] = LaneCount(self._begun, event.at, event.host, event.pid)
+            self._lanes[event.worker] = LaneCount(self._begun, event.at, event.host, event.pid, event.machine)
         elif lane.gone is None:
             return
         else:
@@ -201,6 +145,10 @@ class Progress:
         if (lane := self._lanes.get(event.worker)) is not None:
             lane.sent(event)
 
+    def _cut(self, event: events.ChunkCut) -> None:
+        if (lane := self._lanes.get(event.worker)) is not None:
+            lane.cut(event)
+
     def _items_done(self, event: events.ItemsDone) -> None:
         settled = event.count - event.retried
         if settled:
@@ -218,8 +166,20 @@ class Progress:
         if (lane := self._lanes.get(event.worker)) is not None:
             lane.answered(event)
 
+    def _packages_imported(self, event: events.PackagesImported) -> None:
+        for name, seconds in event.packages:
+            on = self._imports.setdefault(name, {})
+            on[event.worker] = on.get(event.worker, 0.0) + seconds
+            if (lane := self._lanes.get(event.worker)) is not None:
+                lane.importing += seconds
+
+    def _imports_by_package(self) -> tuple[PackageImports, ...]:
+        found = ((name, dict(on)) for name, on in list(self._imports.items()))
+        rows = [PackageImports(name, sum(on.values()), len(on)) for name, on in found]
+        return tuple(sorted(rows, key=attrgetter("seconds"), reverse=True))
+
     def _items_known(self, event: events.ItemsKnown) -> None:
-        """Take in what nobody computed: it is done, and says nothing of how fast the rest goes."""
+        """Handle items known from a journal: they are done, but do not count for the rate."""
         self._done += event.count
         self._known += event.count
         self._marks = deque((at, done + event.count) for at, done in self._marks)
@@ -238,10 +198,13 @@ class Progress:
         if event.chunk is not None:
             places = {index: index - event.chunk.first for _, index in slow}
             new = {index: event.chunk.items[at : at + 1] for index, at in places.items() if at >= 0}
+            if self._frugal:
+                new = {index: item for index, item in new.items() if small(item)}
             items = {**self._slow_items, **new}
             self._slow_items = {index: items[index] for _, index in self._slowest if index in items}
 
     def _item_failed(self, event: events.ItemFailed) -> None:
+        self._groups.add(event.failure)
         insort(self._failures, event.failure, key=attrgetter("index"))
         del self._failures[FIRST_FAILURES:]
 
@@ -250,7 +213,10 @@ class Progress:
         self._output.append((piece.index, piece.stream, piece.text))
 
     def _paused_or_not(self, event: events.RunPaused) -> None:
-        self._paused = event.paused
+        if not event.paused:
+            self._paused = None
+        elif self._paused is None:
+            self._paused = event.at
 
     def _memory_low(self, event: events.MemoryLow) -> None:
         self._note = f"held back: {event.free / 1e9:.1f} GB of memory left" if event.low else ""
@@ -267,8 +233,10 @@ class Progress:
         events.WorkerLeft: _left,
         events.WorkerLost: _lost_worker,
         events.ChunkSent: _sent,
+        events.ChunkCut: _cut,
         events.ItemsDone: _items_done,
         events.ItemsKnown: _items_known,
+        events.PackagesImported: _packages_imported,
         events.ItemFailed: _item_failed,
         events.ItemPrinted: _printed,
         events.RunPaused: _paused_or_not,

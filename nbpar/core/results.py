@@ -1,24 +1,76 @@
-"""The results of a map: a list that also knows what failed."""
+"""The results of a map: a list with failures and conversion to a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from itertools import repeat
 from operator import attrgetter
 from typing import Any
 
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.table import frame_of
+from nbpar.core.text import text_of
+
+INDEX = "item"
+"""Name of a table's index."""
+
+FAILURE = "failure"
+"""Name of the column of failures."""
+
+
+def frame_of(values: Sequence[Any], places: Sequence[int] | None) -> Any:
+    """Return a DataFrame with a row for each value; `places` are the rows' indices, if they are known."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("to_frame needs pandas: pip install pandas") from error
+
+    index = pd.Index(range(len(values)) if places is None else places, name=INDEX)
+    failed = [isinstance(value, Failure) for value in values]
+    good = [value for value, bad in zip(values, failed, strict=True) if not bad]
+    rows = _rows(good)
+    if rows is None:
+        frame = pd.DataFrame({"value": pd.Series(good, index=index[[not bad for bad in failed]])})
+    else:
+        frame = pd.DataFrame(rows, index=index[[not bad for bad in failed]])
+    if any(failed):
+        frame = frame.reindex(index)
+        frame.insert(len(frame.columns), FAILURE, [_said(value) for value in values])
+    return frame
+
+
+def _rows(values: Sequence[Any]) -> list[dict[Any, Any]] | None:
+    """Return each value as a row, if all of them have named fields."""
+    rows = [_fields(value) for value in values]
+    known = [row for row in rows if row is not None]
+    return known if known and len(known) == len(rows) else None
+
+
+def _fields(value: Any) -> dict[Any, Any] | None:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return dict(zip(value._fields, value, strict=True))
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return None
+
+
+def _said(value: Any) -> str | None:
+    if not isinstance(value, Failure):
+        return None
+    return f"{type(value.exception).__name__}: {text_of(value.exception)}"
 
 
 class Results(list[Any]):
     """Values in input order.
 
-    With `errors="collect"` a `Failure` stands in the place of an item that failed; with
+    With `errors="collect"` a `Failure` replaces the value of a failed item; with
     `errors="skip"` such items are left out.
 
     Attributes:
         failures: the failures, in input order.
-        make_report: makes the report of the run that they come from; it does not travel.
+        make_report: makes the report of their run; it is not pickled.
     """
 
     make_report: Callable[[], Any] | None = None
@@ -29,18 +81,18 @@ class Results(list[Any]):
         super().__init__(values)
         self.failures = list(failures)
         self._places = list(places)
-        """Indices of the items that have an outcome, in the order of the values."""
+        """Indices of the items with an outcome, in the order of the values."""
 
     @property
     def report(self) -> Any:
-        """The report of the run that they come from; None when they come from none."""
+        """The report of their run; None if they come from none."""
         return self.make_report() if self.make_report is not None else None
 
     def to_frame(self) -> Any:
-        """Return a pandas DataFrame with a row for each result; the index `item` is its place in the input.
+        """Return a pandas DataFrame with a row per result; the index `item` is its position in the input.
 
-        Dicts, named tuples and dataclasses become a column for each field, anything else one column
-        `value`.  With `errors="collect"`, where an item failed a column `failure` says why, and the other
+        Dicts, named tuples and dataclasses become a column for each field, other values one column
+        `value`.  With `errors="collect"`, a column `failure` has the errors of failed items, whose other
         columns are empty.
 
         Raises:
@@ -49,7 +101,7 @@ class Results(list[Any]):
         return frame_of(self, self._indices())
 
     def _indices(self) -> list[int] | None:
-        """Return each value's index in the input; None for a list that was changed since."""
+        """Return each value's index in the input; None if the list was changed."""
         indices = [index for places in self._places for index in places]
         if len(indices) != len(self):  # failures were skipped
             failed = {failure.index for failure in self.failures}
@@ -61,7 +113,7 @@ class Results(list[Any]):
 
 
 def assemble(parts: list[Part], *, errors: str, sort: bool = True) -> Results:
-    """Put parts together, in input order or as they are; items that have no outcome are left out."""
+    """Join parts, in input order or as they are; items without an outcome are omitted."""
     values: list[Any] = []
     failures: list[Failure] = []
     places: list[range] = []
@@ -84,21 +136,31 @@ def assemble(parts: list[Part], *, errors: str, sort: bool = True) -> Results:
 
 
 def values_of(part: Part, *, errors: str, before: Callable[[int], None] | None = None) -> Iterator[Any]:
-    """Yield the values of a part; with `errors="raise"` what failed raises in its place.
+    """Yield the values of a part; with `errors="raise"` a failure raises in its place.
 
-    `before(index)` is called before the value of each item.
+    `before(index)` is called before the value of each item.  The part is consumed: each value is dropped as
+    it is yielded, so that large ones are freed one by one.
     """
     __tracebackhide__ = True
-    if not part.failures and before is None:
-        yield from part.values
+    values = part.values if type(part.values) is list else list(part.values)
+    failures, first, total = part.failures, part.first, len(values)
+    part.values = ()
+    values.reverse()
+    if not failures and before is None:
+        yield from map(values.pop, repeat(-1, total))
         return
-    for index, value in enumerate(part.values, part.first):
-        if before is not None:
-            before(index)
-        failure = part.failures.get(index)
-        if failure is None:
-            yield value
-        elif errors == "raise":
-            raise failure.exception
-        elif errors == "collect":
-            yield failure
+    try:
+        for index in range(first, first + total):
+            if before is not None:
+                before(index)
+            failure = failures.pop(index, None)
+            if failure is None:
+                yield values.pop()
+                continue
+            values.pop()
+            if errors == "raise":
+                raise failure.exception
+            if errors == "collect":
+                yield failure
+    finally:
+        failure = None  # the exception's traceback holds this frame

@@ -1,6 +1,6 @@
 """Decide whether a failed item is tried again, and when.
 
-Attempts are counted from 1.  The clock and the dice are the caller's: this module only
+Attempts are counted from 1.  Clock and random numbers are the caller's: this module only
 turns numbers into numbers.
 """
 
@@ -15,7 +15,7 @@ ExceptionTypes = type[Exception] | tuple[type[Exception], ...]
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often and after which delay an item that failed is tried again.
+    """How often and after which delay a failed item is retried.
 
     `Retry(3)` waits 0.1, 0.2 and 0.4 seconds.  Stop is never retried: `on` takes `Exception`
     and its subclasses only, which `KeyboardInterrupt` is not.
@@ -26,19 +26,19 @@ class Retry:
     """
 
     times: int = 0
-    """How many attempts may follow the first; 0 is none."""
+    """Maximal number of attempts after the first; 0 means none."""
 
     first: float = 0.1
     """Seconds before the second attempt."""
 
     growth: float = 2.0
-    """Each further delay is so many times the one before."""
+    """Each further delay is this number of times the one before."""
 
     longest: float = 30.0
     """Seconds that no delay exceeds, jitter aside."""
 
     jitter: float = 0.1
-    """Up to this share of a delay is added by chance, so that items do not come back all at once."""
+    """Maximal random addition, as a share of the delay, so that items do not return all at once."""
 
     on: ExceptionTypes = (Exception,)
     """Exceptions worth another attempt: a type or a tuple of types."""
@@ -51,7 +51,7 @@ class Retry:
 
     @classmethod
     def of(cls, retries: int | Retry | None) -> Retry:
-        """Return what a user's `retries=` means: a number of times, a `Retry`, or None for never."""
+        """Return the policy for a user's `retries=`: a number, a `Retry`, or None for none."""
         if isinstance(retries, Retry):
             return retries
         return cls() if retries is None else cls(times=retries)

@@ -1,7 +1,7 @@
-"""What one run still has to do, and which of its outcomes may be delivered.
+"""State of one run in the scheduler: remaining items, deliverable outcomes.
 
 Plain state, like the scheduler that owns it.  Every item of the source is in exactly one
-place: not yet taken, in a chunk to run (again), under way, held back for order, or delivered.
+place: not yet taken, in a chunk to run (again), in flight, held back for order, or delivered.
 """
 
 from __future__ import annotations
@@ -13,26 +13,42 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from nbpar.core.chunk import Chunk
-from nbpar.core.chunking import Chunker
+from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.retry import Retry
-from nbpar.core.source import SequenceSource, Source
+from nbpar.core.sizes import estimated_bytes
+from nbpar.core.source import HandedOverSource, SequenceSource, Source
 
 ENOUGH = 2048
-"""Short items that a worker may have before it, in several chunks; a single chunk may be larger."""
+"""Short items that a worker may have in its window, in several chunks; a single chunk may be larger."""
+
+MOST_BYTES = 64 << 20
+"""Maximal bytes that a stream without `buffersize` is ahead of its consumer, by the size of recent items."""
+
+UNATTENDED = (SequenceSource, HandedOverSource)
+"""Sources that have all their items at once."""
 
 
 def nothing_known() -> Part | None:
-    """Know no outcomes before they are computed."""
+    """Return no known outcomes."""
     return None
+
+
+class Watcher(Protocol):
+    """The scheduler, as runs see it."""
+
+    def touch(self, run: RunState) -> None:
+        """Note that a run may have work again, or that its input has changed."""
+
+    def enter(self, run: RunState) -> None:
+        """Note that a run may have work."""
 
 
 @dataclass(slots=True)
 class RunState:
-    """One run as the scheduler sees it."""
+    """One run in the scheduler."""
 
     id: int
     source: Source
@@ -44,16 +60,16 @@ class RunState:
     """Whether a consumer takes the results one by one and reports it by `consume`."""
 
     buffersize: int | None = None
-    """At most so many items are taken and not yet consumed; None: as many as keep the workers busy."""
+    """Maximal number of items taken and not yet consumed; None: enough to keep the workers busy."""
 
     within: Callable[[int], int] | None = None
-    """Returns how many may be taken and not yet consumed, of as many as keep the workers busy.
+    """Returns the maximal number taken and not yet consumed, given the number that keeps the workers busy.
 
-    It is asked whenever the run is looked after.
+    It is called whenever the run is attended to.
     """
 
     workers: int = 1
-    """How many there were when the run was last looked after."""
+    """Number of workers when the run was last attended to."""
 
     retry: Retry = field(default_factory=Retry)
     dice: Callable[[], float] = random.random
@@ -63,23 +79,41 @@ class RunState:
     """Item i belongs to the i-th of these workers (`Pool.each`)."""
 
     most_workers: int | None = None
-    """At most so many workers take part; None: all."""
+    """Maximal number of workers; None: all."""
 
     members: dict[str, int] = field(default_factory=dict)
-    """Who takes part when not all do, each with a number of its own below `most_workers`."""
+    """The participating workers of a limited run, each with a unique number below `most_workers`."""
 
     known: Callable[[], Part | None] = nothing_known
-    """Returns outcomes that the source's next items have already."""
+    """Returns known outcomes of the source's next items."""
+
+    singly: bool = False
+    """Whether each item is a run of its own; on its worker, indices are those in its chunk."""
+
+    forget: Callable[[int], None] = lambda _: None
+    """Called with an item that was dropped and will have no outcome."""
 
     priority: float = 0.0
     """Seconds of workers' time used so far; the run with the least is served first."""
 
-    paused: bool = False
+    order: int = 0
+    """Its place among runs with equal priority."""
+
+    retry_noted: float | None = None
+    """Time of its next retry, as noted by its watcher."""
+
+    watcher: Watcher | None = None
+    """Is notified when there may be work."""
+
     cancelled: bool = False
     taken: int = 0
     consumed: int = 0
     running: int = 0
-    """Chunks under way."""
+    """Number of chunks in flight."""
+
+    _paused: bool = False
+    _dropped: set[int] = field(default_factory=set)
+    """Items in flight that are not to be started, or started again."""
 
     _again: deque[Chunk] = field(default_factory=deque)
     _later: list[tuple[float, int, Chunk]] = field(default_factory=list)
@@ -87,36 +121,60 @@ class RunState:
     _held: dict[int, Part] = field(default_factory=dict)
     _next_index: int = 0
     _within: int = 1
-    """What `within` has returned."""
+    """Latest result of `within`."""
+
+    _each: float = 0.0
+    """Estimated bytes per item of a stream."""
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to run or deliver."""
+        """Whether there is nothing left to run or deliver."""
         if self.running:
             return False
         return self.cancelled or not (self._again or self._later or self._held or not self.source.ended)
 
     @property
     def attended(self) -> bool:
-        """Whether its input has to be looked after: asked for more, and seen to end."""
-        return type(self.source) is not SequenceSource or self.known is not nothing_known
+        """Whether its input needs attention: requesting more, and detecting its end."""
+        return type(self.source) not in UNATTENDED or self.known is not nothing_known
 
-    def due(self, now: float) -> float | None:
-        """When the next delayed retry may run; None when one may run now, or none waits."""
-        if self.paused or not self._later or self._later[0][0] <= now:
-            return None
-        return self._later[0][0]
+    @property
+    def paused(self) -> bool:
+        """Whether it currently starts no items."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._paused = paused
+        self._touch()
+
+    @property
+    def next_retry(self) -> float | None:
+        """Time of the next delayed retry, a lower bound; None if there is none."""
+        return self._later[0][0] if self._later else None
+
+    def idle(self, now: float) -> bool:
+        """Whether it has no work for any worker."""
+        if self._paused or self.cancelled:
+            return True
+        if self._again or self._retry_due(now):
+            return False
+        return self.pinned is not None or not (self.source.ready and self._room() > 0)
 
     def waits(self, worker: str, now: float) -> bool:
-        """Whether something could run on this worker now, if it had nothing else to do."""
+        """Whether it has work for this worker, if that were idle."""
         if self.paused or self.cancelled:
             return False
         if self.pinned is not None:
             return any(self.pinned[chunk.first] == worker for chunk in self._again)
         return bool(self._again or self._retry_due(now) or (self.source.ready and self._room() > 0))
 
-    def enrol(self, worker: str, workers: Iterable[str]) -> None:
-        """Let one of the workers take part: by its place among them if that number is free, or the lowest.
+    def admits(self, worker: str) -> bool:
+        """Whether a worker takes part, or may: there are not too many yet."""
+        return self.most_workers is None or worker in self.members or len(self.members) < self.most_workers
+
+    def enroll(self, worker: str, workers: Iterable[str]) -> None:
+        """Assign a number to one of the workers: its place among them if free, otherwise the lowest.
 
         So the same workers have the same numbers from run to run.
         """
@@ -127,7 +185,7 @@ class RunState:
         self.members[worker] = place if place in free else free[0]
 
     def pass_known(self) -> list[Part]:
-        """Pass by items that have their outcomes already; return what may be delivered now."""
+        """Skip items with known outcomes; return the deliverable part."""
         ready: list[Part] = []
         while not self.cancelled and (part := self.known()) is not None:
             self.taken = part.stop
@@ -135,9 +193,9 @@ class RunState:
         return ready
 
     def next_chunk(self, worker: str, workers: int, now: float, *, idle: bool) -> Chunk | None:
-        """Return what to run next on a worker, one of so many, or None for nothing at the moment.
+        """Return the next chunk for a worker, one of a number of workers, or None if there is none now.
 
-        What killed a worker is run with nothing before or behind it, so only when the worker is `idle`.
+        A chunk that killed a worker is run alone, so only when the worker is `idle`.
         """
         if self.paused or self.cancelled:
             return None
@@ -159,10 +217,12 @@ class RunState:
         *,
         hopeless: bool = False,
     ) -> tuple[list[Part], list[Failure]]:
-        """Take the outcomes of a chunk's items; return what may be delivered now, and what failed for good.
+        """Record the outcomes of a chunk's items; return the deliverable part, and permanent failures.
 
-        Failures that the run's `retry` allows come back later, unless they are `hopeless`.
+        Failures that the run's `retry` allows are retried later, unless they are `hopeless`.
         """
+        if self._dropped:
+            self._dropped.difference_update(range(chunk.first, chunk.first + len(values)))
         final = failures
         if failures and self.retry.times and not (self.cancelled or hopeless):
             final = {i: f for i, f in failures.items() if not self.retry.again(f.exception, chunk.attempt)}
@@ -172,50 +232,88 @@ class RunState:
         return self._deliver(_parts_between(chunk.first, values, final, retried)), list(final.values())
 
     def give_back(self, chunk: Chunk) -> None:
-        """Put items back that no worker has begun."""
-        if len(chunk.items) and not self.cancelled:  # an array has no truth value
-            self._again.appendleft(chunk)
+        """Return items to the run that no worker has started."""
+        left = self._undropped(chunk)
+        if left and not self.cancelled:
+            self._again.extendleft(reversed(left))
+            self._touch()
 
     def split_after_death(self, chunk: Chunk) -> bool:
-        """Put a chunk back whose worker died, in pieces; False when its one item has no other chance."""
+        """Return a chunk whose worker died, in pieces; False if its single item gets no other chance."""
+        if not (left := self._undropped(chunk)):
+            return True
         if self.pinned is not None or (len(chunk.items) == 1 and chunk.deaths >= 1):
             return False
         if self.cancelled:
             return True
-        self._again.extendleft(reversed(chunk.pieces()))
+        self._again.extendleft(reversed([piece for part in left for piece in part.pieces()]))
+        self._touch()
         return True
 
+    def drop(self, index: int, *, under_way: bool) -> None:
+        """Do not start an item, or start it again; if it is in flight it may still have an outcome."""
+        waiting = () if under_way else enumerate(self._again)
+        place = next((place for place, chunk in waiting if index in chunk.indices), None)
+        if under_way or place is not None:
+            self._dropped.add(index)
+        if place is not None:
+            chunk = self._again[place]
+            del self._again[place]
+            for part in reversed(self._undropped(chunk)):
+                self._again.insert(place, part)
+
+    def _undropped(self, chunk: Chunk) -> list[Chunk]:
+        """Return the parts of a chunk between its dropped items, which are forgotten."""
+        parts, start = [], chunk.first
+        for index in [index for index in chunk.indices if index in self._dropped] if self._dropped else ():
+            self._dropped.discard(index)
+            self.forget(index)
+            parts.append(chunk.rest(start - chunk.first).head(index - start))
+            start = index + 1
+        parts.append(chunk.rest(start - chunk.first) if start > chunk.first else chunk)
+        return [part for part in parts if len(part.items)]  # an array has no truth value
+
     def consume(self, items: int) -> None:
-        """Take in that the consumer has taken so many items more."""
+        """Record that the consumer has taken a number of items."""
         self.consumed += items
+        self._touch()
 
     def cancel(self) -> None:
-        """Forget what has not begun."""
+        """Drop the items that have not started."""
         self.cancelled = True
         self._again.clear()
         self._later.clear()
 
     def flush(self) -> list[Part]:
-        """Return what was held back for order, in order (the run was cancelled)."""
+        """Return the outcomes held back for order, in order (the run was canceled)."""
         held, self._held = sorted(self._held.items()), {}
         return [part for _, part in held]
 
     def ask(self, workers: int) -> None:
-        """Look how much may be taken ahead, and tell the source how much it may read."""
+        """Compute how much may be taken ahead, and let the source read that far."""
         self.workers = workers
         if self.within is not None:
             self._within = self.within(self.appetite())
         ahead = 2 * max(workers, 1) * self.chunker.current * min(self.chunker.window(), 8)
         self.source.want(self.taken + min(ahead, self._room()))
+        if self.watcher is not None:
+            self.watcher.enter(self)
 
     def appetite(self) -> int:
-        """Items that keep its workers busy for the next moments: a few chunks for each."""
+        """Number of items that keep its workers busy for a moment: a few chunks for each."""
         chunk = self.chunker.coming
-        workers = min(self.workers, self.most_workers or self.workers)
-        return 4 * max(workers, 1) * max(chunk, min(chunk * self.chunker.window(), ENOUGH))
+        workers = max(min(self.workers, self.most_workers or self.workers), 1)
+        number = 4 * workers * max(chunk, min(chunk * self.chunker.window(), ENOUGH))
+        if each := max(self._each, self.chunker.bytes_per_item):
+            number = min(number, max(int(MOST_BYTES / each), 2 * workers))
+        return number
+
+    def _touch(self) -> None:
+        if self.watcher is not None:
+            self.watcher.touch(self)
 
     def _room(self) -> int:
-        """How many items more may be taken before the consumer has to take some; may be negative."""
+        """Number of items that may be taken before the consumer must take some; may be negative."""
         if not self.streaming:
             return sys.maxsize
         return self.consumed + self._look_ahead() - self.taken
@@ -234,12 +332,14 @@ class RunState:
         items = self.source.take(size, eager=idle)
         if not len(items):
             return None
+        if self.streaming and self.buffersize is None and self.within is None and type(items) is list:
+            self._each = max(estimated_bytes(items[-1], depth=1), 0.9 * self._each)
         chunk = Chunk(self.taken, items)
         self.taken += len(items)
         return chunk
 
     def _remaining(self) -> int | None:
-        """How many items to share among the workers: what is left, or what may be held at once."""
+        """Number of items to share among the workers: all remaining, or the maximal number held at once."""
         remaining = self.source.remaining
         if not self.streaming or (self.buffersize is None and self.within is None):
             return remaining
@@ -253,7 +353,7 @@ class RunState:
         self.taken = len(self.pinned)
 
     def pinned_to(self, worker: str) -> Chunk | None:
-        """Take the chunk that waits for a worker, if there is one."""
+        """Take the chunk reserved for a worker, if there is one."""
         for chunk in self._again:
             if self.pinned is not None and self.pinned[chunk.first] == worker:
                 self._again.remove(chunk)
@@ -284,7 +384,7 @@ class RunState:
 def _parts_between(
     first: int, values: Sequence[Any], failures: dict[int, Failure], gaps: list[int]
 ) -> list[Part]:
-    """Cut outcomes into parts that leave out the items in `gaps`."""
+    """Split outcomes into parts without the items in `gaps`."""
     if not gaps:
         return [Part(first, values, failures)] if values else []
     parts = []

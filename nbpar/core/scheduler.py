@@ -1,7 +1,7 @@
-"""Decide which chunk runs where.
+"""Decide which worker runs which chunk.
 
 The scheduler is plain state: it starts no thread, reads no clock and talks to no worker.
-A driver asks it for assignments, sends them, and reports what came back.  Several runs
+A driver asks it for assignments, sends them, and reports the answers.  Several runs
 share the workers fairly: the run that has used the least time is served first (start-time
 fair queuing, Goyal, Vin and Cheng 1996).
 """
@@ -10,85 +10,142 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from operator import attrgetter
+from heapq import heappop, heappush, heapreplace
 from typing import Any
 
-from nbpar.core.chunk import Chunk
+from nbpar.core.chunking import Chunk
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.runstate import RunState
 from nbpar.core.windows import Assignment, Window, Windows, WorkerId
 
 CATCH_UP = 0.5
-"""Seconds of workers' time that a run which could not use its turn is owed at most."""
+"""Maximal credit, in seconds of workers' time, of a run that could not use its turn."""
 
 SUSPECT = 1e-3
 """Calls shorter than this are answered together: any of them may have been running when their worker died."""
 
+MOST_STALE = 64
+"""Maximal number of stale entries in a heap, besides as many as there are valid ones."""
+
+_Entry = tuple[float, int, int]
+"""A run's priority at insertion, its place among equals, its number."""
+
 
 class Scheduler:
-    """Runs on one side, workers on the other."""
+    """Assigns the chunks of runs to workers.
+
+    The cost of a step grows with the events since the last one, not with the runs and workers:
+    runs without work, and workers with full windows, are not visited.
+    """
 
     def __init__(self) -> None:
         self.runs: dict[int, RunState] = {}
         self._attended: dict[int, RunState] = {}
-        self._delayed: dict[int, RunState] = {}
-        """Runs that have, or had, retries to come."""
+        self._limited: dict[int, RunState] = {}
+        """Runs limited to some of the workers, or with items for certain workers."""
+
+        self._touched: dict[int, RunState] = {}
+        """Attended runs with events since they were last attended to."""
+
+        self._delayed: list[tuple[float, int, RunState]] = []
+        """Times of runs' next retries: a heap, possibly with stale entries."""
 
         self.windows = Windows()
-        """What workers have under way."""
+        """The chunks in flight of each worker."""
 
-        self._hungry: dict[WorkerId, None] = {}  # in a fixed order, so that runs can be repeated
+        self._ready = _Ready()
+        self._hungry: dict[WorkerId, None] = {}  # in a fixed order, so that runs are reproducible
+        self._shut: list[tuple[float, int, WorkerId]] = []
+        """Times at which the windows of workers with one call open: a heap, likewise."""
+
+        self._shut_by: dict[WorkerId, int] = {}
+        """Number of a worker's entry there."""
+
+        self._number = 0
         self._served = 0.0
-        """The largest priority at which a run was served."""
+        """Largest priority at which a run was served."""
 
-        self._opens: float | None = None
-        """When the next window opens for which there is something."""
+        self.asked: RunState | None = None
+        """The run that is being asked for its next chunk by `assign`."""
 
     def due(self, now: float) -> float | None:
-        """When there is something to do again though nothing arrives; None: only when something does.
+        """Time of the next step if no message arrives; None: only after a message.
 
-        What is overdue waits for a worker, not for the clock.
+        Overdue work waits for a worker, not for the clock.
         """
-        times = [due for run in self._delayed.values() if (due := run.due(now)) is not None]
-        looks = (self._opens, self.windows.recall_at(now))
-        times += [time for time in looks if time is not None and time > now]
-        return min(times, default=None)
+        self._let_retry(now)
+        looks = (
+            self._delayed[0][0] if self._delayed else None,
+            self._opening() if self._ready else None,
+            self.windows.recall_at(now),
+        )
+        return min((time for time in looks if time is not None and time > now), default=None)
 
     @property
     def attended(self) -> list[RunState]:
-        """Runs whose inputs have to be looked after; the others may be many."""
+        """Runs whose inputs need attention."""
         return list(self._attended.values())
 
+    def take_touched(self) -> list[RunState]:
+        """Return those with events since the last call."""
+        touched, self._touched = self._touched, {}
+        return list(touched.values())
+
+    def touch(self, run: RunState) -> None:
+        """Note that a run may have work again, or that its input has changed."""
+        if run.id in self.runs:
+            self.enter(run)
+            if run.id in self._attended:
+                self._touched[run.id] = run
+
+    def touch_attended(self) -> None:
+        """Do so for every run whose input needs attention."""
+        for run in self._attended.values():
+            self.touch(run)
+
+    def enter(self, run: RunState) -> None:
+        """Note that a run may have work."""
+        if run.id in self.runs:
+            self._ready.add(run)
+
     def add(self, run: RunState) -> None:
-        """Let a run take part; it is as urgent as what is served now."""
-        run.priority = self._served
+        """Add a run, with the priority of the run served now."""
+        run.priority, run.watcher = self._served, self
         self.runs[run.id] = run
         if run.attended:
             self._attended[run.id] = run
+        if run.most_workers is not None or run.pinned is not None:
+            self._limited[run.id] = run
+        self.touch(run)
 
     def remove(self, run: RunState) -> list[Assignment]:
-        """Forget a run's waiting work; return its calls that are under way."""
+        """Remove a run's waiting work; return its calls in flight."""
         run.cancel()
-        if not run.running:
-            self._forget(run)
-        return self.windows.calls_of(run)
+        if run.running:
+            return self.windows.calls_of(run)
+        self._forget(run)
+        return []
 
     def join(self, worker: WorkerId) -> None:
-        """A worker takes part from now on."""
+        """Add a worker."""
         self.windows[worker] = Window()
         self._hungry[worker] = None
+        for run in self.runs.values():
+            if run.streaming:  # their look-ahead depends on the number of workers
+                self.touch(run)
 
     def retire(self, worker: WorkerId) -> list[Assignment]:
-        """Give a worker nothing more to do; return its calls that have not begun, to be asked back."""
+        """Give a worker no more work; return its calls that have not started, to be recalled."""
         window = self.windows.get(worker)
         if window is None:
             return []
         window.retiring = True
         self._hungry.pop(worker, None)
+        self._shut_by.pop(worker, None)
         return window.behind
 
     def hold(self, worker: WorkerId) -> list[int]:
-        """Give a worker nothing new until `free`; return its calls behind the one that runs."""
+        """Give a worker no new work until `free`; return its calls behind the running one."""
         if (window := self.windows.get(worker)) is None:
             return []
         window.held = True
@@ -103,45 +160,63 @@ class Scheduler:
 
     def assign(self, now: float) -> Iterator[Assignment]:
         """Fill every worker's window, a chunk each in turn, least loaded first."""
-        self._opens = None
-        if not self.runs:
+        self.asked = None
+        self._let_retry(now)
+        if not self._ready:
             return
+        self._let_open(now)
         hungry = sorted(self._hungry, key=self.windows.load)
-        while hungry:
+        while hungry and self._ready:
             fed = []
             for worker in hungry:
                 if (assignment := self._assign_one(worker, now)) is not None:
                     fed.append(worker)
+                    self.asked = None
                     yield assignment
+                elif not self._ready:
+                    break
             hungry = fed
+        self.asked = None
 
     def answer(
         self, call: int, values: int, seconds: float, now: float, *, final: bool, moved: int = 0
     ) -> Assignment | None:
-        """Record that a call's next `values` items came back; None when the call is not known any more.
+        """Record outcomes of a call's next `values` items; None if the call is no longer known.
 
-        With `final` the call is over; what it left undone goes back to its run.  `settle` has to
-        follow, also when no item came back: until then the run takes part.
+        With `final` the call is over; its remaining items return to its run.  `settle` must
+        follow, also without outcomes: until then the run is kept.
         """
         assignment = self.windows.call(call)
         if assignment is None:
             return None  # its worker was given up before
         run = assignment.run
         assignment.done += values
-        if (window := self.windows.get(assignment.worker)) is not None:
-            window.heard = now
+        window = self.windows[assignment.worker]
+        window.heard = now
         run.priority += seconds
         in_one_piece = values == len(assignment.chunk.items)
         wait = now - assignment.sent - seconds if assignment.alone and in_one_piece else None
         run.chunker.learn(values, seconds, moved=moved, round_trip=wait)
         if final:
             self._close(assignment)
-            if window is not None:
-                window.since = now
-            run.give_back(assignment.chunk.rest(assignment.done))
-            if run.cancelled:  # nobody will settle its outcomes
+            window.since = now
+            if assignment.done < len(assignment.chunk.items):
+                run.give_back(assignment.chunk.rest(assignment.done))
+            if run.cancelled:  # its outcomes will not be settled
                 self._forget_if_done(run)
+        if run.streaming or run.id in self._attended:  # its look-ahead depends on how short its items are
+            self.touch(run)
         return assignment
+
+    def shorten(self, call: int, items: int) -> None:
+        """Handle a call that ends after its first `items`; the others were not begun.
+
+        They go back to their run, in as many parts as workers have nothing to do.
+        """
+        if (assignment := self.windows.call(call)) is not None:
+            rest, assignment.chunk = assignment.chunk.rest(items), assignment.chunk.head(items)
+            for part in reversed(rest.parts(max(self.windows.idle, 1))):
+                assignment.run.give_back(part)
 
     def settle(
         self,
@@ -153,29 +228,30 @@ class Scheduler:
         *,
         hopeless: bool = False,
     ) -> tuple[list[Part], list[Failure]]:
-        """Hand outcomes of an assignment's items, from index `first` on, to its run.
+        """Pass outcomes of an assignment's items, from index `first` on, to its run.
 
-        Failures that are `hopeless` are not tried again.  Returns what may be delivered now, and what
-        failed for good.
+        Failures that are `hopeless` are not retried.  Returns the deliverable part, and
+        permanent failures.
         """
         whole = assignment.chunk
         here = first - whole.first
         chunk = Chunk(first, whole.items[here : here + len(values)], whole.attempt, whole.deaths)
         settled = assignment.run.settle(chunk, values, failures, now, hopeless=hopeless)
         if failures:
-            self._delayed[assignment.run.id] = assignment.run
+            self._delay(assignment.run)
         self._forget_if_done(assignment.run)
         return settled
 
     def lose(self, worker: WorkerId, *, died: bool = True) -> list[Assignment]:
-        """Forget a worker; its chunks go back to their runs, untouched unless it `died` of one.
+        """Remove a worker; its chunks return to their runs, unchanged unless it `died` of one.
 
-        Returns the assignments that have no place to go back to: of a single item that has now killed
+        Returns the assignments that cannot be returned: of a single item that has now killed
         a second worker, and of items that belong to this worker alone.
         """
-        lost = self.windows.pop(worker, None)
+        lost = self.windows.lose(worker)
         self._hungry.pop(worker, None)
-        for run in self.runs.values():
+        self._shut_by.pop(worker, None)
+        for run in self._limited.values():
             run.members.pop(worker, None)
         if lost is None:
             return []
@@ -192,17 +268,24 @@ class Scheduler:
             self._forget_if_done(assignment.run)
         return hopeless + self._orphans(worker)
 
+    def drop(self, call: int) -> None:
+        """Drop a call that was never sent, or whose answer is unusable; its items are lost."""
+        if (assignment := self.windows.call(call)) is not None:
+            self._close(assignment)
+            self._forget_if_done(assignment.run)
+
     def condemn(self, worker: WorkerId) -> None:
-        """Give the item that a worker runs no other chance should it die, if it is surely that item."""
+        """Do not retry an overdue item if its worker dies, if it is certainly the running one."""
         head = self.windows.head(worker)
         if head is not None and len(head.chunk.items) - head.done == 1:
+            head.overdue = True
             head.chunk = replace(head.chunk, deaths=max(head.chunk.deaths, 1))
 
     def _orphans(self, worker: WorkerId) -> list[Assignment]:
-        """Take what waits for this worker alone."""
+        """Return the chunks reserved for this worker."""
         return [
             Assignment(-1, worker, run, chunk, 0.0, alone=True, expected=0.0)
-            for run in self.runs.values()
+            for run in self._limited.values()
             if (chunk := run.pinned_to(worker)) is not None
         ]
 
@@ -210,10 +293,11 @@ class Scheduler:
         window = self.windows[worker]
         load = len(window.calls)
         if load == 1 and now < (opens := window.opens):
-            self._note_opening(worker, opens, now)
+            self._shut_until(worker, opens)
             return None
-        full = True
-        for run in () if window.on_trial or window.held else self._neediest_first():
+        full: bool | None = True if window.on_trial or window.held else None
+        for run in () if full else self._ready.neediest_first():
+            self.asked = run
             if not self._admits(run, worker):
                 full = False
                 continue
@@ -222,33 +306,85 @@ class Scheduler:
                 chunk = run.next_chunk(worker, len(self.windows), now, idle=not load)
                 if chunk is not None:
                     return self._record(worker, run, chunk, now)
+                if run.id in self._attended and run.source.ended:
+                    self._touched[run.id] = run  # perhaps just now, when it was read
+            if run.idle(now):
+                self._ready.discard(run)
+                continue
             if load and run.waits(worker, now):
-                full = True  # it is served when the worker has less to do: others must not fill it up
+                full = True  # it is served when the worker has less work: others must not fill it up
                 break
+            full = full is not False
         if full:
             self._hungry.pop(worker, None)
         return None
 
-    def _note_opening(self, worker: WorkerId, opens: float, now: float) -> None:
-        """Look again when a window opens, if there is something for it."""
-        if (self._opens is None or opens < self._opens) and any(
-            run.waits(worker, now) for run in self.runs.values()
-        ):
-            self._opens = opens
+    def _shut_until(self, worker: WorkerId, opens: float) -> None:
+        """Give a worker no more work until a given time."""
+        self._number += 1
+        self._hungry.pop(worker, None)
+        self._shut_by[worker] = self._number
+        heappush(self._shut, (opens, self._number, worker))
+
+    def _let_open(self, now: float) -> None:
+        """Update the set of workers whose windows are open."""
+        while self._shut and self._shut[0][0] <= now:
+            _, number, worker = heappop(self._shut)
+            if self._shut_by.get(worker) == number:
+                del self._shut_by[worker]
+                self._hungry[worker] = None
+
+    def _opening(self) -> float | None:
+        """Return when the next window opens."""
+        while self._shut and self._shut_by.get(self._shut[0][2]) != self._shut[0][1]:
+            heappop(self._shut)
+        return self._shut[0][0] if self._shut else None
+
+    def _delay(self, run: RunState) -> None:
+        """Note when a run's next retry is due."""
+        due = run.next_retry
+        if due is not None and run.retry_noted != due:
+            self._number += 1
+            run.retry_noted = due
+            heappush(self._delayed, (due, self._number, run))
+
+    def _let_retry(self, now: float) -> None:
+        """Reconsider the runs with a retry that is due; drop stale entries."""
+        delayed = self._delayed
+        while delayed and (delayed[0][0] <= now or delayed[0][0] != delayed[0][2].next_retry):
+            run = heappop(delayed)[2]
+            self.enter(run)
 
     def _admits(self, run: RunState, worker: WorkerId) -> bool:
-        """Whether a worker may take part in a run; workers of no other limited run come first."""
-        if run.most_workers is None or worker in run.members:
-            return True
-        if len(run.members) >= run.most_workers:
-            return False
-        limited = [other for other in self.runs.values() if other.most_workers is not None]
-        claimed = {member for other in limited for member in other.members}
-        return worker not in claimed or claimed.issuperset(self.windows)
+        """Whether a worker may serve a run; workers of no other limited run come first.
 
-    def _neediest_first(self) -> Iterable[RunState]:
-        runs = self.runs.values()
-        return sorted(runs, key=attrgetter("priority")) if len(runs) > 1 else runs
+        A worker that two limited runs had to share is left by one of them as soon as another is there.
+        """
+        if run.most_workers is None:
+            return True
+        claims = self.windows.claims
+        if worker in run.members:
+            return claims[worker] < 2 or not self.windows.spare
+        if run.admits(worker):
+            return not claims[worker] or all(claims[other] for other in self.windows)
+        return self.windows.relieves(worker, run) and self._left_by(run) is not None
+
+    def _left_by(self, run: RunState) -> WorkerId | None:
+        """Return a worker that a run shares with another and has no call on."""
+        return next((
+            worker for worker in self.windows.shared(run)
+            if all(call.run is not run for call in self.windows[worker].calls.values())
+        ), None)  # fmt: skip
+
+    def _enroll(self, run: RunState, worker: WorkerId) -> None:
+        """Make a worker one of a limited run's, perhaps in place of one that it shared."""
+        if run.most_workers is None or worker in run.members:
+            return
+        if not run.admits(worker) and (left := self._left_by(run)) is not None:
+            del run.members[left]
+            self.windows.claims[left] -= 1
+        run.enroll(worker, self.windows)
+        self.windows.claims[worker] += 1
 
     def _record(self, worker: WorkerId, run: RunState, chunk: Chunk, now: float) -> Assignment:
         expected = (run.chunker.seconds_per_item or 0.0) * len(chunk.items)
@@ -256,20 +392,100 @@ class Scheduler:
         self._served = max(self._served, run.priority)
         run.priority += expected
         run.running += 1
-        run.enrol(worker, self.windows)
+        self._enroll(run, worker)
+        if run.id in self._attended:
+            self._touched[run.id] = run
+        if run.retry.times:
+            self._delay(run)
+        if not run.streaming and run.idle(now):
+            self._ready.discard(run)
         return self.windows.add(worker, run, chunk, now, expected)
 
     def _close(self, assignment: Assignment) -> None:
         window = self.windows.remove(assignment)
         if window is not None and not window.retiring:
             self._hungry[assignment.worker] = None
+        self._shut_by.pop(assignment.worker, None)
         assignment.run.priority -= assignment.expected
         assignment.run.running -= 1
+        self._ready.correct(assignment.run)
 
     def _forget_if_done(self, run: RunState) -> None:
         if run.done:
             self._forget(run)
 
     def _forget(self, run: RunState) -> None:
-        for runs in (self.runs, self._attended, self._delayed):
+        self._ready.discard(run)
+        if run.id in self._limited:
+            self.windows.claims.subtract(run.members.keys())
+        for runs in (self.runs, self._attended, self._limited, self._touched):
             runs.pop(run.id, None)
+
+
+class _Ready:
+    """Runs that may have work, by priority.
+
+    A heap with an entry for each; entries of runs served since then reach the top too early, and are
+    corrected there.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[int, RunState] = {}
+        self._heap: list[_Entry] = []
+        self._entries: dict[int, _Entry] = {}
+        """The valid entry of each run."""
+
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def add(self, run: RunState) -> None:
+        """Add a run, unless it is here."""
+        if run.id not in self._runs:
+            if not run.order:  # otherwise it was here before
+                self._number += 1
+                run.order = self._number
+            self._runs[run.id] = run
+            self._put(run)
+
+    def discard(self, run: RunState) -> None:
+        """Remove a run, if it is here."""
+        if self._runs.pop(run.id, None) is not None:
+            del self._entries[run.id]
+
+    def correct(self, run: RunState) -> None:
+        """Note that a run's priority may have increased."""
+        entry = self._entries.get(run.id)
+        if entry is not None and run.priority < entry[0]:
+            self._put(run)
+
+    def neediest_first(self) -> Iterable[RunState]:
+        """Return the runs by time used, least first; equal ones in order of arrival."""
+        return tuple(self._runs.values()) if len(self._runs) < 2 else self._by_priority()
+
+    def _by_priority(self) -> Iterator[RunState]:
+        heap, runs, entries = self._heap, self._runs, self._entries
+        passed: list[_Entry] = []
+        try:
+            while heap:
+                entry = heap[0]
+                number = entry[2]
+                if entries.get(number) is not entry:
+                    heappop(heap)
+                elif entry[0] < (run := runs[number]).priority:
+                    entries[number] = new = (run.priority, run.order, number)
+                    heapreplace(heap, new)
+                else:
+                    passed.append(heappop(heap))
+                    yield run
+        finally:
+            for entry in passed:
+                if entries.get(entry[2]) is entry:
+                    heappush(heap, entry)
+
+    def _put(self, run: RunState) -> None:
+        if len(self._heap) > 2 * len(self._runs) + MOST_STALE:
+            self._heap = sorted(self._entries.values())
+        self._entries[run.id] = entry = (run.priority, run.order, run.id)
+        heappush(self._heap, entry)

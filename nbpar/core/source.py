@@ -1,10 +1,15 @@
-"""Where a run's items come from, seen from the scheduler."""
+"""The source of a run's items, as the scheduler sees it."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Protocol
+
+from nbpar.core.outcome import Part
+from nbpar.core.safe_exceptions import harmless_input
+from nbpar.host.ctrl_c import may_be_ctrl_c
 
 
 class Source(Protocol):
@@ -12,24 +17,54 @@ class Source(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether no item will come any more."""
+        """Whether there will be no more items."""
 
     @property
     def remaining(self) -> int | None:
-        """How many items are left to take; None when nobody knows."""
+        """Number of items left to take; None if unknown."""
 
     @property
     def ready(self) -> bool:
-        """Whether there is an item to take now."""
+        """Whether an item is available now."""
 
     def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
-        """Take up to `limit` items that are ready now; when not `eager`, `limit` of them or none."""
+        """Take up to `limit` items that are ready now; if not `eager`, exactly `limit` or none."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the user's input raised, if that ended it."""
+
+    @property
+    def reading(self) -> float:
+        """Seconds that reading the user's input has taken."""
 
     def want(self, total: int) -> None:
-        """Allow that `total` items, counted from the start of the run, are read from the user's input."""
+        """Let up to `total` items, counted from the start of the run, be read from the user's input."""
+
+    def known(self) -> Part | None:
+        """Take the next outcomes if they are final without being computed."""
+
+    def close(self) -> None:
+        """Read no more of the input.  May be called twice."""
 
 
-class SequenceSource:
+class ReadySource:
+    """The defaults of a source whose items are all here: no error, no time, nothing known in advance."""
+
+    error: BaseException | None = None
+    reading = 0.0
+
+    def want(self, total: int) -> None:
+        """Nothing is read ahead."""
+
+    def known(self) -> Part | None:
+        return None
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class SequenceSource(ReadySource):
     """Items of lists, tuples, ranges, arrays: sliced, never copied as a whole.
 
     With several sequences an item is the tuple of their elements, up to the shortest.
@@ -59,18 +94,55 @@ class SequenceSource:
             return self._sequences[0][here]
         return list(zip(*(sequence[here] for sequence in self._sequences), strict=True))
 
-    def want(self, total: int) -> None:
-        """Nothing is read ahead."""
+
+class HandedOverSource(ReadySource):
+    """Items that only this source references: each is dropped when it is taken."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = deque(items)
+
+    @property
+    def ended(self) -> bool:
+        return not self._items
+
+    @property
+    def remaining(self) -> int:
+        return len(self._items)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._items)
+
+    def take(self, limit: int, *, eager: bool) -> Sequence[Any]:  # noqa: ARG002 (everything is ready)
+        return [self._items.popleft() for _ in range(min(limit, len(self._items)))]
+
+
+class EndedSource(ReadySource):
+    """What is left of a source when its run is over: no items.
+
+    Args:
+        reading: seconds spent reading the input.
+        error: the exception that ended the input, if any.
+    """
+
+    ended, remaining, ready = True, 0, False
+
+    def __init__(self, reading: float = 0.0, error: BaseException | None = None) -> None:
+        self.reading = reading
+        self.error = error
+
+    def take(self, limit: int, *, eager: bool) -> Sequence[Any]:  # noqa: ARG002 (there is nothing)
+        return ()
 
 
 class Arms(Protocol):
-    """What lets Ctrl-C through while it is armed."""
+    """Lets Ctrl-C through while it is armed."""
 
     armed: bool
 
 
-class DirectSource:
-    """Items of any iterable, read by whoever takes them, no further than they are wanted.
+class DirectSource(ReadySource):
+    """Items of any iterable, read in the thread that takes them, only as far as needed.
 
     It is `arms.armed` while the iterable computes.
     """
@@ -82,7 +154,6 @@ class DirectSource:
         self._taken = 0
         self._wanted = 0
         self.ended = False
-        self.error: BaseException | None = None
 
     @property
     def remaining(self) -> int | None:
@@ -99,9 +170,9 @@ class DirectSource:
             self._arms.armed = True
             items.extend(islice(self._iterator, limit))
             self._arms.armed = False
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (whatever the user's iterable raises ends the input)
+        except BaseException as error:  # noqa: BLE001 (any exception of the user's iterable ends the input)
             self._arms.armed = False
-            self.error = error
+            self.error = error if may_be_ctrl_c(error) else harmless_input(error, self._taken + len(items))
         self._taken += len(items)
         self.ended = self.error is not None or len(items) < limit
         return items
@@ -111,6 +182,6 @@ class DirectSource:
 
 
 class _Unarmed:
-    """Where Ctrl-C is somebody else's business."""
+    """For code that is interruptible anyway."""
 
     armed = False

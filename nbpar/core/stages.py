@@ -1,26 +1,24 @@
-"""How each stage of a pipeline does, which of them holds the others up, and what failed in which."""
+"""Per-stage figures of a pipeline: the bottleneck, failures, and one snapshot of the whole."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from nbpar.core.outcome import Failure
-
-if TYPE_CHECKING:
-    from nbpar.core.progress import Snapshot
+from nbpar.core.progress import SLOWEST
+from nbpar.core.snapshot import PackageImports, Snapshot, StageFigures
 
 
 @dataclass(frozen=True, repr=False)
 class StageFailure(Failure):
-    """A failure that knows where in the pipeline it happened."""
+    """A failure with its stage in the pipeline."""
 
     stage: str = ""
     """Name of the stage."""
 
     place: int = 0
-    """Place of the stage in the pipeline, from 0."""
+    """Position of the stage in the pipeline, from 0."""
 
     batch: int | None = None
     """Number of the batch, from 0; None when batches have no fixed size."""
@@ -37,101 +35,24 @@ class StageFailure(Failure):
 
 
 @dataclass(frozen=True, slots=True)
-class StageFigures:
-    """One stage at one moment."""
-
-    name: str
-    place: int
-    """Place in the pipeline, from 0."""
-
-    backend: str
-    """`engines`, `threads` or `serial`."""
-
-    workers: int
-    """How many it may have."""
-
-    shared: bool
-    """Whether other stages use the same workers as they need them."""
-
-    waiting: int
-    """Items in its queue."""
-
-    room: int | None
-    """Items that its queue holds at most; None when it goes by need."""
-
-    snapshot: Snapshot
-    """All that was counted of it alone."""
-
-    @property
-    def working(self) -> int:
-        """How many workers work for it now."""
-        return sum(lane.state == "busy" for lane in self.snapshot.lanes)
-
-    @property
-    def done(self) -> int:
-        """Items that have an outcome, failures included."""
-        return self.snapshot.done
-
-    @property
-    def failed(self) -> int:
-        """Items that failed for good."""
-        return self.snapshot.failed
-
-    @property
-    def retried(self) -> int:
-        """How often an item was tried again."""
-        return self.snapshot.retried
-
-    @property
-    def rate(self) -> float:
-        """Items per second, lately; on the whole when it is over."""
-        return self.snapshot.rate
-
-    @property
-    def busy(self) -> float:
-        """Seconds in the function, all workers together."""
-        return self.snapshot.busy
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the pipeline began, up to its end."""
-        return self.snapshot.elapsed
-
-    @property
-    def state(self) -> str:
-        """`waiting`, `running`, `paused`, `done`, `failed` or `stopped`."""
-        return self.snapshot.state
-
-    @property
-    def seconds_per_item(self) -> float:
-        """Mean time in the function; 0 before the first outcome."""
-        return self.busy / self.done if self.done else 0.0
-
-    @property
-    def load(self) -> float:
-        """Share of its workers' time that was spent in the function."""
-        return self.busy / (self.elapsed * self.workers) if self.elapsed and self.workers else 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Bottleneck:
     """The stage that limits a pipeline."""
 
     stage: StageFigures
     seconds: float
-    """Time per item that it cannot go below with its workers."""
+    """Minimal time per item with its workers."""
 
     gain: float
-    """How many times faster the pipeline could be with one more worker there."""
+    """Speed-up of the pipeline with one more worker there."""
 
     load: float
-    """Share of the time of the workers there that was spent in functions; when low, something else limits."""
+    """Share of its workers' time spent in functions; if low, something else limits."""
 
 
 def bottleneck(stages: Sequence[StageFigures]) -> Bottleneck | None:
-    """Return the stage with the longest time per item, spread over its workers; None before any outcome.
+    """Return the stage with the longest time per item and worker; None before any outcome.
 
-    Stages that share workers by need count together, for the stage of them that needs most.
+    Stages that share workers count together, for the one that needs most.
     """
     counted = [stage for stage in stages if stage.done]
     before = max((_pace(stage, stages, extra=0) for stage in counted), default=0.0)
@@ -150,7 +71,60 @@ def _pace(stage: StageFigures, stages: Sequence[StageFigures], *, extra: int) ->
 
 
 def _together(stage: StageFigures, stages: Sequence[StageFigures]) -> list[StageFigures]:
-    """Return the stages that share workers with one, itself included."""
+    """Return the stages that share workers with a given one, itself included."""
     if not stage.shared:
         return [stage]
     return [other for other in stages if other.shared and other.backend == stage.backend]
+
+
+def whole(
+    seen: Snapshot, label: str, stages: Sequence[StageFigures], pools: Sequence[Snapshot], failed: int
+) -> Snapshot:
+    """Return the snapshot of a pipeline.
+
+    Args:
+        seen: figures at its end: items that have passed all stages, failures, output.
+        label: its label.
+        stages: its stages, in the order in which items pass them.
+        pools: figures of each pool's workers, for all stages there.
+        failed: failed items, also those not yet delivered in order.
+    """
+    snapshots = [stage.snapshot for stage in stages]
+    slow = [row for one in snapshots for row in zip(one.slowest, one.slow_items, strict=True)]
+    slow = sorted(slow, key=lambda row: row[0], reverse=True)[:SLOWEST]
+    return replace(
+        seen,
+        label=label,
+        state=_state(seen, snapshots),
+        done=seen.done + max(failed - seen.failed, 0),
+        failed=max(failed, seen.failed),
+        retried=sum(one.retried for one in snapshots),
+        chunk_size=1,
+        moved=sum(one.moved for one in snapshots),
+        busy=sum(one.busy for one in snapshots),
+        packing=sum(one.packing for one in snapshots),
+        waited=min(one.waited for one in snapshots),
+        held=max(one.held for one in snapshots),
+        note=next((one.note for one in snapshots if one.note), ""),
+        lost_workers=sum(pool.lost_workers for pool in pools),
+        workers=sum(pool.workers for pool in pools),
+        lanes=tuple(lane for pool in pools for lane in pool.lanes),
+        slowest=tuple(slowest for slowest, _ in slow),
+        slow_items=tuple(item for _, item in slow),
+        stages=tuple(stages),
+        imports=_imports(pools),
+    )
+
+
+def _imports(pools: Sequence[Snapshot]) -> tuple[PackageImports, ...]:
+    found: dict[str, PackageImports] = {}
+    for row in (row for pool in pools for row in pool.imports):
+        other = found.get(row.name, PackageImports(row.name, 0.0, 0))
+        found[row.name] = PackageImports(row.name, row.seconds + other.seconds, row.workers + other.workers)
+    return tuple(sorted(found.values(), key=lambda row: row.seconds, reverse=True))
+
+
+def _state(seen: Snapshot, stages: Sequence[Snapshot]) -> str:
+    if seen.over or seen.state == "paused":
+        return seen.state
+    return "waiting" if all(stage.state == "waiting" for stage in stages) else "running"

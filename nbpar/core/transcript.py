@@ -1,6 +1,6 @@
-"""What the items of a run have put out, until it is shown and as long as somebody may ask.
+"""Output of a run's items, kept within bounds until it is shown.
 
-Plain values and a lock: pieces come from the dispatcher's thread and are taken by the one that
+Plain values and a lock: pieces are added by the dispatcher's thread and taken by the one that
 waits for the run.  At most `KEPT` characters and bytes are kept; the rest is counted.
 """
 
@@ -11,16 +11,18 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nbpar.core.text import without_surrogates
+
 KEPT = 4_000_000
 """Characters of text, and bytes of displays, of one run that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Something that an item has put out."""
+    """A piece of an item's output."""
 
     index: int
-    """The item's place in the input; -1: it is about all of them."""
+    """Index of the item; -1: it concerns all of them."""
 
     kind: str
     """`stdout`, `stderr`, `display`, `update`, `clear`, `log`, `warning` or `cut`."""
@@ -29,19 +31,19 @@ class Piece:
     """Text, or a dict that depends on the kind."""
 
     worker: str = ""
-    """Where the item ran."""
+    """Name of the worker."""
 
     shown: bool = False
-    """It was shown when it came."""
+    """Whether it was shown on arrival."""
 
     @property
     def stream(self) -> str:
-        """The stream where it belongs."""
+        """Its stream."""
         return "stdout" if self.kind in ("stdout", "display", "update") else "stderr"
 
     @property
     def text(self) -> str:
-        """How it reads."""
+        """Its text form."""
         if isinstance(self.content, str):
             return self.content if self.kind in ("stdout", "stderr") else f"{self.content}\n"
         if self.kind in ("display", "update"):
@@ -50,12 +52,12 @@ class Piece:
         if self.kind == "log":
             record = self.content.get("record")
             entry = vars(record) if record is not None else self.content
-            return f"{entry['levelname']}:{entry['name']}:{entry['msg']}\n"
+            return without_surrogates(f"{entry['levelname']}:{entry['name']}:{entry['msg']}\n")
         return f"{self.content['kinds'][0][1]}: {self.content['text']}\n" if self.kind == "warning" else ""
 
     @property
     def size(self) -> int:
-        """About how many characters or bytes it takes."""
+        """Its approximate size in characters or bytes."""
         if self.kind in ("display", "update"):
             parts = self.content["data"].values()
             return sum(len(part) if isinstance(part, str | bytes) else 100 for part in parts)
@@ -70,10 +72,12 @@ class Transcript:
         """Characters and bytes that were not kept."""
 
         self._size = 0
+        """Size of the pieces that are kept."""
+
         self._kept: dict[int, list[Piece]] = {}
         self._waiting: dict[int, list[Piece]] = {}
         self._stops: dict[int, int] = {}
-        """Where settled neighbours end, by where they begin, while one before them is not settled."""
+        """Ends of settled ranges, by their start, that follow an unsettled item."""
 
         self._prefix = 0
         """All items before this index are settled."""
@@ -82,58 +86,60 @@ class Transcript:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is anything that was not taken."""
+        """Whether there is output not taken yet."""
         return bool(self._waiting)
 
     def add(self, piece: Piece) -> None:
-        """Take in a piece that came after all others of its item."""
+        """Add a piece; the pieces of an item must be added in order."""
         with self._lock:
             if piece.kind == "clear":
-                self._kept.pop(piece.index, None)
+                self._size -= sum(gone.size for gone in self._kept.pop(piece.index, ()))
                 self._waiting.pop(piece.index, None)
                 return
-            self._size += piece.size
-            if self._size > KEPT:
+            kept = self._kept.get(piece.index, [])
+            at = _place_of(piece, kept)
+            more = piece.size - (kept[at].size if at < len(kept) else 0)
+            if self._size + more > KEPT:
                 self.left_out += piece.size
                 return
+            self._size += more
             for pieces in (self._kept,) if piece.shown else (self._kept, self._waiting):
-                _append(pieces.setdefault(piece.index, []), piece)
+                _put(pieces.setdefault(piece.index, []), piece)
 
     def settle(self, first: int, stop: int) -> None:
-        """Take in that neighbouring items have their outcomes: nothing more comes of them."""
+        """Mark neighboring items as settled: they have no more output."""
         with self._lock:
             self._stops[first] = stop
             while (end := self._stops.pop(self._prefix, None)) is not None:
                 self._prefix = end
 
     def take_settled(self) -> list[Piece]:
-        """Take what was not taken before of items that are settled and so are all before them."""
+        """Take the remaining output of items that are settled together with all items before them."""
         return self.take(0, self._prefix)
 
     def take(self, first: int = 0, stop: int = sys.maxsize) -> list[Piece]:
-        """Take what was not taken before of these items, in their order, and first what is about none."""
+        """Take the remaining output of these items, in their order, after that of no item."""
         with self._lock:
             order = sorted(index for index in self._waiting if index < 0 or first <= index < stop)
             return [piece for index in order for piece in self._waiting.pop(index)]
 
-    def text(self, index: int) -> str:
-        """Return how everything reads that an item has put out."""
-        with self._lock:
-            return "".join(piece.text for piece in self._kept.get(index, ()))
-
     @property
     def pieces(self) -> list[Piece]:
-        """Everything, in the order of the items."""
+        """Return all pieces, in the order of the items."""
         with self._lock:
             return [piece for index in sorted(self._kept) for piece in self._kept[index]]
 
 
-def _append(pieces: list[Piece], piece: Piece) -> None:
-    """Add a piece; an update takes the place of what it updates, if that was not taken yet."""
+def _put(pieces: list[Piece], piece: Piece) -> None:
+    """Append a piece; an update replaces the piece it updates, unless that was taken."""
+    at = _place_of(piece, pieces)
+    pieces[at : at + 1] = [replace(piece, kind="display") if piece.kind == "update" else piece]
+
+
+def _place_of(piece: Piece, pieces: list[Piece]) -> int:
+    """Return the place of the piece that an update replaces; the end if there is none."""
     if piece.kind == "update":
         for place, earlier in enumerate(pieces):
             if earlier.kind == "display" and earlier.content["id"] == piece.content["id"]:
-                pieces[place] = replace(piece, kind="display")
-                return
-        piece = replace(piece, kind="display")
-    pieces.append(piece)
+                return place
+    return len(pieces)

@@ -1,22 +1,24 @@
-"""What workers have under way, and when they may have more or have to give some back."""
+"""Chunks in flight per worker: when to send the next one, when to recall one."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
-from nbpar.core.chunk import Chunk
+from nbpar.core.chunking import Chunk
 from nbpar.core.runstate import RunState
 
 WorkerId = str
 
 EARLY = 0.004
-"""Seconds, beside the round trip, before a worker is through at which its next chunk is sent.
+"""Send the next chunk this many seconds before the current one is expected to end, plus the round trip.
 
-What is sent sooner would only wait there, while another worker may have nothing to do.
+A chunk sent earlier would only wait there, while another worker may be idle.
 """
 
 LASTS = 0.05
-"""Seconds after which a call holds up those behind it, if another worker has nothing to do."""
+"""Seconds after which a call delays those behind it, if another worker is idle."""
 
 
 @dataclass(slots=True)
@@ -28,19 +30,49 @@ class Assignment:
     run: RunState
     chunk: Chunk
     sent: float
-    """When it was handed out, on the driver's clock."""
+    """When it was sent, on the driver's clock."""
 
     alone: bool
-    """Whether the worker had nothing else to do then."""
+    """Whether the worker was idle then."""
 
     expected: float
-    """Seconds of work it was thought to be."""
+    """Expected seconds of work."""
 
     done: int = 0
-    """How many of its items have been answered."""
+    """Number of its items with an outcome."""
+
+    limited_since: float | None = None
+    """Time when a function with a time limit started, as reported by the worker; None: it is not running."""
 
     recalled: bool = False
-    """Whether it was asked back because its worker is held up."""
+    """Whether it was recalled because its worker is blocked."""
+
+    cut: bool = False
+    """Whether its worker was asked to end it with the item at hand."""
+
+    overdue: bool = False
+    """Whether its worker was killed because its item did not stop at the time limit."""
+
+    @property
+    def divisible(self) -> bool:
+        """Whether its worker may have items of it that it has not begun, and was not asked for."""
+        several = len(self.chunk.items) - self.done > 1
+        return several and not self.cut and self.run.pinned is None
+
+    @property
+    def next(self) -> int:
+        """Index of its first item without an outcome."""
+        return self.chunk.first + self.done
+
+    @property
+    def unanswered(self) -> range:
+        """Indices of its items without an outcome."""
+        return self.chunk.indices[self.done :]
+
+    @property
+    def base(self) -> int:
+        """Difference between indices of its items here and on the worker."""
+        return self.chunk.first if self.run.singly else 0
 
 
 @dataclass(slots=True)
@@ -50,67 +82,108 @@ class Window:
     calls: dict[int, Assignment] = field(default_factory=dict)
 
     since: float = 0.0
-    """When the worker began with the oldest of them."""
+    """Time when the worker started the oldest of them."""
 
     heard: float = 0.0
-    """When it last answered something, or began with the oldest."""
+    """Time of its last answer, or of the start of the oldest."""
 
     retiring: bool = False
-    """It gets nothing more to do."""
+    """It gets no more work."""
 
     held: bool = False
-    """It is wanted for something else and gets nothing new."""
+    """It is reserved and gets no new work."""
 
     on_trial: bool = False
-    """It runs what killed another worker, with nothing before or behind it."""
+    """It runs a chunk that killed another worker, alone."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the worker may get calls at all."""
+        return not (self.held or self.retiring)
 
     @property
     def head(self) -> Assignment | None:
-        """The oldest call, which is the one that runs."""
+        """The oldest call, which is running."""
         return next(iter(self.calls.values()), None)
 
     @property
     def behind(self) -> list[Assignment]:
-        """The calls that wait behind the one that runs."""
+        """The calls queued behind the running one."""
         return list(self.calls.values())[1:]
 
     @property
     def opens(self) -> float:
-        """When a second call may follow the first, shortly before it is through with that."""
-        head = self.head
-        return self._over - EARLY - 2 * head.run.chunker.round_trip if head is not None else self.since
+        """Time to send the next call, shortly before the current one ends; there must be one."""
+        return self._over - EARLY - 2 * self._first.run.chunker.round_trip
 
     @property
     def waiting(self) -> list[Assignment]:
-        """The calls that could go to another worker and have not been asked back."""
-        if len(self.calls) < 2:
-            return []
-        return [call for call in self.behind if not call.recalled and call.run.pinned is None]
+        """The calls that could go to another worker, the first in part, and have not been asked back."""
+        head = self.head
+        waiting = [head] if head is not None and head.divisible else []
+        if len(self.calls) > 1:
+            waiting += [call for call in self.behind if not call.recalled and call.run.pinned is None]
+        return waiting
 
     def held_up(self, now: float) -> float:
-        """When the one that runs holds up the others, as it stands.
+        """Time when the running call delays the others, by the current estimate.
 
-        They were sent because it seemed to be nearly over; then it has a little more time.
+        They were sent because it seemed nearly finished; it gets a little more time.
         """
         lasts = self.since + LASTS
         return lasts if now < self.opens else max(lasts, self._over + EARLY)
 
     @property
     def _over(self) -> float:
-        """When it is through with the oldest call, as was thought when that was sent, or else as is now."""
-        if (head := self.head) is None:
-            return self.since
-        each = head.run.chunker.seconds_per_item or 0.0
-        return self.since + (head.expected or each * len(head.chunk.items))
+        """Estimated end of the oldest call, from when the next was sent, or else from now."""
+        first = self._first
+        each = first.run.chunker.seconds_per_item or 0.0
+        return self.since + (first.expected or each * len(first.chunk.items))
+
+    @property
+    def _first(self) -> Assignment:
+        return next(iter(self.calls.values()))
 
 
 class Windows(dict[WorkerId, Window]):
-    """The windows of those who take part, in the order of joining, and the calls in them."""
+    """The windows of the present workers, in order of joining, and their calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self._calls: dict[int, Assignment] = {}
         self._next_id = 0
+        self._idle: dict[WorkerId, None] = {}
+        """Workers without calls in flight."""
+
+        self.claims: Counter[WorkerId] = Counter()
+        """How many of the runs limited to some of the workers have each of them."""
+
+        self._crowded: dict[WorkerId, Window] = {}
+        """Those who have several calls under way, or one of several items."""
+
+        self._watched: set[WorkerId] = set()
+        """Those with an entry in the next heap."""
+
+        self._held_up: list[tuple[float, int, WorkerId]] = []
+        """Earliest times at which calls are delayed by the one before them: a heap."""
+
+        self._number = 0
+
+    def __setitem__(self, worker: WorkerId, window: Window) -> None:
+        super().__setitem__(worker, window)
+        self._idle[worker] = None
+
+    def lose(self, worker: WorkerId) -> Window | None:
+        """Remove a worker; return its window."""
+        self._idle.pop(worker, None)
+        self._crowded.pop(worker, None)
+        self.claims.pop(worker, None)
+        return super().pop(worker, None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any worker has calls in flight."""
+        return len(self._idle) < len(self)
 
     def add(self, worker: WorkerId, run: RunState, chunk: Chunk, now: float, expected: float) -> Assignment:
         """Put a chunk into a worker's window, as the call that is returned."""
@@ -121,65 +194,141 @@ class Windows(dict[WorkerId, Window]):
         if not window.calls:
             window.since = window.heard = now
         window.calls[call.id] = self._calls[call.id] = call
+        if len(window.calls) == 1:
+            self._idle.pop(worker, None)
+        if len(window.calls) > 1 or len(chunk.items) > 1:
+            self._crowded[worker] = window
+            if worker not in self._watched:
+                self._watch(worker, window.since + LASTS)
         return call
 
     def remove(self, call: Assignment) -> Window | None:
-        """Take a call out; return the window where it was, unless its worker is gone."""
+        """Remove a call; return its window, unless its worker is gone."""
         del self._calls[call.id]
         if (window := self.get(call.worker)) is not None:
             del window.calls[call.id]
             window.on_trial = False
+            if not window.calls:
+                self._idle[call.worker] = None
+            if len(window.calls) < 2 and ((head := window.head) is None or not head.divisible):
+                self._crowded.pop(call.worker, None)
+            elif call.worker not in self._watched:
+                self._watch(call.worker, window.since + LASTS)
         return window
 
+    def move_back(self, call: Assignment, now: float) -> None:
+        """Put a call behind the others of its worker, which has it again as the last."""
+        window = self.get(call.worker)
+        if window is None or window.calls.get(call.id) is not call:
+            return
+        if window.head is call:
+            window.since = window.heard = now
+        window.calls[call.id] = window.calls.pop(call.id)
+        if len(window.calls) > 1 and call.worker not in self._watched:
+            self._watch(call.worker, window.since + LASTS)
+
     def call(self, number: int) -> Assignment | None:
-        """Return a call that is under way."""
+        """Return a call in flight."""
         return self._calls.get(number)
 
     def calls_of(self, run: RunState) -> list[Assignment]:
-        """Return a run's calls that are under way."""
+        """Return a run's calls in flight."""
         return [call for call in self._calls.values() if call.run is run]
 
     def head(self, worker: WorkerId) -> Assignment | None:
-        """Return the oldest call of a worker, which is the one that runs."""
+        """Return the oldest call of a worker, which is running."""
         window = self.get(worker)
         return window.head if window is not None else None
 
     def behind(self, worker: WorkerId) -> list[int]:
-        """Return the numbers of a worker's calls behind the one that runs."""
+        """Return the numbers of a worker's calls behind the running one."""
         return list(self[worker].calls)[1:]
 
     def load(self, worker: WorkerId) -> int:
-        """Return how many calls a worker has under way."""
+        """Return the number of a worker's calls in flight."""
         return len(self[worker].calls)
 
     def silence(self, worker: WorkerId, now: float) -> float:
-        """Return for how many seconds a worker has not answered anything."""
+        """Return the seconds since a worker's last answer."""
         return now - self[worker].heard
 
     def retired(self) -> list[WorkerId]:
-        """Return the retiring workers that have nothing left to do."""
+        """Return the retiring workers without remaining calls."""
         return [worker for worker, window in self.items() if window.retiring and not window.calls]
 
     @property
+    def idle(self) -> int:
+        """How many workers have nothing to do."""
+        return len(self._idle)
+
+    @property
     def uneven(self) -> bool:
-        """Whether a worker has calls waiting while another has nothing to do."""
-        loads = [len(window.calls) for window in self.values()]
-        return bool(loads) and min(loads) == 0 and max(loads) > 1
+        """Whether a worker has something waiting while another has nothing to do."""
+        return bool(self._idle and self._crowded)
+
+    def shared(self, run: RunState) -> list[WorkerId]:
+        """Return the workers of a limited run that another limited run has as well."""
+        return [worker for worker in run.members if self.claims[worker] > 1]
+
+    def relieves(self, worker: WorkerId, run: RunState) -> bool:
+        """Whether a worker that no limited run has could replace one that this run shares with another."""
+        return not self.claims[worker] and bool(self.shared(run))
+
+    @property
+    def spare(self) -> bool:
+        """Whether a worker that no limited run has has nothing to do."""
+        return any(not self.claims[worker] and self[worker].open for worker in self._idle)
 
     def recall(self, now: float) -> list[Assignment]:
-        """Return calls to ask back: they wait behind one that lasts, while another worker has nothing to do.
+        """Return calls to recall (work stealing): they wait behind a long one, while another worker is idle.
 
-        Each is returned once.  Its worker answers that it has not begun, and it goes to another.
+        Of the one that lasts, which is `cut`, what comes after the item at hand is asked back.  Each is
+        returned once.  Its worker answers that it has not begun, and it goes to another.
         """
-        if not self.uneven:
-            return []
-        held_up = [call for window in self.values() for call in window.waiting if now >= window.held_up(now)]
-        for call in held_up:
-            call.recalled = True
-        return held_up
+        asked: list[Assignment] = []
+        while (at := self.recall_at(now)) is not None and at <= now:
+            _, _, worker = heappop(self._held_up)
+            self._watched.remove(worker)
+            window = self[worker]
+            waiting = window.waiting
+            wanted = [call for call in waiting if self._is_wanted(call.run)]
+            for call in wanted:
+                if call is window.head:
+                    call.cut = True
+                else:
+                    call.recalled = True
+            if len(wanted) < len(waiting):
+                self._watch(worker, now + LASTS)
+            asked += wanted
+        return asked
 
     def recall_at(self, now: float) -> float | None:
-        """When the next calls have to be asked back, as it stands."""
+        """Time when the next calls must be recalled, by the current estimate."""
         if not self.uneven:
             return None
-        return min((window.held_up(now) for window in self.values() if window.waiting), default=None)
+        while self._held_up:
+            at, _, worker = self._held_up[0]
+            window = self._crowded.get(worker)
+            if window is None or not window.waiting:
+                heappop(self._held_up)
+                self._watched.remove(worker)
+                continue
+            if (held_up := window.held_up(now)) <= at:
+                return at
+            heappop(self._held_up)
+            self._watch(worker, held_up)
+        return None
+
+    def _is_wanted(self, run: RunState) -> bool:
+        """Whether a worker that has nothing to do may take part in a run."""
+        if run.paused:
+            return False
+        return any(
+            (run.admits(worker) or self.relieves(worker, run)) and self[worker].open for worker in self._idle
+        )
+
+    def _watch(self, worker: WorkerId, at: float) -> None:
+        """Check a worker's calls at that time; it must have no entry in the heap."""
+        self._number += 1
+        self._watched.add(worker)
+        heappush(self._held_up, (at, self._number, worker))

@@ -1,1 +1,1 @@
-"""The one thread of a pool, between the scheduler and a backend."""
+"""The dispatcher: the one thread of a pool, between the scheduler and a backend."""

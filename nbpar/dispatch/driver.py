@@ -1,12 +1,14 @@
-"""Drive the scheduler: send what it assigns, hand it what comes back.
+"""Connect scheduler and backend: send assignments, return answers.
 
-Plain calls in one thread: whoever owns the driver asks it what to send, and tells it what
-arrived.  It starts no thread and waits for nothing.
+Plain calls in one thread: its owner lets it prepare messages, and passes it those that
+arrived.  It starts no thread and never waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
@@ -15,26 +17,45 @@ from nbpar.core.runstate import RunState
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.transcript import Piece
 from nbpar.core.windows import Assignment
-from nbpar.dispatch.failures import death_of, failure_of
+from nbpar.dispatch.channels import CHANNEL_MESSAGES, PoolChannels
+from nbpar.dispatch.failures import (
+    UnfitAnswerError,
+    calls_in,
+    check_cut,
+    death_of,
+    failure_of,
+    fitted,
+    judged,
+)
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.jobs import Jobs
-from nbpar.dispatch.leaving import Leaving
-from nbpar.dispatch.lines import CHANNEL_MESSAGES, Lines
 from nbpar.dispatch.memory import NO_RULES, Memory, MemoryRules
-from nbpar.dispatch.workforce import Workforce
+from nbpar.dispatch.retiring import Retirement
+from nbpar.dispatch.workforce import WorkerWait, Workforce
 from nbpar.errors import NoWorkersError
+from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.wire.faults import restore
-from nbpar.wire.messages import INITIALIZER, Bye, Call, Done, Lost, Message, Missing, Output, Ready
+from nbpar.wire.messages import (
+    INITIALIZER,
+    Bye,
+    Call,
+    Done,
+    Imported,
+    Lost,
+    Message,
+    Missing,
+    Output,
+    Ready,
+    Running,
+    Shortened,
+)
 from nbpar.wire.packed_items import PackedItems
 
 IDLE = 1.0
-"""Seconds without a run after which the workers are let go."""
+"""Seconds without a run after which the workers are released."""
 
 LOOK_FOR_WORKERS = 0.25
-"""Seconds between two looks for workers that have come, while a run is under way."""
-
-PATIENCE = 3.0
-"""Seconds without any worker, and none on its way, after which runs fail."""
+"""Seconds between two checks for new workers during a run."""
 
 
 class Driver:
@@ -49,6 +70,7 @@ class Driver:
         problem: Callable[[], str],
         now: float,
         rules: MemoryRules = NO_RULES,
+        request: Callable[[Callable[[], None]], None],
     ) -> None:
         self._backend = backend
         self._workforce = workforce
@@ -56,33 +78,55 @@ class Driver:
         self._problem = problem
         self._scheduler = Scheduler()
         self.jobs = Jobs(self._scheduler, workforce, backend)
-        self.lines = Lines(backend, workforce, self._scheduler)
-        self.leaving = Leaving(self._scheduler, workforce, backend)
+        self.lines = PoolChannels(backend, workforce, self._scheduler, request)
+        self.leaving = Retirement(self._scheduler, workforce, backend)
         self._memory = Memory(rules, self._scheduler, workforce, self.leaving)
-        self._looked = self._seen_workers = now
+        self._looked = now
+        self._patience = WorkerWait()
         self.jobs.now = self.jobs.idle_since = now
         self._ends: list[str] = []
+        self.stirred: deque[RunState] = deque()
+        """Runs whose input has changed; any thread may append."""
+
+        self.lingers = False
+        """Whether very short calls were just sent or answered, so that more of them may come."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all workers are here; for any thread."""
+        return len(self._workforce.present) >= len(self._backend.describe())
 
     def begin(self, job: Job, now: float) -> None:
-        """Let a job take part."""
+        """Start a job."""
         self.jobs.now = now
         if not len(self.jobs):
-            self._seen_workers = now
-        self.jobs.begin(job)
-        if self._memory.low:
-            job.sink.emit(self._memory.event(now))
+            self._patience.restore()
+        try:
+            self.jobs.begin(job)
+            if self._memory.low:
+                job.sink.emit(self._memory.event(now))
+        except BaseException as bug:  # noqa: BLE001 (see `_blame`)
+            self._blame(job, bug)
+
+    def end(self, job: Job, error: BaseException | None) -> None:
+        """End a job early; its sink gets `error`."""
+        try:
+            self.jobs.end(job, error)
+        except BaseException as bug:  # noqa: BLE001 (see `_blame`)
+            self._blame(job, bug)
 
     # ---- steps
 
     def prepare(self, now: float, *, busy: bool = False) -> None:
-        """Look after the workers and send them what there is to do; `busy`: they have just said something."""
+        """Update the workers and queue messages for them; `busy`: messages have just arrived."""
         self.jobs.now = now
         self._look_for_workers(now)
         if len(self.jobs):
-            self.jobs.gather(expecting=self._expecting())
+            self.jobs.gather(self._expecting)
         if len(self.jobs) and self._memory.look(now, busy=busy):
             self.jobs.emit(self._memory.event(now))
-        self._assign(now)
+        acted = self._assign(now)
+        self.lingers = (acted or busy) and self.jobs.linger
         self._workforce.stop_again(now)
         self.lines.flush(now)
         self.jobs.end_overdue()
@@ -90,19 +134,22 @@ class Driver:
         self.leaving.release()
 
     def take(self, arrived: list[tuple[WorkerId, Message]], now: float) -> None:
-        """Take in what workers have said."""
+        """Handle messages from workers."""
         self.jobs.now = now
         for worker, message in arrived:
-            self._take(worker, message, now)
+            try:
+                self._take(worker, message, now)
+            except BaseException as bug:  # noqa: BLE001 (see `_blame`)
+                self._blame_for(worker, message, bug)
 
     def pause_before(self, now: float) -> float | None:
-        """Seconds until `prepare` has something to do in any case; None: only when something arrives."""
+        """Seconds until `prepare` must be called again; None: only after a message."""
         times = []
         if (due := self._scheduler.due(now)) is not None:
             times.append(due - now)
         if len(self.jobs):
-            times.append(self._memory.look_in(now))
-        if len(self.jobs) or self.lines.waiting:
+            times += (LOOK_FOR_WORKERS, self._memory.look_in(now))
+        elif self.lines.waiting:
             times.append(LOOK_FOR_WORKERS)
         elif self._workforce.present and not len(self.lines):
             times.append(self.jobs.idle_since + IDLE - now)
@@ -110,7 +157,8 @@ class Driver:
             times.append(0.05)
         if (due := self.lines.flush_at) is not None:
             times.append(due - now)
-        times += [job.ending.until - now for job in self.jobs if job.ending is not None]
+        if (due := self.jobs.next_ending) is not None:
+            times.append(due - now)
         return max(0.0, min(times)) if times else None
 
     def _look_for_workers(self, now: float) -> None:
@@ -119,7 +167,7 @@ class Driver:
                 self.jobs.idle_since = now
                 self._look_for_ends(now)
             elif self._workforce.stopping:
-                self.jobs.idle_since = now  # whoever is let go cannot be stopped any more
+                self.jobs.idle_since = now  # a released worker cannot be stopped any more
             elif self._workforce.present and now - self.jobs.idle_since >= IDLE:
                 for worker in self._workforce.release_all():
                     self._scheduler.lose(worker, died=False)
@@ -129,13 +177,14 @@ class Driver:
         if now - self._looked >= LOOK_FOR_WORKERS or not len(self._workforce):
             self._looked = now
             self._backend.acquire()
-        if len(self._workforce) or self._expecting() or self._backend.coming():
-            self._seen_workers = now
-        elif self._problem() or now - self._seen_workers >= PATIENCE:
+            self._scheduler.touch_attended()  # a source that never reports changes must not block its run
+        if len(self._workforce) or self._expecting() or (self._backend.coming() and not self._problem()):
+            self._patience.restore()
+        elif self._patience.is_over(now) or self._problem():
             self._give_up()
 
     def _look_for_ends(self, now: float) -> None:
-        """Have the workers come to which channels lead."""
+        """Start the workers that channels need."""
         if self.lines.waiting and now - self._looked >= LOOK_FOR_WORKERS:
             self._looked = now
             self._backend.acquire()
@@ -143,49 +192,83 @@ class Driver:
 
     def _give_up(self) -> None:
         places = ", ".join(str(facts["worker"]) for facts in self._backend.describe())
-        nobody = f"none ever came; something else may run on {places}" if places else "none ever came"
-        ends = self._problem() or "; ".join(self._ends[-4:]) or nobody
+        unseen = f"none ever came; something else may run on {places}" if places else "none ever came"
+        ends = self._problem() or "; ".join(self._ends[-4:]) or unseen
         for job in self.jobs:
             self.jobs.end(job, NoWorkersError(
                 f"no worker is left ({ends}); finished results are kept in nbpar.last_run.results()"
             ))  # fmt: skip
 
-    def _assign(self, now: float) -> None:
-        while self._assign_once(now) and len(self._scheduler.runs) > 1:
-            pass  # what one run takes may be room for another, and its end another's
-        self._workforce.send()
-        for call in self._scheduler.windows.recall(now):
-            self._workforce.cancel(call.worker, [call.id])
+    def _assign(self, now: float) -> bool:
+        """Send what the workers can take; return whether there was work."""
+        several = len(self._scheduler.runs) > 1
+        acted = again = self._assign_once(now)
+        while again and several:
+            again = self._assign_once(now)  # what takes items may make room for another run, or end it
+        for messages, bug in self._workforce.send():
+            self._take_back(messages, bug)
+        for call in () if self._memory.low else self._scheduler.windows.recall(now):
+            if call.cut:
+                self._workforce.cut(call.worker, call.id)
+            else:
+                self._workforce.cancel(call.worker, [call.id])
+        return acted
 
     def _assign_once(self, now: float) -> bool:
-        """Fill the workers' windows; whether there was anything to do."""
+        """Fill the workers' windows; return whether there was work."""
+        acted = self._attend()
+        try:
+            for assignment in self._memory.admitted(self._scheduler.assign(now)):
+                acted = True
+                self._hand_out(assignment, now)
+        except BaseException as bug:
+            run = self._scheduler.asked
+            if run is None or (job := self.jobs.get(run.id)) is None:
+                raise
+            self._blame(job, bug)
+            return True
+        return acted
+
+    def _attend(self) -> bool:
+        """Attend to the runs' inputs; return whether there was work."""
         workers = max(len(self._workforce), 1)
         acted = False
-        for state in self._scheduler.attended:
-            if self.jobs.get(state.id) is None:
-                continue  # it was stopped; only answers of what ran then are to come
-            state.ask(workers)
-            acted |= self._pass_known(state)
-            self.jobs.end_if_done(state.id)
+        while self.stirred:
+            self._scheduler.touch(self.stirred.popleft())
+        for state in self._scheduler.take_touched():
+            if (job := self.jobs.get(state.id)) is None:
+                continue  # it was stopped; only answers of calls in flight are expected
+            try:
+                state.ask(workers)
+                acted |= self._pass_known(state)
+                self.jobs.end_if_done(state.id)
+            except BaseException as bug:  # noqa: BLE001 (see `_blame`)
+                self._blame(job, bug)
             acted |= self.jobs.get(state.id) is None
-        for assignment in self._memory.admitted(self._scheduler.assign(now)):
-            acted = True
-            job = self.jobs.of(assignment.run.id)
-            chunk = assignment.chunk
-            self._workforce.post(
-                assignment.worker, job.load_for(assignment.worker), self._call(assignment), job.begin
-            )
+        return acted
+
+    def _hand_out(self, assignment: Assignment, now: float) -> None:
+        """Queue a chunk to be sent."""
+        job, chunk = self.jobs.of(assignment.run.id), assignment.chunk
+        posted = False
+        try:
+            self._post(job, assignment)
+            posted = True
             self._pass_known(assignment.run)
             job.sink.emit(events.ChunkSent(
                 now, assignment.worker, assignment.id, chunk.first, len(chunk.items), chunk.attempt
             ))  # fmt: skip
-        return acted
+        except BaseException as bug:  # noqa: BLE001 (see `_blame`)
+            if not posted:
+                self._scheduler.drop(assignment.id)
+            self._blame(job, bug, assignment)
 
-    def _call(self, assignment: Assignment) -> Call:
-        job, chunk = self.jobs.of(assignment.run.id), assignment.chunk
+    def _post(self, job: Job, assignment: Assignment) -> None:
         if job.keeps_packed:
             self._backend.keep_packed(assignment.id)
-        return job.call(assignment.id, assignment.worker, chunk.first, chunk.items)
+        self._workforce.post(
+            assignment.worker, job.load_for(assignment), job.message(assignment), job.begin_for(assignment)
+        )
 
     def _pass_known(self, state: RunState) -> bool:
         parts = state.pass_known()
@@ -193,15 +276,15 @@ class Driver:
             self.jobs.of(state.id).sink.deliver(parts)
         return bool(parts)
 
-    # ---- what arrives
+    # ---- messages from workers
 
     def _take(self, worker: WorkerId, message: Message, now: float) -> None:
         if type(message) in CHANNEL_MESSAGES:
             self.lines.take(worker, message)
         elif isinstance(message, Done):
             self._take_done(worker, message, now)
-        elif isinstance(message, Output):
-            self._take_output(message, now)
+        elif isinstance(message, (Output, Running, Imported, Shortened)):
+            self._take_news(message, now)
         elif isinstance(message, Ready):
             if self._workforce.arrive(worker, message.facts):
                 self._join(worker, now)
@@ -213,6 +296,16 @@ class Driver:
             self._ends.append(f"{worker}: {message.reason}")
             self._part(worker, message.reason, events.WorkerLost(now, worker, message.reason))
 
+    def _take_news(self, message: Output | Running | Imported | Shortened, now: float) -> None:
+        if isinstance(message, Output):
+            self._take_output(message, now)
+        elif isinstance(message, Imported):
+            self._take_imports(message, now)
+        elif isinstance(message, Shortened):
+            self._take_cut(message, now)
+        elif (assignment := self._scheduler.windows.call(message.call)) is not None:
+            assignment.limited_since = now if message.now else None
+
     def _join(self, worker: WorkerId, now: float) -> None:
         self._welcome(worker, now)
         self.lines.arrive(worker)
@@ -222,26 +315,48 @@ class Driver:
         self.jobs.emit(self._workforce.joined(worker, now))
 
     def _take_done(self, worker: WorkerId, done: Done, now: float) -> None:
+        if done.interrupted:
+            done = judged(done, stopped=self._workforce.has_interrupted(worker))
         if done.id == INITIALIZER:
             self._take_initialized(worker, done, now)
             return
-        values = done.values if isinstance(done.values, PackedItems) else list(done.values)
-        assignment = self._scheduler.answer(
-            done.id, len(values), done.seconds, now, final=done.final, moved=done.moved
-        )
-        job = self.jobs.get(assignment.run.id) if assignment is not None else None
-        if assignment is None or job is None:
+        if (assignment := self._scheduler.windows.call(done.id)) is None:
+            return  # its worker was given up before
+        if base := assignment.base:
+            done = done._replace(first=done.first + base)
+        done = fitted(assignment, done)
+        values = done.values  # the same list, from which the consumer of a stream takes them one by one
+        if type(values) is not list and not isinstance(values, PackedItems):
+            values = list(values)
+        self._scheduler.answer(done.id, len(values), done.seconds, now, final=done.final, moved=done.moved)
+        if (job := self.jobs.get(assignment.run.id)) is None:
             return  # its run was stopped
+        try:
+            self._settle(worker, job, assignment, done, values, now)
+        except BaseException as bug:  # noqa: BLE001 (see `_blame`)
+            self._blame(job, bug, assignment)
+
+    def _settle(
+        self,
+        worker: WorkerId,
+        job: Job,
+        call: Assignment,
+        done: Done,
+        values: Sequence[Any],
+        now: float,
+    ) -> None:
+        """Pass outcomes of a run's next items to it."""
         self._memory.note(worker, done.memory)
+        job.preparation = None
         if job.keep is not None:
             job.keep(done.first, values, done.faults)
-        failures = {done.first + place: failure_of(job, assignment, done, place) for place in done.faults}
+        failures = {done.first + place: failure_of(job, call, done, place) for place in done.faults}
         job.forget_said(done.first, len(values))
-        parts, final = self._scheduler.settle(assignment, done.first, values, failures, now)
+        parts, final = self._scheduler.settle(call, done.first, values, failures, now)
         job.sink.emit(events.ItemsDone(
             now, worker, done.id, done.first, len(values), len(final), len(failures) - len(final),
             done.seconds, done.each, done.moved, done.memory, done.final, job.state.chunker.current,
-            *done.costs, assignment.chunk,
+            *done.costs, call.chunk,
         ))  # fmt: skip
         self.jobs.deliver(job, parts, final)
 
@@ -250,16 +365,32 @@ class Driver:
         job = self.jobs.get(assignment.run.id) if assignment is not None else None
         if assignment is None or job is None:
             return
-        for index, kind, content in output.pieces:
+        base = assignment.base
+        for place, kind, content in output.pieces:
+            index = place + base if place >= 0 else place
             piece = Piece(index, kind, content, assignment.worker, self._backend.blocking)
             job.said.setdefault(index, []).append(piece.text)
             job.sink.emit(events.ItemPrinted(now, piece))
+
+    def _take_imports(self, imported: Imported, now: float) -> None:
+        assignment = self._scheduler.windows.call(imported.call)
+        if assignment is not None and (job := self.jobs.get(assignment.run.id)) is not None:
+            job.sink.emit(events.PackagesImported(now, assignment.worker, tuple(imported.packages)))
+
+    def _take_cut(self, cut: Shortened, now: float) -> None:
+        if (call := self._scheduler.windows.call(cut.call)) is None:
+            return  # its worker was given up before
+        check_cut(call, cut.items)
+        self._memory.take_back(call.worker, len(call.chunk.items) - cut.items)
+        self._scheduler.shorten(call.id, cut.items)
+        if (job := self.jobs.get(call.run.id)) is not None:
+            job.sink.emit(events.ChunkCut(now, call.worker, call.id, cut.items))
 
     def _take_initialized(self, worker: WorkerId, done: Done, now: float) -> None:
         if self._workforce.initialized(worker, done):
             self._join(worker, now)
             return
-        self._workforce.release(worker)  # it begins anew, initializer first, when the next run needs it
+        self._workforce.release(worker)  # it starts again, with its initializer, when the next run needs it
         for fault in done.faults.values():
             for job in self.jobs:
                 self.jobs.end(job, restore(fault))
@@ -273,21 +404,40 @@ class Driver:
             if assignment is None:
                 continue
             if (job := self.jobs.get(assignment.run.id)) is not None:
-                self._workforce.post(worker, job.load_for(worker), self._call(assignment), job.begin)
-            else:  # its run was stopped while it was on its way
+                self._post(job, assignment)
+                self._scheduler.windows.move_back(assignment, now)
+            else:  # its run was stopped while it was in transit
                 self._scheduler.answer(call, 0, 0.0, now, final=True)
 
     def _part(self, worker: WorkerId, reason: str, event: events.WorkerLeft | events.WorkerLost) -> None:
-        """A worker is gone; what cannot run anywhere else has failed."""
-        hopeless = self._scheduler.lose(worker, died=isinstance(event, events.WorkerLost))
+        """Handle a lost worker: requeue its chunks, fail those that cannot be retried."""
+        window = self._scheduler.windows.get(worker)
+        runs = {call.run.id for call in window.calls.values()} if window is not None else set()
+        head = self._scheduler.windows.head(worker) if window is not None else None
+        died = isinstance(event, events.WorkerLost)
+        hopeless = self._scheduler.lose(worker, died=died)
+        error = self._workforce.mourn(worker, reason) if died else None
         self._workforce.leave(worker)
-        self.lines.lose(worker, reason, died=isinstance(event, events.WorkerLost))
+        self.lines.lose(worker, reason, died=died)
         self.leaving.gone(worker)
         memory = self._memory.forget(worker)
         self.jobs.emit(event)
+        for job in self.jobs if error is not None else ():
+            self.jobs.end(job, error)
         for assignment in hopeless:
             if (job_or_none := self.jobs.get(assignment.run.id)) is not None:
                 self._bury(job_or_none, assignment, death_of(job_or_none, assignment, reason, memory))
+        if died and head is not None:
+            self._blame_preparation(self.jobs.get(head.run.id), worker, reason)
+        for run in runs:
+            self.jobs.end_if_done(run)  # its remaining items may have been canceled
+
+    def _blame_preparation(self, job: Job | None, worker: WorkerId, reason: str) -> None:
+        """End a run whose preparation fails on all workers."""
+        if job is not None and job.preparation is not None:
+            error = job.preparation.killed(worker, reason)
+            if error is not None:
+                self.jobs.end(job, error)
 
     def _bury(self, job: Job, assignment: Assignment, failure: Failure) -> None:
         now = self.jobs.now
@@ -299,3 +449,41 @@ class Driver:
             job.state.chunker.current,
         ))  # fmt: skip
         self.jobs.deliver(job, parts, final)
+
+    # ---- calls that cannot be handled
+
+    def _blame(self, job: Job, bug: BaseException, call: Assignment | None = None) -> None:
+        """End a run after a bug, possibly while handling one of its calls; the others continue."""
+        if may_be_ctrl_c(bug):
+            raise bug
+        self.jobs.fail(job, bug, call)
+
+    def _blame_for(self, worker: WorkerId, message: Message, bug: BaseException) -> None:
+        """End the runs of a message that could not be handled; the others continue."""
+        if may_be_ctrl_c(bug):
+            raise bug
+        if isinstance(bug, UnfitAnswerError) and self._backend.kill(worker, str(bug)):
+            return  # its items are retried
+        calls = calls_in(message)
+        concerned = [call for number in calls if (call := self._scheduler.windows.call(number))]
+        for number in calls if isinstance(message, Done) and message.final else ():
+            self._scheduler.drop(number)
+        for call in concerned:
+            if (job_or_none := self.jobs.get(call.run.id)) is not None:
+                self.jobs.fail(job_or_none, bug, call)
+        for job in self.jobs if not concerned else ():
+            self.jobs.fail(job, bug)
+
+    def _take_back(self, messages: Sequence[Message], bug: BaseException) -> None:
+        """End the runs whose calls could not be sent; independent ones that were together are sent singly."""
+        for message in messages:
+            if not isinstance(message, Call) or (call := self._scheduler.windows.call(message.id)) is None:
+                continue
+            number = len(call.chunk.items)
+            if call.run.singly and number > 1 and not may_be_ctrl_c(bug):
+                for part in reversed(call.chunk.parts(number)):
+                    call.run.give_back(part)
+            self._scheduler.drop(message.id)
+            job = self.jobs.get(call.run.id)
+            if job is not None and not (call.run.singly and number > 1):
+                self._blame(job, bug, call)

@@ -1,4 +1,4 @@
-"""What the dispatcher knows of a run."""
+"""The dispatcher's record of one run, and the protocol between the two."""
 
 from __future__ import annotations
 
@@ -6,49 +6,94 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.events import Event
 from nbpar.core.outcome import Part
-from nbpar.core.runstate import RunState
-from nbpar.core.spread import Spread
+from nbpar.core.runstate import RunState, nothing_known
+from nbpar.core.source import EndedSource
+from nbpar.core.windows import Assignment
+from nbpar.errors import WorkerDied
 from nbpar.wire.messages import Begin, Call, Load
+
+DEATHS = 3
+"""Number of consecutive workers that may die in an initializer before its runs fail."""
+
+ADVICE = "call it in this process to see what it does; each worker needs memory for what it loads"
+
+
+class Preparation:
+    """Counts the deaths since the initializer last completed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._deaths: list[str] = []
+
+    def worked(self) -> None:
+        """Handle a worker that has finished with it."""
+        self._deaths.clear()
+
+    def killed(self, worker: str, reason: str) -> WorkerDied | None:
+        """Note that a worker has died in it; return an error if that was one too many."""
+        self._deaths.append(f"{worker}: {reason}")
+        if len(self._deaths) < DEATHS:
+            return None
+        deaths = "; ".join(self._deaths)
+        self._deaths.clear()
+        return WorkerDied(
+            f"the initializer `{self.name}` killed its worker {DEATHS} times in a row ({deaths}); {ADVICE}",
+            reason=reason,
+        )
 
 
 class Sink(Protocol):
-    """Takes what becomes of a run; called from the dispatcher's thread and never for long."""
+    """Receives the outcomes of a run; called from the dispatcher's thread, must be quick."""
 
     def deliver(self, parts: list[Part]) -> None:
         """Outcomes, in order when the run is ordered."""
 
     def finish(self, error: BaseException | None) -> None:
-        """Nothing more will come; `error` is why, when items are missing."""
+        """The run is over; `error` is the reason for missing items."""
 
     def emit(self, event: Event) -> None:
-        """Something happened."""
+        """Handle an event."""
+
+
+class _NoSink:
+    """Takes nothing: the run is over."""
+
+    def deliver(self, parts: list[Part]) -> None:
+        """Ignored: too late."""
+
+    def finish(self, error: BaseException | None) -> None:
+        """Do nothing: the end was reported."""
+
+    def emit(self, event: Event) -> None:
+        """Ignored: too late."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """A job was stopped."""
+    """The state of a stopped job."""
 
     error: BaseException | None
-    """Why; its sink is told when the last answer is there, or at `until`."""
+    """The reason; its sink is notified after the last answer, or at `until`."""
 
     until: float
 
 
 @dataclass(eq=False)
 class Job:
-    """One run under way."""
+    """One run in progress."""
 
     state: RunState
     sink: Sink
     load: Load
     function: Any
-    """The function itself, for failures that are replayed here."""
+    """The function itself, for `Failure.replay`."""
 
     label: str = ""
     total: int | None = None
-    spread: Spread = Spread.ONE
+    spread: CallStyle = CallStyle.ONE
     timeout: float | None = None
     seed: int | None = None
     fail_fast: bool = True
@@ -58,47 +103,115 @@ class Job:
     """More failures than this end the run."""
 
     everywhere: Any = None
-    """An item that every worker gets once (`Pool.each`), in place of a source."""
+    """An item for every worker (`Pool.each`), in place of a source."""
 
     loads: tuple[Load, ...] = ()
-    """One function for each worker of a run that is limited to so many, in place of `load`."""
+    """One function for each worker of a run with limited workers, in place of `load`."""
 
     keeps_packed: bool = False
-    """Values stay bytes: they go to workers again."""
+    """Values stay bytes, because they are sent to workers again."""
 
     keep: Callable[[int, Sequence[Any], Collection[int]], None] | None = None
-    """Takes values as they arrive: index of the first, values, and the places of those that failed."""
+    """Gets values as they arrive: index of the first, values, and the positions of failed ones."""
 
     ending: Ending | None = None
-    """Set when the job was stopped and what ran then may still answer."""
+    """Set if the job was stopped and interrupted calls may still answer."""
 
     begin: Begin | None = None
-    """What workers are told before its first call."""
+    """Settings that workers get before its first call."""
+
+    preparation: Preparation | None = None
+    """Preparation of a worker in its first call of this run, until one has answered."""
 
     said: dict[int, list[str]] = field(default_factory=dict)
-    """What items have put out so far that are under way."""
+    """Output so far of items that are running."""
 
     begun: float = 0.0
     failed: int = 0
 
-    def load_for(self, worker: str) -> Load:
+    def release(self) -> Sink:
+        """Drop all that only a current run needs, so that its record keeps nothing alive; return the sink.
+
+        Input, function and sink are dropped here because the sink, which users hold, knows its job.
+        """
+        sink, self.sink = self.sink, _NO_SINK
+        state = self.state
+        source = state.source
+        state.source = EndedSource(source.reading, source.error)
+        state.known, state.within, self.keep = nothing_known, None, None
+        for load in (self.load, *self.loads):
+            if isinstance(load.function, Lent):
+                load.function.take_back()
+        self.load, self.loads, self.begin = self.load._replace(function=None), (), None
+        self.function = self.everywhere = None
+        self.said.clear()
+        return sink
+
+    def load_for(self, assignment: Assignment) -> Load:
         """Return the function that a worker runs."""
-        return self.loads[self.state.members[worker]] if self.loads else self.load
+        return self.loads[self.state.members[assignment.worker]] if self.loads else self.load
+
+    def begin_for(self, assignment: Assignment) -> Begin | None:  # noqa: ARG002 (the same for all)
+        """Return the settings that a worker gets before its first call."""
+        return self.begin
+
+    def function_of(self, index: int) -> Any:  # noqa: ARG002 (the same for all)
+        """Return the user's function for an item."""
+        return self.function
+
+    def lose(self, assignment: Assignment, error: BaseException) -> bool:  # noqa: ARG002 (they are one)
+        """Fail the items of a call that could not be handled; False if the whole job must fail."""
+        return False
+
+    def title_of(self, assignment: Assignment) -> str:
+        """Describe the work of a worker."""
+        return f"{self.label}, item {assignment.chunk.first + assignment.done}"
 
     def said_by(self, index: int) -> str:
-        """Return what an item has put out, whose attempt is over."""
+        """Return the output of an item whose attempt is over."""
         return "".join(self.said.pop(index, ()))
 
     def forget_said(self, first: int, count: int) -> None:
-        """Forget what items have put out that have their outcomes."""
+        """Drop the output of items that have their outcomes."""
         if self.said:
             for index in [index for index in self.said if first <= index < first + count]:
                 del self.said[index]
 
-    def call(self, call_id: int, worker: str, first: int, items: Any) -> Call:
-        """Return the message that asks for some items."""
+    def message(self, assignment: Assignment) -> Call:
+        """Return the message that requests a chunk."""
+        chunk = assignment.chunk
         return Call(
-            call_id, self.state.id, self.load_for(worker).digest, first, self.spread.value,
+            assignment.id, self.state.id, self.load_for(assignment).digest, chunk.first, self.spread.value,
             self.state.chunker.timed, self.fail_fast and not self.state.retry.times, self.timeout, self.seed,
-            {}, items,
+            {}, chunk.items,
         )  # fmt: skip
+
+
+_NO_SINK = _NoSink()
+
+
+class RunDispatcher(Protocol):
+    """The part of the dispatcher that a run uses."""
+
+    @property
+    def blocking(self) -> bool:
+        """Whether the waiting thread must call `step`."""
+
+    @property
+    def here(self) -> bool:
+        """Whether this is the dispatcher's own thread."""
+
+    def start(self, job: Job) -> None:
+        """Start a job."""
+
+    def stop(self, job: Job, error: BaseException | None) -> None:
+        """End a job; its sink gets `error`."""
+
+    def let_go(self, job: Job) -> bool:
+        """Whether a job whose end was requested must be left alone: its thread does not come to it."""
+
+    def request(self, action: Callable[[], None]) -> None:
+        """Run a function in the dispatcher's thread, soon."""
+
+    def step(self) -> None:
+        """Do all pending work, and wait for the next event."""

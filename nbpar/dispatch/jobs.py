@@ -1,31 +1,39 @@
-"""The jobs of a dispatcher, from their beginning to their end."""
+"""The jobs of a dispatcher, from start to end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.scheduler import Scheduler
-from nbpar.core.windows import Assignment
-from nbpar.dispatch.failures import OVERDUE
+from nbpar.core.windows import LASTS, Assignment
+from nbpar.dispatch.failures import OVERDUE, unhandled
 from nbpar.dispatch.job import Ending, Job
 from nbpar.dispatch.workforce import Workforce
+from nbpar.host.error_log import call_safely
 
 LAST_ANSWERS = 0.15
-"""Seconds that a stopped run waits for what had finished when its workers were interrupted."""
+"""Seconds that a stopped run waits for answers of its interrupted workers."""
 
 OVERTIME = 1.0
-"""Seconds beyond its `timeout` after which an item that does not stop costs its worker."""
+"""Seconds beyond its `timeout` after which the worker of an item that does not stop is killed."""
+
+LOOK_FOR_OVERDUE = 0.1
+"""Seconds between two checks for overdue items."""
+
+BRIEF = 2e-4
+"""Independent calls that take less than these seconds wait for each other, to be sent together."""
 
 GATHER_WITHIN = 3.0
-"""Seconds after which a job for every worker begins with those that are here."""
+"""Seconds after which a job for every worker starts with those that are present."""
 
 
 class Jobs:
-    """Jobs under way, by the number of their run."""
+    """Current jobs, by the number of their run."""
 
     def __init__(self, scheduler: Scheduler, workforce: Workforce, backend: Backend) -> None:
         self._scheduler = scheduler
@@ -33,10 +41,25 @@ class Jobs:
         self._backend = backend
         self._jobs: dict[int, Job] = {}
         self._gathering: list[Job] = []
-        """Those that begin when every worker is here."""
+        """Those that start when every worker is present."""
+
+        self._endings: dict[int, Job] = {}
+        """Stopped jobs with outstanding answers."""
+
+        self._limited: dict[int, Job] = {}
+        """Jobs with a time limit for items."""
+
+        self._single: dict[int, Job] = {}
+        """Jobs of independent calls."""
+
+        self._looked = 0.0
+        """Time of the last check for overdue items."""
+
+        self._overdue: dict[WorkerId, tuple[int, int]] = {}
+        """Workers whose item was overdue then: call and items that it had answered."""
 
         self.now = 0.0
-        """The time of the step that is being done."""
+        """Time of the current step."""
 
         self.idle_since = 0.0
         """When the last one ended."""
@@ -48,29 +71,40 @@ class Jobs:
         return len(self._jobs)
 
     def get(self, run: int) -> Job | None:
-        """Return the job of a run, unless it is over."""
+        """Return the job of a run, or None if it is over."""
         return self._jobs.get(run)
 
     def of(self, run: int) -> Job:
-        """Return the job of a run that is under way."""
+        """Return the job of a current run."""
         return self._jobs[run]
 
+    def runs(self, assignment: Assignment, index: int) -> bool:
+        """Whether a worker runs this item of a call, as far as is known; thread-safe."""
+        try:
+            return assignment.next == index and self._scheduler.windows.head(assignment.worker) is assignment
+        except RuntimeError:  # it changed in another thread
+            return False
+
     def running(self) -> dict[WorkerId, str]:
-        """Say in words what each busy worker runs; may be called from any thread."""
+        """Describe the work of each busy worker; thread-safe."""
         words = {}
         for worker in list(self._scheduler.windows):
             try:
                 head = self._scheduler.windows.head(worker)
-            except RuntimeError:  # it changed while we looked
+            except RuntimeError:  # it changed in another thread
                 continue
             job = self.get(head.run.id) if head is not None else None
             if head is not None and job is not None:
-                words[worker] = f"{job.label}, item {head.chunk.first + head.done}"
+                words[worker] = job.title_of(head)
         return words
 
     def begin(self, job: Job) -> None:
-        """Let a job take part."""
+        """Start a job."""
         self._jobs[job.state.id] = job
+        if job.timeout is not None:
+            self._limited[job.state.id] = job
+        if job.state.singly:
+            self._single[job.state.id] = job
         job.begun = self.now
         job.sink.emit(events.RunStarted(self.now, job.label, job.total))
         for worker in self._workforce.ready:
@@ -81,24 +115,29 @@ class Jobs:
         else:
             self._gathering.append(job)
 
-    def gather(self, *, expecting: bool) -> None:
-        """Begin jobs that want every worker, once all are here."""
+    def gather(self, expecting: Callable[[], bool]) -> None:
+        """Start jobs that need every worker, once all are present and none is expected."""
+        if not self._gathering:
+            return
         here = self._workforce.ready
         for job in list(self._gathering):
-            all_here = len(here) >= len(self._backend.describe()) and not expecting
-            all_here = all_here and not self._workforce.stopping  # one of them may be on its way out
+            all_here = len(here) >= len(self._backend.describe()) and not expecting()
+            all_here = all_here and not self._workforce.stopping  # one of them may be about to end
             if here and (all_here or self.now - job.begun >= GATHER_WITHIN):
                 self._gathering.remove(job)
                 job.state.pin(here, job.everywhere)
                 self._scheduler.add(job.state)
 
     def emit(self, event: events.Event) -> None:
-        """Tell every job of something."""
+        """Send an event to every job."""
         for job in self:
-            job.sink.emit(event)
+            try:
+                job.sink.emit(event)
+            except BaseException as bug:  # noqa: BLE001 (the others must be notified as well)
+                self.fail(job, bug)
 
     def deliver(self, job: Job, parts: list[Part], failures: list[Failure]) -> None:
-        """Hand on what is ready; end the job when it is over or has failed too often."""
+        """Deliver outcomes; end the job when it is over or has failed too often."""
         for failure in failures:
             job.failed += 1
             job.sink.emit(events.ItemFailed(self.now, failure))
@@ -111,15 +150,15 @@ class Jobs:
             self.end_if_done(job.state.id)
 
     def end_if_done(self, run: int) -> None:
-        """End a job that has nothing left to do."""
+        """End a job without remaining work."""
         job = self.get(run)
         if job is not None and job.state.done and job not in self._gathering:
             self._scheduler.remove(job.state)
-            error = job.ending.error if job.ending else getattr(job.state.source, "error", None)
+            error = job.ending.error if job.ending else job.state.source.error
             self._finish(job, error)
 
     def end(self, job: Job, error: BaseException | None) -> None:
-        """End a job before its time: forget what has not begun, interrupt what runs."""
+        """End a job early: drop pending items, interrupt running ones."""
         if self.get(job.state.id) is not job or job.ending is not None:
             return
         under_way = self._scheduler.remove(job.state)
@@ -129,39 +168,111 @@ class Jobs:
         answer = False
         for worker, assignments in by_worker.items():
             self._workforce.cancel(worker, [assignment.id for assignment in assignments])
-            # It may begin with any of them before it hears of that, and be deaf between two of them.
+            # The worker may start any of them before the message arrives, and not react between two of them.
             has, runs = partial(self._has, assignments), partial(self._runs, worker, assignments)
             answer |= self._workforce.stop_item(worker, self.now, has, runs)
+        if self._workforce.preparing and all(other is job or other.ending for other in self._jobs.values()):
+            self._workforce.stop_initializers(self.now)
         if held := job.state.flush():
             job.sink.deliver(held)
         job.ending = Ending(error, self.now + LAST_ANSWERS)
+        self._endings[job.state.id] = job
         if not answer:
             self._finish(job, error)
 
-    def end_overdue(self) -> None:
-        """Wait no longer for the last answers of jobs that were stopped."""
+    def fail(self, job: Job, bug: BaseException, call: Assignment | None = None) -> None:
+        """End a job that cannot be handled, even if that fails in turn; the others continue.
+
+        If only one of its calls is affected, and calls are independent, that one fails alone.
+        """
+        if self.get(job.state.id) is not job:
+            return
+        singly = call is not None and call.run.singly
+        what = f"the call of {job.title_of(call)}" if call and singly else f"the run {job.label}"
+        error = unhandled(f"nbpar failed to handle {what}", bug)
+        try:
+            if call is not None and job.ending is None and job.lose(call, error):
+                self.end_if_done(job.state.id)
+                return
+            if job.ending is None:
+                self.end(job, error)
+            else:
+                self._finish(job, job.ending.error or error)
+        except BaseException:  # noqa: BLE001 (it may fail again: its end is reported in any case)
+            self._forget(job)
+            self._finish(job, error)
+
+    def fail_all(self, bug: BaseException) -> None:
+        """End every job, if it is unknown which of them a bug affects."""
         for job in self:
+            self.fail(job, bug)
+
+    def drop(self, job: Job, index: int) -> None:
+        """Stop one item: drop it if pending, interrupt it if running.
+
+        Items of the same call that have not begun go back to their run.
+        """
+        if self.get(job.state.id) is not job or job.ending is not None:
+            return
+        under_way = [call for call in self._scheduler.windows.calls_of(job.state) if index in call.unanswered]
+        job.state.drop(index, under_way=bool(under_way))
+        for call in under_way:
+            if len(call.chunk.items) == 1:
+                self._workforce.cancel(call.worker, [call.id])
+            elif not call.cut:
+                call.cut = True
+                self._workforce.cut(call.worker, call.id)
+            has, runs = partial(self._awaits, call, index), partial(self._runs_item, call, index)
+            self._workforce.stop_item(call.worker, self.now, has, runs)
+        self.end_if_done(job.state.id)
+
+    @property
+    def linger(self) -> bool:
+        """Whether calls are under way that are answered before it would be worth to wake up for others."""
+        return any(
+            job.state.running and (job.state.chunker.seconds_per_item or BRIEF) < BRIEF
+            for job in self._single.values()
+        )
+
+    def end_overdue(self) -> None:
+        """Stop waiting for the last answers of stopped jobs."""
+        for job in list(self._endings.values()) if self._endings else ():
             if job.ending is not None and self.now >= job.ending.until:
                 self._finish(job, job.ending.error)
 
+    @property
+    def next_ending(self) -> float | None:
+        """Time when the wait for one of them ends."""
+        return min((job.ending.until for job in self._endings.values() if job.ending), default=None)
+
     def kill_overdue(self) -> None:
-        """Kill workers whose item does not stop at its time limit: it sits in code that no signal reaches."""
-        for worker in self._workforce.ready if any(job.timeout for job in self._jobs.values()) else ():
+        """Kill workers whose item does not stop at its time limit, in code that no signal reaches."""
+        if not self._limited or self.now - self._looked < LOOK_FOR_OVERDUE:
+            return
+        self._looked = self.now
+        before, self._overdue = self._overdue, {}
+        for worker in self._workforce.ready:
             head = self._scheduler.windows.head(worker)
             job = self.get(head.run.id) if head is not None else None
-            if job is None or job.timeout is None or job.ending is not None:
+            if head is None or job is None or job.timeout is None or job.ending is not None:
                 continue
-            if self._scheduler.windows.silence(worker, self.now) > job.timeout + OVERTIME:
+            if head.limited_since is None:
+                continue  # it is unpickling or pickling, which has no limit
+            silence = min(self._scheduler.windows.silence(worker, self.now), self.now - head.limited_since)
+            if silence <= job.timeout + OVERTIME:
+                continue
+            self._overdue[worker] = (head.id, head.done)
+            if before.get(worker) == (head.id, head.done):  # else its answer may be here, and not read
                 self._scheduler.condemn(worker)
                 self._backend.kill(worker, OVERDUE)
 
     def abandon(self, error: BaseException) -> None:
-        """End every job without a word to the workers."""
+        """End every job without messages to the workers."""
         for job in self:
             self._finish(job, error)
 
     def _has(self, assignments: list[Assignment]) -> bool:
-        """Whether one of a worker's calls has not been answered."""
+        """Whether one of a worker's calls is unanswered."""
         return any(self._scheduler.windows.call(assignment.id) is not None for assignment in assignments)
 
     def _runs(self, worker: WorkerId, assignments: list[Assignment]) -> Assignment | None:
@@ -169,12 +280,38 @@ class Jobs:
         head = self._scheduler.windows.head(worker)
         return head if any(head is assignment for assignment in assignments) else None
 
+    def _awaits(self, call: Assignment, index: int) -> bool:
+        """Whether an item of a call is unanswered."""
+        return self._scheduler.windows.call(call.id) is call and index in call.unanswered
+
+    def _runs_item(self, call: Assignment, index: int) -> Assignment | None:
+        """Return a call if its worker certainly runs that item of it.
+
+        A worker tells of items that are over when the next one lasts; before, it may be any of them.
+        """
+        if not self.runs(call, index):
+            return None
+        sure = len(call.chunk.items) == 1 or self._scheduler.windows.silence(call.worker, self.now) >= LASTS
+        return call if sure else None
+
+    def _forget(self, job: Job) -> None:
+        """Remove a job from the scheduler, as far as possible."""
+        with suppress(BaseException):
+            self._scheduler.remove(job.state)
+
     def _finish(self, job: Job, error: BaseException | None) -> None:
-        del self._jobs[job.state.id]
+        if self._jobs.pop(job.state.id, None) is None:
+            return
+        self._endings.pop(job.state.id, None)
+        self._limited.pop(job.state.id, None)
+        self._single.pop(job.state.id, None)
         if job in self._gathering:
             self._gathering.remove(job)
         self.idle_since = self.now
-        close = getattr(job.state.source, "close", None)
-        if close is not None:
-            close()
-        job.sink.finish(error)
+        try:
+            job.state.source.close()
+        except BaseException as bug:  # noqa: BLE001 (it must not keep the end from being told)
+            error = error or unhandled(f"nbpar failed to end the run {job.label}", bug)
+        sink, untold = job.sink, f"the end of the run {job.label} could not be told"
+        call_safely(job.release, untold)
+        call_safely(lambda: sink.finish(error), untold)

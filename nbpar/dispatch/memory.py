@@ -1,13 +1,11 @@
-"""Hold work back while memory is short, and renew workers that have grown or done enough.
+"""Throttle work while memory is low; recycle workers that have grown or reached their item limit.
 
-Nothing of this stops a run for good: what needs memory may be what is to give it back, so
-while nothing runs at all one chunk after the other goes on.
+This never stops a run completely: running items may be the ones that free memory, so
+chunks continue one by one.
 """
 
 from __future__ import annotations
 
-import platform
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,36 +13,37 @@ from nbpar.backends.base import WorkerId
 from nbpar.core.events import MemoryLow
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.windows import Assignment
-from nbpar.dispatch.leaving import Leaving
+from nbpar.dispatch.retiring import Retirement
 from nbpar.dispatch.workforce import Workforce
-from nbpar.memory_guard import EVERY, MemoryGuard, resident_bytes
+from nbpar.host.machine import is_here
+from nbpar.host.memory import EVERY, MemoryGuard, resident_bytes_of
 
 
 @dataclass(frozen=True)
 class MemoryRules:
-    """What a pool says of memory."""
+    """A pool's rules about memory."""
 
     guard: MemoryGuard | None = None
-    """Holds work back while too little is free on this host."""
+    """Throttles work while free memory on this host is low."""
 
     most_items: int | None = None
-    """A worker is renewed when it was given so many items."""
+    """A worker is replaced after this number of items."""
 
     most_bytes: int | None = None
-    """A worker that holds more is renewed."""
+    """A worker that holds more is replaced."""
 
     renew: Callable[[WorkerId], None] | None = None
-    """Puts a new worker in the place of one that has left."""
+    """Replaces a worker that has left."""
 
 
 NO_RULES = MemoryRules()
 
 
 class Memory:
-    """What is known of workers' memory, and what is done about it."""
+    """State of the memory, and the reactions to it."""
 
     def __init__(
-        self, rules: MemoryRules, scheduler: Scheduler, workforce: Workforce, leaving: Leaving
+        self, rules: MemoryRules, scheduler: Scheduler, workforce: Workforce, leaving: Retirement
     ) -> None:
         self._rules = rules
         self._scheduler = scheduler
@@ -52,36 +51,36 @@ class Memory:
         self._leaving = leaving
         self._looked = float("-inf")
         self._given: dict[WorkerId, int] = {}
-        """Items each worker was given."""
+        """Number of items sent to each worker."""
 
         self._seen: dict[WorkerId, int] = {}
-        """Resident bytes at last sight."""
+        """Resident bytes when last measured."""
 
     @property
     def low(self) -> bool:
-        """Whether work is held back."""
+        """Whether work is throttled."""
         return self._rules.guard is not None and self._rules.guard.low
 
     def event(self, now: float) -> MemoryLow:
-        """Return how it stands."""
+        """Return the current state."""
         guard = self._rules.guard
         return MemoryLow(now, self.low, guard.free if guard is not None else 0)
 
     def look_in(self, now: float) -> float:
-        """Seconds until it is time for a look."""
-        return self._looked + EVERY - now if self._workforce.ready else EVERY
+        """Seconds until the next check."""
+        return self._looked + EVERY - now if self._workforce.any_ready else EVERY
 
     def look(self, now: float, *, busy: bool = False) -> bool:
-        """Look at machine and workers, unless that was done a moment ago; whether `low` has changed.
+        """Check machine and workers, unless that was done a moment ago; return whether `low` has changed.
 
-        Whoever is busy has workers waiting, and looks when it is more than time.
+        While workers are waiting for an answer, check only when twice the interval has passed.
         """
         if self.look_in(now) > (-EVERY if busy else 0.0):
             return False
         self._looked = now
         here = self._here()
         for worker, pid in here.items():
-            if (memory := resident_bytes(pid)) is not None:
+            if (memory := resident_bytes_of(pid)) is not None:
                 self.note(worker, memory)
         guard = self._rules.guard
         if guard is None or not here or not guard.look(now):
@@ -91,8 +90,8 @@ class Memory:
         return True
 
     def admitted(self, assignments: Iterator[Assignment]) -> Iterator[Assignment]:
-        """Pass on assignments as far as memory allows."""
-        if self.low and any(window.calls for window in self._scheduler.windows.values()):
+        """Return the assignments that memory allows."""
+        if self.low and self._scheduler.windows.busy:
             return
         for assignment in assignments:
             self._count(assignment)
@@ -101,7 +100,7 @@ class Memory:
                 return
 
     def note(self, worker: WorkerId, memory: int) -> None:
-        """Take in how much memory a worker holds; one that holds too much leaves between two items."""
+        """Record the memory of a worker; a worker with too much leaves between two items."""
         if not memory:
             return
         self._seen[worker] = memory
@@ -111,13 +110,18 @@ class Memory:
                 self._workforce.cancel(worker, waiting)
             self._leaving.retire_later(worker, renew)
 
+    def take_back(self, worker: WorkerId, items: int) -> None:
+        """Subtract items that were sent to a worker and not begun."""
+        if worker in self._given:
+            self._given[worker] -= items
+
     def forget(self, worker: WorkerId) -> int | None:
-        """Forget a worker that is gone; return its memory at last sight."""
+        """Delete the data of a worker that is gone; return its last known memory."""
         self._given.pop(worker, None)
         return self._seen.pop(worker, None)
 
     def _count(self, assignment: Assignment) -> None:
-        """Count what a worker is given; cut the chunk that would be too much, and let it leave after that."""
+        """Count the items of a worker; cut a chunk at the limit, and retire the worker after that."""
         most, renew = self._rules.most_items, self._rules.renew
         if most is None or renew is None:
             return
@@ -130,13 +134,12 @@ class Memory:
         self._given[worker] = most - left + len(assignment.chunk.items)
 
     def _ask_back(self) -> None:
-        """Take back what waits on workers behind what they run."""
+        """Recall calls that are queued on workers."""
         for worker in list(self._scheduler.windows):
             if waiting := self._scheduler.windows.behind(worker):
                 self._workforce.cancel(worker, waiting)
 
     def _here(self) -> dict[WorkerId, int]:
-        """Processes of the workers on this host."""
-        names = (platform.node(), socket.gethostname())
+        """Return the processes of the workers on this host."""
         facts = ((worker, self._workforce.facts(worker)) for worker in self._workforce.ready)
-        return {worker: int(f["pid"]) for worker, f in facts if f.get("host") in names and f.get("pid")}
+        return {worker: int(f["pid"]) for worker, f in facts if is_here(f) and f.get("pid")}

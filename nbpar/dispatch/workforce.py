@@ -1,16 +1,20 @@
-"""The workers of a pool: who is here, what each has been told, who must be stopped."""
+"""The workers of a pool: which are present, which functions they have, which must be stopped."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nbpar.backends.base import Backend, WorkerId
+from nbpar.core.call_style import CallStyle
 from nbpar.core.events import WorkerJoined
-from nbpar.core.spread import Spread
-from nbpar.wire.messages import INITIALIZER, Begin, Call, Cancel, Done, Load, Message
+from nbpar.dispatch.job import Preparation
+from nbpar.errors import WorkerDied
+from nbpar.host.ctrl_c import may_be_ctrl_c
+from nbpar.wire.messages import INITIALIZER, Begin, Call, Cancel, Cut, Done, Load, Message
 
 INTERRUPT_AGAIN = 0.2
 """Seconds after which an interrupt that had no effect is repeated."""
@@ -33,45 +37,54 @@ class _Stop:
     """A worker that must be stopped."""
 
     again: float
-    """When to interrupt it once more."""
+    """Time of the next interrupt."""
 
     until: float
-    """When to kill it."""
+    """Time when it is killed."""
 
     still: Callable[[], bool]
-    """Whether it still has what it must not run."""
+    """Whether it still has the work that must stop."""
 
     runs: Callable[[], object]
-    """Which part of that it runs; None or False when it runs something else."""
+    """The part of that work it runs now; None or False if it runs something else."""
 
     seen: object = None
-    """What it ran when it was looked at last: each call has its own time to end."""
+    """The part it ran at the last check: each call has its own deadline."""
 
 
 class Workforce:
-    """Workers between their `Ready` and their `Bye`, with the pool's initializer run on each."""
+    """The workers between `Ready` and `Bye`, with the pool's initializer run on each."""
 
     def __init__(self, backend: Backend, initializer: tuple[Load, tuple[Any, ...]] | None) -> None:
         self._backend = backend
         self._initializer = initializer
         self._workers: dict[WorkerId, _Worker] = {}
         self._initialized: set[tuple[WorkerId, Any]] = set()
-        """Workers that have run it, also when they were let go meanwhile."""
+        """Workers that have run it, also if they were released meanwhile."""
 
+        self._preparation = Preparation("" if initializer is None else initializer[0].name)
         self._outgoing: dict[WorkerId, list[Message]] = {}
         self._stopping: dict[WorkerId, list[_Stop]] = {}
+        self._interrupts: Counter[WorkerId] = Counter()
+        """Number of interrupts sent without an observed effect on an item."""
 
     def __len__(self) -> int:
         return len(self._workers)
 
     def facts(self, worker: WorkerId) -> dict[str, Any]:
-        """What is known of a worker's place."""
+        """Known facts of a worker."""
         return self._workers[worker].facts if worker in self._workers else {}
 
     def joined(self, worker: WorkerId, now: float) -> WorkerJoined:
-        """Return the event that a worker takes part."""
+        """Return the event of a worker that has joined."""
         facts = self.facts(worker)
-        return WorkerJoined(now, worker, str(facts.get("host", "")), int(facts.get("pid", 0)))
+        host, machine = str(facts.get("host", "")), str(facts.get("machine", ""))
+        return WorkerJoined(now, worker, host, int(facts.get("pid", 0)), machine)
+
+    @property
+    def any_ready(self) -> bool:
+        """Whether a worker takes calls."""
+        return any(state.ready for state in self._workers.values())
 
     @property
     def ready(self) -> list[WorkerId]:
@@ -79,9 +92,9 @@ class Workforce:
         return [worker for worker, state in self._workers.items() if state.ready]
 
     def arrive(self, worker: WorkerId, facts: dict[str, Any]) -> bool:
-        """Take a worker in; False when it is here already, or when its initializer has to run first."""
+        """Add a worker; False if it is present, or if its initializer must run first."""
         if worker in self._workers:
-            return False  # it greets until it hears something
+            return False  # it repeats its greeting until it gets a message
         self._workers[worker] = state = _Worker(facts)
         if self._initializer is None or (worker, facts.get("pid")) in self._initialized:
             state.ready = True
@@ -90,34 +103,53 @@ class Workforce:
         return False
 
     def initialize(self, worker: WorkerId) -> None:
-        """Have the initializer run on a worker."""
+        """Run the initializer on a worker."""
         assert self._initializer is not None
         load, arguments = self._initializer
         call = Call(
-            INITIALIZER, run=INITIALIZER, digest=load.digest, first=0, spread=Spread.CALL.value, timed=True,
-            stop_early=True, timeout=None, seed=None, broken={}, items=[(arguments, {})],
+            INITIALIZER, run=INITIALIZER, digest=load.digest, first=0, spread=CallStyle.CALL.value,
+            timed=True, stop_early=True, timeout=None, seed=None, broken={}, items=[(arguments, {})],
         )  # fmt: skip
         self._backend.send(worker, [load, call])
 
     def initialized(self, worker: WorkerId, done: Done) -> bool:
-        """Take in the initializer's answer; whether the worker takes calls now."""
+        """Handle the initializer's answer; return whether the worker takes calls now."""
         state = self._workers.get(worker)
         if state is not None:
             state.ready = not done.faults and not done.interrupted
             if state.ready:
                 self._initialized.add((worker, state.facts.get("pid")))
+                self._preparation.worked()
         return state is not None and state.ready
 
+    @property
+    def preparing(self) -> list[WorkerId]:
+        """Workers that run the initializer."""
+        return [worker for worker, state in self._workers.items() if not (state.ready or state.leaving)]
+
+    def stop_initializers(self, now: float) -> None:
+        """Interrupt the initializer wherever it runs: nothing waits for it."""
+        for worker in self.preparing:
+            if worker not in self._stopping:
+                self.stop_item(worker, now, lambda worker=worker: worker in self.preparing)  # type: ignore[misc]
+
+    def mourn(self, worker: WorkerId, reason: str) -> WorkerDied | None:
+        """Handle the death of a worker; return an error if the initializer has killed too many."""
+        if worker not in self.preparing or self._initializer is None:
+            return None
+        return self._preparation.killed(worker, reason)
+
     def leave(self, worker: WorkerId) -> None:
-        """Forget a worker that is gone."""
+        """Delete a worker that is gone."""
         self._workers.pop(worker, None)
         self._outgoing.pop(worker, None)
         self._stopping.pop(worker, None)
+        self._interrupts.pop(worker, None)
 
     def post(self, worker: WorkerId, load: Load, call: Call, begin: Begin | None = None) -> None:
-        """Put a call among what is sent next, after its function if the worker does not have it.
+        """Queue a call to be sent, after its function if the worker does not have it.
 
-        Before the first call of a run comes `begin`.
+        The first call of a run is preceded by `begin`.
         """
         state = self._workers[worker]
         messages = self._outgoing.setdefault(worker, [])
@@ -130,19 +162,39 @@ class Workforce:
         messages.append(call)
 
     def forget_function(self, worker: WorkerId, digest: bytes) -> None:
-        """The worker does not have this function (any more)."""
+        """Note that the worker does not have this function (any more)."""
         if worker in self._workers:
             self._workers[worker].loaded.discard(digest)
 
-    def send(self) -> None:
-        """Send what was put together, one message to each worker."""
+    def send(self) -> list[tuple[list[Message], BaseException]]:
+        """Send the queued messages, one combined message per worker; return the failed ones, with errors."""
         outgoing, self._outgoing = self._outgoing, {}
-        for worker, messages in outgoing.items():
+        return [failed for worker, messages in outgoing.items() for failed in self._send(worker, messages)]
+
+    def _send(self, worker: WorkerId, messages: list[Message]) -> list[tuple[list[Message], BaseException]]:
+        try:
             self._backend.send(worker, messages)
+        except BaseException as bug:  # noqa: BLE001 (the others must be sent as well)
+            parts = [] if may_be_ctrl_c(bug) else _by_call(messages)
+            if len(parts) > 1:  # any of them may be the reason
+                return [failed for part in parts for failed in self._send(worker, part)]
+            self._forget_sent(worker, messages)
+            return [(messages, bug)]
+        return []
+
+    def _forget_sent(self, worker: WorkerId, messages: list[Message]) -> None:
+        """Note that a worker did not get these messages."""
+        if (state := self._workers.get(worker)) is not None:
+            state.loaded -= {message.digest for message in messages if isinstance(message, Load)}
+            state.begun -= {message.run for message in messages if isinstance(message, Begin)}
 
     def cancel(self, worker: WorkerId, calls: Sequence[int]) -> None:
-        """Tell a worker not to begin calls."""
+        """Tell a worker not to start calls."""
         self._backend.send(worker, [Cancel(tuple(calls))])
+
+    def cut(self, worker: WorkerId, call: int) -> None:
+        """Tell a worker to end a call with the item at hand."""
+        self._backend.send(worker, [Cut(call)])
 
     def stop_item(
         self,
@@ -151,13 +203,13 @@ class Workforce:
         still: Callable[[], bool],
         runs: Callable[[], object] | None = None,
     ) -> bool:
-        """Interrupt what a worker runs, again and again while `still` says that it has it; then kill it.
+        """Interrupt a worker's work repeatedly, while `still` returns true; then kill it.
 
-        While `runs` says that it runs something else it is left alone.  Returns whether it was interrupted.
+        It is not interrupted while, by `runs`, it runs something else.  Returns whether it was interrupted.
         """
         stop = _Stop(now + INTERRUPT_AGAIN, now + KILL_AFTER, still, runs or still)
         stop.seen = stop.runs()
-        if stop.seen and not self._backend.interrupt(worker):
+        if stop.seen and not self._interrupt(worker):
             return False
         self._stopping.setdefault(worker, []).append(stop)
         return bool(stop.seen)
@@ -170,44 +222,93 @@ class Workforce:
                 self._stopping.pop(worker, None)
 
     def _press(self, worker: WorkerId, stop: _Stop, now: float) -> bool:
-        """Do what is due to stop a worker; False when that cannot be done."""
+        """Take the next step to stop a worker; False if that is impossible."""
         running = stop.runs()
-        if not running or running is not stop.seen:  # it was just about to begin, or to answer
+        if not running or running is not stop.seen:  # it was just about to start, or to answer
             stop.seen, stop.again, stop.until = running, now, now + KILL_AFTER
         elif now >= stop.until:
             stop.again = stop.until = math.inf
             return self._backend.kill(worker, "killed because it could not be stopped otherwise")
         elif now >= stop.again:
             stop.again = now + INTERRUPT_AGAIN
-            return self._backend.interrupt(worker)
+            return self._interrupt(worker)
         return True
+
+    def _interrupt(self, worker: WorkerId) -> bool:
+        self._interrupts[worker] += 1
+        return self._backend.interrupt(worker)
+
+    def has_interrupted(self, worker: WorkerId) -> bool:
+        """Whether an interrupt from here explains an item's interruption; each explains one.
+
+        It may arrive late, and so hit another item than intended.
+        """
+        sent = self._interrupts[worker] > 0
+        self._interrupts[worker] -= sent
+        return sent
 
     @property
     def stopping(self) -> bool:
-        """Whether an interrupt, or a kill, has not had its effect yet."""
+        """Whether an interrupt, or a kill, is still pending."""
         return bool(self._stopping)
 
     @property
     def present(self) -> list[WorkerId]:
-        """Workers that have not been let go."""
+        """Workers that have not been released."""
         return [worker for worker, state in self._workers.items() if not state.leaving]
 
     def release_all(self) -> list[WorkerId]:
-        """Let all workers go; return who they were."""
+        """Release all workers; return their names."""
         released = self.present
         for worker in released:
             self.release(worker)
         return released
 
     def retire(self, worker: WorkerId) -> None:
-        """Let a worker go for good."""
+        """Release a worker permanently."""
         state = self._workers.get(worker)
         if state is not None and not state.leaving:
             state.leaving, state.ready = True, False
             self._backend.retire(worker)
 
     def release(self, worker: WorkerId) -> None:
-        """Let a worker go."""
+        """Release a worker."""
         if (state := self._workers.get(worker)) is not None and not state.leaving:
             state.leaving, state.ready = True, False
             self._backend.release(worker)
+
+
+def _by_call(messages: list[Message]) -> list[list[Message]]:
+    """Divide messages after each call."""
+    parts: list[list[Message]] = [[]]
+    for message in messages:
+        parts[-1].append(message)
+        if isinstance(message, Call):
+            parts.append([])
+    return [part for part in parts if part]
+
+
+PATIENCE = 3.0
+"""Seconds without a present or starting worker after which runs fail."""
+
+LOOKS = 4
+"""Failed checks that are needed as well: after the whole machine stood still one proves nothing."""
+
+
+class WorkerWait:
+    """Counts from the first check that finds no present or starting worker."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._looks = 0
+
+    def restore(self) -> None:
+        """Reset: there is a worker, or one is starting, or nothing waits for one."""
+        self._looks = 0
+
+    def is_over(self, now: float) -> bool:
+        """Note a failed check; return whether it is time to give up."""
+        if not self._looks:
+            self._since = now
+        self._looks += 1
+        return self._looks >= LOOKS and now - self._since >= PATIENCE

@@ -1,1 +1,1 @@
-"""Other libraries, with nbpar's workers behind their own calls."""
+"""Other libraries running on nbpar's workers, with their own API."""

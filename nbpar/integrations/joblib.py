@@ -9,14 +9,14 @@ from __future__ import annotations
 
 
 def register_joblib(*, make_default: bool = False) -> None:
-    """Let joblib know the backend "nbpar", for `joblib.parallel_config` and `joblib.parallel_backend`.
+    """Register the backend "nbpar" with joblib, for `joblib.parallel_config` and `joblib.parallel_backend`.
 
-    `n_jobs` is how many workers the default pool has from then on, -1 one for each CPU.  To use a pool of
-    your own, whose number of workers then counts, give it as `parallel_config(backend="nbpar", pool=pool)`.
-    May be called twice.
+    `n_jobs` sets the number of workers of the default pool, -1 means one per CPU; by default there is
+    one job, as in joblib.  To use a pool of your own, with all its workers, pass it as
+    `parallel_config(backend="nbpar", pool=pool)`.  Idempotent.
 
     Args:
-        make_default: use it wherever joblib is told nothing else.
+        make_default: make it joblib's default backend.
 
     Raises:
         ImportError: joblib is not installed.

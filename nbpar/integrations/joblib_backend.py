@@ -1,7 +1,7 @@
-"""One of joblib's backends; `nbpar.register_joblib` makes it known.
+"""A backend of joblib; `nbpar.register_joblib` registers it.
 
-joblib says what is a batch, how many go ahead, and in which order results come; a batch is one call
-of the pool's.
+joblib decides the batches, their number in flight, and the order of results; a batch is one call
+of the pool.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from typing import Any
 
 from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBackendBase, SequentialBackend
 
-from nbpar.cluster.limits import usable_cpus
-from nbpar.defaults import default_pool
-from nbpar.pool import Pool
-from nbpar.wire.lodging import WORTH
+from nbpar.host.cpus import usable_cpus
+from nbpar.pool.defaults import default_pool
+from nbpar.pool.in_use import in_use
+from nbpar.pool.pool import Pool
 from nbpar.wire.shared import Shared
-from nbpar.worker.inside import inside_item
+from nbpar.wire.shared_memory import WORTH
+from nbpar.worker.nesting import inside_item
 
 
 class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
     """Runs joblib's batches on a pool's workers.
 
     Args:
-        pool: whose workers to use; by default the default pool, with `n_jobs` workers.
-        backend_kwargs: what joblib gives every backend.
+        pool: provides the workers; by default the default pool with `n_jobs` workers, or the pool in use.
+        backend_kwargs: joblib's arguments for every backend.
     """
 
-    default_n_jobs = -1
+    default_n_jobs = 1
     supports_retrieve_callback = True
     supports_inner_max_num_threads = False
     supports_sharedmem = False
@@ -40,13 +41,13 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         self._pool: Pool | None = None
         self._futures: set[Future[Any]] = set()
         self._shared: dict[int, _ValueOf] = {}
-        """Large arrays among the arguments, by identity; each stays alive with what stands for it."""
+        """Large arrays among the arguments, by identity; each stays alive with its replacement."""
 
         self._callbacks: ThreadPoolExecutor | None = None
-        """The thread in which joblib asks for the next batch: reading its input may take long."""
+        """The thread in which joblib requests the next batch: reading its input may take long."""
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Return how many workers there will be."""
+        """Return the number of workers."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if inside_item():
@@ -55,34 +56,39 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
             return self._given.size
         if n_jobs is None:
             return 1
-        return n_jobs if n_jobs > 0 else max(1, usable_cpus() + 1 + n_jobs)
+        used = in_use()
+        if used is None:
+            return n_jobs if n_jobs > 0 else max(1, usable_cpus() + 1 + n_jobs)
+        size = max(1, used.size)
+        return min(n_jobs, size) if n_jobs > 0 else max(1, size + 1 + n_jobs)
 
     def configure(self, n_jobs: int | None = 1, parallel: Any = None, **_: Any) -> int:
-        """Get workers for one `Parallel`; return how many there are."""
+        """Get workers for one `Parallel`; return their number."""
         number = self.effective_n_jobs(n_jobs)
-        if number == 1 and self._given is None:
+        alone = self._given is None and (n_jobs in (None, 1) or in_use() is None)
+        if number == 1 and alone:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
         self._pool = self._given or default_pool(number)
         return number
 
     def start_call(self) -> None:
-        """Begin to take batches."""
+        """Start accepting batches."""
         self._callbacks = ThreadPoolExecutor(1, "nbpar joblib")
 
     def stop_call(self) -> None:
-        """Take no more of them."""
+        """Accept no more batches."""
         self._shared.clear()
         if self._callbacks is not None:
             self._callbacks.shutdown(wait=False)
 
     def terminate(self) -> None:
-        """Let go of the pool, which stays open."""
+        """Release the pool, which stays open."""
         self.reset_batch_stats()
         self._pool = None
 
     def submit(self, batch: Any, callback: Callable[[Future[Any]], Any] | None = None) -> Future[Any]:
-        """Have a batch run; `callback` takes its future when it is over."""
+        """Run a batch; `callback` gets its future when it is done."""
         assert self._pool is not None
         if self._pool.backend == "engines":
             batch.items = [
@@ -93,7 +99,7 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
                 )
                 for fn, args, kwargs in batch.items
             ]
-        future = self._pool.submit(type(batch).__call__, batch)  # a function that workers know already
+        future = self._pool.submit(type(batch).__call__, batch)  # a function that workers have already
         self._futures.add(future)
         future.add_done_callback(lambda done: self._take(done, callback))
         return future
@@ -102,16 +108,16 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
     """Its name before joblib 1.5."""
 
     def retrieve_result_callback(self, out: Future[Any]) -> Any:
-        """Return what a batch returned, or raise what it raised."""
+        """Return a batch's results, or raise its exception."""
         return out.result()
 
     def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: ARG002 (workers stay)
-        """Stop what is under way."""
+        """Stop the current calls."""
         for future in list(self._futures):
             future.cancel()
 
     def _lighter(self, argument: Any) -> Any:
-        """Return what is sent in place of an argument: a large array travels once, and arrives read-only."""
+        """Return the replacement of an argument: a large array is sent once, and arrives read-only."""
         if type(argument).__name__ != "ndarray" or argument.nbytes < WORTH or argument.dtype.hasobject:
             return argument
         if id(argument) not in self._shared:
@@ -126,7 +132,7 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 
 
 class _ValueOf:
-    """Becomes the value of a shared object when it is unpickled."""
+    """Unpickles to the value of a shared object."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared

@@ -1,246 +1,218 @@
-"""What a worker does with a batch of texts for a spaCy pipe."""
+"""Apply a spaCy pipeline to a batch of texts, with an outcome for each text."""
 
 from __future__ import annotations
 
-import io
-import pickle
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from hashlib import blake2b
+from collections.abc import Iterator
+from operator import is_
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
-import cloudpickle
-
-from nbpar.wire.faults import Fault, describe
-from nbpar.wire.pickler import Pickler
-from nbpar.worker.staged import kept
+from nbpar.integrations.spacy_errors import Noted, listening, note_error
+from nbpar.integrations.spacy_packing import PackedDocument, unpack_document
+from nbpar.wire.faults import Fault
 
 
 class Trouble(NamedTuple):
-    """Why there is no document."""
+    """The reason why there is no document."""
 
     component: str | None
-    """Name of the component that failed; None when it was none of them."""
+    """Name of the failing component; None if it was none of them."""
 
-    fault: Any
-    """The exception, when it has travelled."""
+    handled: bool
+    """Whether the component called its error handler; otherwise the exception propagated."""
 
-    error: BaseException | None
-    """The exception itself, where it has not."""
+    document: Any
+    """The document at that time; None if there is none."""
+
+    error: BaseException | Fault
+    """The exception, or its serialized form."""
+
+
+class Made(NamedTuple):
+    """The outcome of a text, if it is not simply its document."""
+
+    documents: tuple[tuple[int | None, Any], ...]
+    """Documents, each with the offset of its source text from this one; None: it is new."""
+
+    trouble: Trouble | None = None
 
 
 class Annotator:
-    """Applies components to batches and says of each text what became of it."""
+    """Applies components to batches.
+
+    The outcome of a text is a document, None (a component has dropped it), a `Trouble` or `Made`.
+    """
 
     def __init__(self, nlp: Any, components: list[tuple[str, Any, dict[str, Any]]]) -> None:
         self.nlp = nlp
         self.components = components
-        self.recorder = Recorder()
-
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Hear of errors before the components' own handlers, in this block."""
-        handlers: list[tuple[Any, Any]] = []
-        for _, component, _ in self.components:
-            if hasattr(component, "set_error_handler"):
-                handlers.append((component, component.get_error_handler()))
-                component.set_error_handler(self.recorder.before(component.get_error_handler()))
-        try:
-            yield
-        finally:
-            for component, handler in handlers:
-                component.set_error_handler(handler)
+        self._parts = [component for _, component, _ in components]
 
     def annotate(self, texts: list[Any]) -> list[Any]:
-        """Return a document, a `Trouble` or None (a component dropped it) for each text or document."""
-        if not self.components:  # nothing but the tokenizer: as fast as spaCy itself
+        """Return the outcome of each text or document."""
+        if not self.components:  # only the tokenizer: as fast as spaCy itself
             try:
                 return [self._document(text) for text in texts]
-            except Exception:  # noqa: BLE001, S110 (it comes again below, where it is noted)
+            except Exception:  # noqa: BLE001, S110 (it recurs below, where it is recorded)
                 pass
-        made: list[Any] = self._together(texts)
-        # whatever was in one batch with an error is tried again by itself
-        if len(texts) == 1:
-            return made
-        if not any(type(outcome) is Trouble for outcome in made):
-            return made
-        return [
-            outcome if not isinstance(outcome, Trouble) else self._together([text])[0]
-            for text, outcome in zip(texts, made, strict=True)
-        ]
-
-    def _together(self, texts: list[Any]) -> list[Any]:
-        from spacy.util import _pipe
-
-        made: list[Any] = [None] * len(texts)
-        with self.recorder.listening() as troubles:
-            try:
-                documents: Iterator[Any] = self._documents(texts)
-                for name, component, options in self.components:
-                    documents = _pipe(documents, component, name, self.recorder, options)
-                for document in list(documents):
-                    made[document._context] = document  # noqa: SLF001 (where spaCy keeps contexts)
-                    document._context = None  # noqa: SLF001
-            except Exception as error:  # noqa: BLE001 (whatever user code raises)
-                made = [Trouble(None, None, error)] * len(texts)
-        for index, trouble in troubles:
-            made[index] = trouble
+        made, again = self._together(texts)
+        for index in again if len(texts) > 1 else ():
+            (made[index],), _ = self._together([texts[index]])
         return made
 
-    def _documents(self, texts: list[Any]) -> Iterator[Any]:
+    def _together(self, texts: list[Any]) -> tuple[list[Any], list[int]]:
+        """Return the outcomes of the texts, and those to be retried one by one.
+
+        These were in one batch with an error, and may be faultless.
+        """
+        with listening(self._parts) as noted:
+            batch = _Batch(len(texts), noted)
+            try:
+                documents: Iterator[Any] = self._documents(texts, batch)
+                for name, component, options in self.components:
+                    documents = _applied(documents, name, component, options, batch)
+                return batch.outcomes(list(documents))
+            except Exception as error:  # noqa: BLE001 (user code may raise anything)
+                return batch.failed(error)
+            finally:
+                batch.restore_contexts()
+
+    def _documents(self, texts: list[Any], batch: _Batch) -> Iterator[Any]:
         for index, text in enumerate(texts):
             try:
                 document = self._document(text)
-            except Exception as error:  # noqa: BLE001 (whatever a tokenizer raises)
-                self.recorder.note(index, Trouble(None, None, error))
+            except Exception as error:  # noqa: BLE001 (a tokenizer may raise anything)
+                batch.troubles[index] = Trouble(None, False, None, error)
             else:
-                document._context = index  # noqa: SLF001
+                batch.enter(index, document)
                 yield document
 
     def _document(self, text: Any) -> Any:
-        if type(text) is bytes:
+        if type(text) is PackedDocument:
             return unpack_document(self.nlp, text)
         return self.nlp._ensure_doc(text)  # noqa: SLF001 (as `Language.pipe` does)
 
 
-class Recorder:
-    """An error handler that notes which document failed where, for the thread that listens."""
-
-    def __init__(self) -> None:
-        self._here = threading.local()
-
-    def __call__(self, name: str, component: Any, documents: list[Any], error: Exception) -> None:  # noqa: ARG002
-        for document in documents:
-            self.note(document._context, Trouble(name, None, error))  # noqa: SLF001
-
-    def before(self, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a handler that notes errors in threads that listen, and calls `handler` in others."""
-
-        def handle(name: str, component: Any, documents: list[Any], error: Exception) -> Any:
-            if getattr(self._here, "troubles", None) is None:
-                return handler(name, component, documents, error)
-            return self(name, component, documents, error)
-
-        return handle
-
-    def note(self, index: int, trouble: Trouble) -> None:
-        """Take in that a document failed."""
-        self._here.troubles.append((index, trouble))
-
-    @contextmanager
-    def listening(self) -> Iterator[list[tuple[int, Trouble]]]:
-        """Yield the list of what this thread's documents fail with."""
-        troubles: list[tuple[int, Trouble]] = []
-        self._here.troubles = troubles
-        try:
-            yield troubles
-        finally:
-            self._here.troubles = None
-
-
-class Frozen:
-    """An annotator as bytes: thawed once per worker, however many runs there are."""
-
-    def __init__(self, vocab: bytes, rest: bytes, token: str) -> None:
-        self._vocab = vocab
-        self._rest = rest
-        self.token = token
-
-    def __call__(self, texts: list[Any]) -> list[Any]:
-        annotator = kept(self.token, self._thaw)
-        return [_packed(outcome) for outcome in annotator.annotate(texts)]
-
-    def _thaw(self) -> Annotator:
-        from spacy.tokens.underscore import Underscore
-
-        known = {"handler": None, "vocab": pickle.loads(self._vocab)}
-        nlp, components, extensions = _Unpickler(self._rest, known).load()
-        Underscore.load_state(extensions)
-        annotator = Annotator(nlp, components)
-        for _, component, _ in components:
-            if hasattr(component, "set_error_handler"):
-                component.set_error_handler(annotator.recorder)
-        return annotator
-
-
-def frozen(annotator: Annotator) -> Frozen:
-    """Return what engines run; error handlers stay here, they need not be picklable.
-
-    While the components are the same it is the same, so that it is sent to each engine once: the
-    vocabulary may have grown in the meantime, which each worker's does by itself.
-    """
-    from spacy.tokens.underscore import Underscore
-
-    nlp = annotator.nlp
-    names = {id(nlp.default_error_handler): "handler", id(nlp.vocab): "vocab"}
-    for _, component, _ in annotator.components:
-        if hasattr(component, "get_error_handler"):
-            names[id(component.get_error_handler())] = "handler"
-    rest = _pickled((nlp, annotator.components, Underscore.get_state()), names)
-    token = blake2b(rest, digest_size=16).hexdigest()
-    before = _sent.get(nlp)
-    if before is None or before.token != token:
-        before = _sent[nlp] = Frozen(_pickled(nlp.vocab, {}), rest, token)
-    return before
-
-
-def forget() -> None:
-    """Send models anew from now on."""
-    _sent.clear()
-
-
-_sent: WeakKeyDictionary[Any, Frozen] = WeakKeyDictionary()
-
-
-def pack_document(document: Any) -> bytes:
-    """Return a document as bytes, ten times as fast as its own `to_bytes`, which looks for plugins."""
-    content, own = document.to_dict(exclude=["user_data"]), document.user_data
-    packed: bytes = (cloudpickle if own else pickle).dumps((content, own), 5)  # the rest is plain
-    return packed
-
-
-def unpack_document(nlp: Any, packed: bytes) -> Any:
-    """Return a document of this vocabulary."""
+def _applied(
+    documents: Iterator[Any], name: str, component: Any, options: dict[str, Any], batch: _Batch
+) -> Iterator[Any]:
+    """Yield a component's documents; record an exception that propagates from it."""
+    from spacy.errors import Errors
     from spacy.tokens import Doc
+    from spacy.util import _pipe
 
-    content, user_data = pickle.loads(packed)
-    document = Doc(nlp.vocab).from_dict(content)
-    document.user_data.update(user_data)
-    return document
-
-
-def _packed(outcome: Any) -> Any:
-    if isinstance(outcome, Trouble):
-        fault: Fault = describe(outcome.error) if outcome.error is not None else outcome.fault
-        return Trouble(outcome.component, fault, None)
-    return None if outcome is None else pack_document(outcome)
-
-
-def _pickled(thing: Any, names: dict[int, str]) -> bytes:
-    out = io.BytesIO()
-    _Pickler(out, names).dump(thing)
-    return out.getvalue()
+    try:
+        for document in _pipe(documents, component, name, note_error, options):
+            if isinstance(document, Doc):
+                yield document
+            elif document is not None or not batch.has_noted(name):  # the result of an error handler is None
+                raise ValueError(  # noqa: TRY301 (it is blamed like any other)
+                    Errors.E005.format(name=name, returned_type=type(document))
+                )
+    except Exception:
+        batch.blame(name)
+        raise
 
 
-class _Pickler(Pickler):
-    """Writes names in place of some objects."""
+class _Batch:
+    """Maps documents to texts, while they pass the components.
 
-    def __init__(self, out: io.BytesIO, names: dict[int, str]) -> None:
-        super().__init__(out, 5)
-        self._names = names
+    Documents are recognized by identity, and by `_context`, where spaCy keeps the context of
+    a document: a component that makes a new document may copy it there.
+    """
 
-    def persistent_id(self, thing: Any) -> str | None:
-        return self._names.get(id(thing))
+    def __init__(self, size: int, noted: list[Noted]) -> None:
+        self._size = size
+        self._noted = noted
+        self._entered: list[Any] = []
+        self._contexts: list[Any] = []
+        self._places: dict[int, int] = {}
+        self._blamed: str | None = None
+        self.troubles: dict[int, Trouble] = {}
+        """The errors of texts that failed individually."""
+
+    def enter(self, index: int, document: Any) -> None:
+        """Register a text's document."""
+        self._places[id(document)] = index
+        self._entered.append(document)
+        self._contexts.append(document._context)  # noqa: SLF001 (where spaCy keeps contexts)
+        document._context = (self, index)  # noqa: SLF001 (likewise)
+
+    def restore_contexts(self) -> None:
+        """Restore the contexts of documents; the first one of a document that was entered twice."""
+        for document, context in zip(reversed(self._entered), reversed(self._contexts), strict=True):
+            document._context = context  # noqa: SLF001 (where spaCy keeps contexts)
+
+    def blame(self, component: str) -> None:
+        """Record the component that raised an exception, unless the exception only passes through it."""
+        self._blamed = self._blamed or component
+
+    def has_noted(self, component: str) -> bool:
+        """Whether a component has called its error handler for a document."""
+        return any(noted.component == component for noted in self._noted)
+
+    def outcomes(self, documents: list[Any]) -> tuple[list[Any], list[int]]:
+        """Return the outcome of each text, and those to be retried one by one."""
+        if not self._noted and len(documents) == self._size and all(map(is_, documents, self._entered)):
+            return documents, []
+        again = self._settle_noted()
+        if again is None:  # of an unknown document
+            return self.failed(self._noted[-1].error)
+        kept = [(place, one) for one in documents if (place := self._place(one)) not in again]
+        alive = [index for index in range(self._size) if index not in again and index not in self.troubles]
+        rows = self._rows(kept, alive)
+        made = [_outcome(row, self.troubles.get(index)) for index, row in enumerate(rows)]
+        return made, sorted(again)
+
+    def failed(self, error: Exception) -> tuple[list[Any], list[int]]:
+        """Return the same after an exception that affected all documents."""
+        self._settle_noted()
+        if self._size == 1:
+            document = self._entered[0] if self._entered else None
+            return [self.troubles.get(0, Trouble(self._blamed, False, document, error))], []
+        made = [self.troubles.get(index) for index in range(self._size)]
+        return made, [index for index, outcome in enumerate(made) if outcome is None]
+
+    def _settle_noted(self) -> set[int] | None:
+        """Record the errors of handlers; return the possibly faultless texts, None if unknown."""
+        again: set[int] = set()
+        for document, component, error, alone in self._noted:
+            place = 0 if self._size == 1 else self._place(document)
+            if place is None:
+                return None
+            if alone or self._size == 1:
+                self.troubles.setdefault(place, Trouble(component, True, document, error))
+            else:
+                again.add(place)
+        return again - self.troubles.keys()
+
+    def _rows(
+        self, documents: list[tuple[int | None, Any]], alive: list[int]
+    ) -> list[list[tuple[int | None, Any]]]:
+        """Assign documents to texts in their own order, each at its text's position or before.
+
+        New ones get the positions of those they seem to replace, or that of the next one.
+        """
+        replaced = len(documents) == len(alive)
+        rows: list[list[tuple[int | None, Any]]] = [[] for _ in range(self._size)]
+        row = self._size - 1
+        for number, (place, document) in reversed(list(enumerate(documents))):
+            seems = alive[number] if replaced else row
+            row = min(row, seems if place is None else place)
+            rows[row].insert(0, (None if place is None else place - row, document))
+        return rows
+
+    def _place(self, document: Any) -> int | None:
+        context = document._context  # noqa: SLF001 (where spaCy keeps contexts)
+        marked = type(context) is tuple and len(context) == 2 and context[0] is self
+        if marked:
+            document._context = None  # noqa: SLF001 (likewise; `restore_contexts` knows of the others)
+        return self._places.get(id(document), context[1] if marked else None)
 
 
-class _Unpickler(pickle.Unpickler):
-    """Puts objects where their names are."""
-
-    def __init__(self, payload: bytes, known: dict[str, Any]) -> None:
-        super().__init__(io.BytesIO(payload))
-        self._known = known
-
-    def persistent_load(self, name: str) -> Any:
-        return self._known[name]
+def _outcome(row: list[tuple[int | None, Any]], trouble: Trouble | None) -> Any:
+    """Return the outcome of a text in the simplest form."""
+    if not row:
+        return trouble
+    if trouble is None and len(row) == 1 and row[0][0] == 0:
+        return row[0][1]
+    return Made(tuple(row), trouble)

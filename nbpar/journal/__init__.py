@@ -1,1 +1,1 @@
-"""Results that survive the process: one SQLite file for each name."""
+"""Persistent results: one SQLite file for each name."""

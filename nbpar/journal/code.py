@@ -1,7 +1,7 @@
-"""What of compiled code decides what it does, and nothing of where it stands.
+"""Compare compiled code by its effect, ignoring its position.
 
-A notebook's cell has another file name in every kernel and other lines after every edit
-above it; neither may make a function another one.
+A notebook's cell has another file name in every kernel and other line numbers after every edit
+above it; neither may make a function different.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-from nbpar.core.nested_code import with_nested
+from nbpar.core.functions import with_nested
 
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 
 
 def content(code: CodeType) -> tuple[list[Any], list[Any]]:
-    """Return plain values that say what the code does, and its constants."""
+    """Return plain values that describe the effect of the code, and its constants."""
     plain = [
         code.co_code, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags,
         getattr(code, "co_exceptiontable", b""), list(code.co_names), list(code.co_varnames),
@@ -27,7 +27,7 @@ def content(code: CodeType) -> tuple[list[Any], list[Any]]:
 
 
 def used_globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield the globals that a function, or one defined in it, looks up, by name and in a fixed order."""
+    """Yield the globals looked up by a function, or by one defined in it, by name in a fixed order."""
     names = {
         instruction.argval
         for code in with_nested(function.__code__)
@@ -39,7 +39,7 @@ def used_globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def used_values(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield what a function brings along, by the name under which it uses it."""
+    """Yield the values that a function uses, by the name under which it uses them."""
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield name, cell.cell_contents
@@ -53,5 +53,5 @@ def used_values(function: FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _is_line(constant: Any, code: CodeType) -> bool:
-    """Whether it is the line that the body of a class notes of itself (Python 3.13 on)."""
+    """Whether it is the line number that a class body stores (Python 3.13 and later)."""
     return type(constant) is int and constant == code.co_firstlineno and "__firstlineno__" in code.co_names

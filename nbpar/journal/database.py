@@ -1,8 +1,8 @@
-"""The SQLite file of one journal: opened only when it is whole and ours.
+"""The SQLite file of one journal, opened only when it is intact and of this format.
 
 Several processes may have it open at once: SQLite lets one of them write at a time.  It uses
 no write-ahead log, because that does not work in home folders on a network.  Results are only
-appended, without an index, whose pages a million of them would touch at random: `reader` says how
+appended, without an index, whose pages a million of them would touch at random: see `reader` for how
 they are found.
 """
 
@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from nbpar.errors import JournalError
-from nbpar.journal.folder import set_aside
-from nbpar.journal.saying import warn
+from nbpar.host.frames import warn
+from nbpar.journal.paths import set_aside
 
 APPLICATION = 0x6E627061
-"""What the file says of the program that made it: "nbpa"."""
+"""Application id in the file: "nbpa"."""
 
 FORMAT = 1
 
 BUSY = 5.0
-"""Seconds to wait for another process that writes."""
+"""Seconds to wait for another writing process."""
 
 CHECKED_WHOLE = 64 << 20
-"""Files up to so many bytes are read through before they are used; rows are checked in any case."""
+"""Maximal size of files that are checked completely before use; rows are checked in any case."""
 
 _Answer = TypeVar("_Answer")
 
@@ -43,29 +43,29 @@ PRAGMA user_version = {FORMAT};
 
 
 class _UnfitError(Exception):
-    """The file is no journal that can be used; says why."""
+    """The file is not a usable journal; the message has the reason."""
 
 
 def in_journal(path: Path, action: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
-    """Do something in one transaction of a journal, which is begun when there is none.
+    """Run a function in one transaction of a journal, which is created if there is none.
 
-    A file that cannot be used is set aside with a warning.
+    An unusable file is set aside with a warning.
 
     Raises:
-        JournalError: it cannot be opened at all, or belongs to another user.
+        JournalError: it cannot be opened, or belongs to another user.
     """
     file = _file(path)
     try:
         return _do(path, action)
     except _UnfitError as unfit:
-        if _file(path) == file:  # else another process has set it aside, and begun a new one
+        if _file(path) == file:  # otherwise another process has set it aside, and created a new one
             aside = set_aside(path)
             warn(f"journal {path.stem!r} {unfit}; it was set aside as {aside}, and a new one begins")
     return _do(path, action)
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a journal that is whole, or begin one."""
+    """Open an intact journal, or create one."""
     _refuse_foreign_owner(path)
     with _understood(path):
         connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
@@ -84,12 +84,12 @@ def _do(path: Path, action: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Do all of the block or nothing."""
+    """Execute the block atomically."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
     except BaseException:
-        if connection.in_transaction:  # a full disk has ended it already
+        if connection.in_transaction:  # a full disk has already ended it
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
@@ -113,7 +113,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 def _begin(connection: sqlite3.Connection, path: Path) -> None:
     path.chmod(0o600)
     with transaction(connection):
-        if _said(connection, "schema_version") == 0:  # no other process was quicker
+        if _said(connection, "schema_version") == 0:  # no other process was faster
             for statement in _TABLES.strip().split(";\n"):
                 connection.execute(statement.rstrip(";"))
 
@@ -124,13 +124,13 @@ def _said(connection: sqlite3.Connection, what: str) -> int:
 
 @contextmanager
 def _understood(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises in the block into what it means for a journal."""
+    """Translate SQLite's exceptions in the block to those of a journal."""
     try:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise JournalError(
-                f"journal {path.stem!r} is being written by another process and did not get free within "
+                f"journal {path.stem!r} is being written by another process and was not released within "
                 f"{BUSY:g} s; take another name, or wait until that is over"
             ) from error
         raise JournalError(f"journal {path.stem!r} cannot be opened at {path}: {error}") from error
@@ -139,11 +139,11 @@ def _understood(path: Path) -> Iterator[None]:
 
 
 def _file(path: Path) -> int | None:
-    """Tell a file from another one that may get its name."""
+    """Return an identifier of the file at a path, which another file may replace."""
     return path.stat().st_ino if path.exists() else None
 
 
 def _refuse_foreign_owner(path: Path) -> None:
-    """Values are pickles, which may run code when they are read: those of others are not read."""
+    """Reject files of other users: values are pickles, which may run code when they are read."""
     if hasattr(os, "getuid") and path.exists() and path.stat().st_uid != os.getuid():
         raise JournalError(f"journal {path.stem!r} at {path} belongs to another user; it is not read")

@@ -1,8 +1,8 @@
-"""Name values by what they are: the same in every process that has an equal one.
+"""Content digests of values, equal in every process for equal values.
 
-Pickles do not serve: those of equal values differ with the order of a set, which is another
-in every process, and with which of its parts are one object.  So values are taken apart as
-pickle would do it, and put together from the digests of their parts.
+Pickles are unsuitable: those of equal values differ with the order of a set, which is different
+in every process, and with shared parts.  So values are decomposed as
+pickle would do it, and the digests of their parts are combined.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from types import (
 )
 from typing import Any
 
+from nbpar.core.text import text_of
+from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.journal.code import content, used_values
 from nbpar.journal.sources import compiled, importable, own_modules
 from nbpar.wire.shared import Shared
@@ -32,28 +34,28 @@ SIZE = 16
 """Bytes of a digest."""
 
 PLAIN = frozenset({int, float, complex, bool, str, bytes, type(None), type(...)})
-"""Types of which `marshal` says all there is to say, in the same words everywhere."""
+"""Types that `marshal` describes completely, and equally in every process."""
 
 _WITHOUT_VALUE = (type(threading.Lock()), type(threading.RLock()), io.IOBase)
-"""What these hold is no value: locks and open files."""
+"""Types whose content is ignored: locks and open files."""
 
 _OF_THE_PLACE = frozenset({
     "__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__firstlineno__",
     "__static_attributes__", "__annotations__", "__annotate__", "__annotate_func__",
     "__annotations_cache__", "_abc_impl", "__abstractmethods__",
 })  # fmt: skip
-"""What a class says of itself and not of what it does."""
+"""Attributes of a class about its position, not its effect."""
 
 
 class NoDigestError(Exception):
-    """A value of which nobody can tell whether it is the same another time."""
+    """A value whose changes cannot be detected."""
 
 
 def digest_of(value: Any) -> bytes:
     """Return the digest of a value.
 
     Raises:
-        NoDigestError: it cannot be taken apart.
+        NoDigestError: it cannot be decomposed.
     """
     if type(value) in PLAIN:
         return _plain(value)
@@ -63,22 +65,24 @@ def digest_of(value: Any) -> bytes:
         raise
     except RecursionError as error:
         raise NoDigestError("it is nested too deeply") from error
-    except Exception as error:
-        raise NoDigestError(str(error)) from error
+    except BaseException as error:
+        if may_be_ctrl_c(error):
+            raise
+        raise NoDigestError(text_of(error) or type(error).__name__) from error
 
 
 class Digester:
-    """Digests of values that may share parts, or lead back to themselves."""
+    """Digests of values that may share parts, or contain cycles."""
 
     def __init__(self) -> None:
         self._path: dict[int, int] = {}
-        """Values that are being taken apart, each with its depth."""
+        """Values that are being decomposed, each with its depth."""
 
         self._made: dict[int, tuple[bytes, Any]] = {}
-        """Digests by identity; the value stays alive, so that nothing else gets its identity."""
+        """Digests by identity; the value is kept alive, so that its identity stays unique."""
 
     def digest(self, value: Any) -> bytes:
-        """Return the digest of a value; raises whatever taking it apart raises."""
+        """Return the digest of a value; errors of decomposing it propagate."""
         if type(value) in PLAIN:
             return _plain(value)
         if (made := self._made.get(id(value))) is not None:
@@ -163,7 +167,7 @@ class Digester:
         return _join("class", *parts)
 
     def _member(self, member: Any) -> bytes:
-        """Part of a class; machinery that cannot be taken apart counts by its type."""
+        """Part of a class; internals that cannot be decomposed are compared by type."""
         try:
             return self.digest(member)
         except (TypeError, NoDigestError):
@@ -176,9 +180,9 @@ class Digester:
         return _join("descriptor", value.__name__.encode())
 
     def _reduced(self, value: Any) -> bytes:
-        """Anything else, as pickle takes it apart."""
+        """Other values, decomposed as in pickle."""
         reduced = _reduce(value)
-        if isinstance(reduced, str):  # it is found by its name
+        if isinstance(reduced, str):  # it is identified by name
             wrapped = getattr(value, "__wrapped__", None)
             home = importable(value) or importable(type(value))
             return self._all("named", (reduced, wrapped, home))

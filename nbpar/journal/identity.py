@@ -1,4 +1,4 @@
-"""What the results of a map depend on besides its items, part by part, so that one can say what changed."""
+"""Everything that the results of a map depend on besides its items, part by part."""
 
 from __future__ import annotations
 
@@ -9,48 +9,49 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 
+from nbpar.core.text import function_name
 from nbpar.errors import JournalError
 from nbpar.journal.code import used_values
 from nbpar.journal.digest import NoDigestError, digest_of
 from nbpar.journal.sources import importable
 
 SCHEME = 2
-"""Raised when digests of the same values become others."""
+"""Incremented when digests of the same values change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A function with all that decides what it returns for an item."""
+    """A function with all that its results for an item depend on."""
 
     name: str
-    """What the function is called."""
+    """The function's name."""
 
     parts: dict[str, str]
-    """A digest of each part, by the words for it."""
+    """A digest of each part, by its description."""
 
     @property
     def digest(self) -> bytes:
-        """The name of all parts together."""
+        """The identifier of all parts together."""
         return digest_of(sorted(self.parts.items()))
 
 
 def identify(function: Callable[..., Any], *, spread: str, seed: int | None) -> Identity:
-    """Take a function apart.
+    """Return the parts of a function that determine its results.
 
     Raises:
-        JournalError: it uses a value of which nobody could tell whether it has changed.
+        JournalError: it uses a value whose changes cannot be detected.
     """
-    name = getattr(_inner(function), "__name__", None) or type(function).__name__
+    name = function_name(_inner(function))
     return Identity(name, {**_digests(function), **_about(spread, seed)})
 
 
 def identify_together(
     name: str, functions: Mapping[str, Callable[..., Any]], *, spread: str, seed: int | None
 ) -> Identity:
-    """Take functions apart that make one result together, each by the words for where it stands.
+    """Return the parts of functions that make one result together, each with a description of its place.
 
     Raises:
-        JournalError: one of them uses a value of which nobody could tell whether it has changed.
+        JournalError: one of them uses a value whose changes cannot be detected.
     """
     parts = {
         f"{what} {where}": digest
@@ -61,7 +62,7 @@ def identify_together(
 
 
 def _digests(function: Callable[..., Any]) -> dict[str, str]:
-    name = getattr(_inner(function), "__name__", None) or type(function).__name__
+    name = function_name(_inner(function))
     parts: dict[str, str] = {}
     for what, value in _parts(function, name):
         parts[what] = parts.get(what, "") + _digest(what, value)
@@ -79,7 +80,7 @@ def _about(spread: str, seed: int | None) -> dict[str, str]:
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> str:
-    """Say in words how the parts of two functions differ; the first three differences at most."""
+    """Describe how the parts of two functions differ; the first three differences at most."""
     words = [f"{what} changed" for what in now if what in before and before[what] != now[what]]
     words += [f"{what} is new" for what in now if what not in before]
     words += [f"{what} is not used any more" for what in before if what not in now]
@@ -88,7 +89,7 @@ def changes(before: dict[str, str], now: dict[str, str]) -> str:
 
 
 def _parts(function: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield what a function consists of, by the words for it."""
+    """Yield the parts of a function, by their descriptions."""
     if isinstance(function, partial):
         yield "what is bound to it", [list(function.args), function.keywords]
         yield from _parts(function.func, name)
@@ -108,6 +109,6 @@ def _digest(what: str, value: Any) -> str:
         return digest_of(value).hex()
     except NoDigestError as error:
         raise JournalError(
-            f"cannot resume: nobody could tell whether {what} changed, because it is, or holds, something "
+            f"cannot resume: cannot detect changes of {what}, because it is, or holds, something "
             f"that cannot be pickled ({error}); make it inside the function"
         ) from error

@@ -1,9 +1,8 @@
-"""The results of one function under one name: what is there, and what is to be added."""
+"""The stored results of one function under one name: look up and add."""
 
 from __future__ import annotations
 
 import json
-import logging
 import pickle
 import sqlite3
 import time
@@ -11,20 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
+from nbpar.core.text import text_of
+from nbpar.host.ctrl_c import may_be_ctrl_c
+from nbpar.host.error_log import log_warning
+from nbpar.host.frames import warn
 from nbpar.journal.database import in_journal
-from nbpar.journal.folder import path_of
 from nbpar.journal.identity import Identity, changes
+from nbpar.journal.paths import path_of
 from nbpar.journal.reader import Reader, Row
-from nbpar.journal.saying import warn
 from nbpar.journal.writer import Writer
+from nbpar.wire.pickling import dumps
 
 VERSIONS = 3
-"""So many versions of a function keep their results, so that a change can be undone."""
+"""Number of versions of a function whose results are kept, so that a change can be undone."""
 
 LAST_WRITE = 5.0
-"""Seconds that the end of a run waits for its last results to be written."""
+"""Maximal seconds that the end of a run waits for its last results to be written."""
 
 
 class Journal:
@@ -36,11 +37,11 @@ class Journal:
         self._writer = Writer(path, version)
         self._said = False
         self.known = known
-        """How many results there were when it was opened."""
+        """Number of results when it was opened."""
 
     @classmethod
     def open(cls, name: str, identity: Identity) -> Journal:
-        """Find the results of a function, and say so when there are only those of an earlier version.
+        """Find the results of a function, and warn if there are only those of an earlier version.
 
         Raises:
             JournalError: the file cannot be opened, or another process holds it.
@@ -53,11 +54,11 @@ class Journal:
         return made
 
     def find(self, keys: Sequence[bytes | None]) -> list[Row | None]:
-        """Return the result of each key; None where there is none."""
+        """Return the result of each key; None if there is none."""
         return [None] * len(keys) if self._reader is None else self._reader.find(keys)
 
     def value(self, row: Row) -> Any:
-        """Return a result that was found.
+        """Return a found result.
 
         Raises:
             LookupError: it is damaged, or cannot be unpickled here (any more).
@@ -66,17 +67,19 @@ class Journal:
         return self._reader.value(row)
 
     def add(self, results: Sequence[tuple[bytes, Any]]) -> None:
-        """Have results written, by key; one that cannot be pickled is left out, which is logged once."""
+        """Write results, by key; one that cannot be pickled is omitted, which is logged once."""
         rows = []
         for key, value in results:
             try:
                 rows.append((key, _pickled(value)))
-            except Exception as error:  # noqa: BLE001 (any user code may run here)
-                self._say_once(f"a {type(value).__name__} cannot be pickled: {error}")
+            except BaseException as error:
+                if may_be_ctrl_c(error):
+                    raise
+                self._say_once(f"a {type(value).__name__} cannot be pickled: {text_of(error)}")
         self._writer.add(rows)
 
     def close(self) -> None:
-        """Write what is left.  May be called twice."""
+        """Write the remaining results.  Idempotent."""
         self._writer.close(LAST_WRITE)
         if self._reader is not None:
             self._reader.close()
@@ -84,18 +87,16 @@ class Journal:
     def _say_once(self, what: str) -> None:
         if not self._said:
             self._said = True
-            logging.getLogger("nbpar").warning(
-                "journal %r does not serve for all items: %s", self._path.stem, what
-            )
+            log_warning(f"journal {self._path.stem!r} does not serve for all items: {what}")
 
 
 def _version(connection: sqlite3.Connection, name: str, identity: Identity) -> tuple[int, int]:
-    """Return the number of a function's version, made if need be, and how many results it has."""
+    """Return the number of a function's version, created if necessary, and the number of its results."""
     now = time.time()
     query = "SELECT id, items, used FROM versions WHERE digest = ?"
     row = connection.execute(query, (identity.digest,)).fetchone()
     if row is not None:
-        if now - row[2] > 60:  # what is only read needs no waiting for the disk
+        if now - row[2] > 60:  # reading needs no waiting for the disk
             connection.execute("UPDATE versions SET used = ? WHERE id = ?", (now, row[0]))
         return int(row[0]), int(row[1])
     _say_what_changed(connection, name, identity)
@@ -123,8 +124,8 @@ def _drop_oldest(connection: sqlite3.Connection) -> None:
 
 
 def _pickled(value: Any) -> bytes:
-    """Pickle a result: by name what the notebook defines, which then is its own type again."""
+    """Pickle a result: classes of the notebook by name, so that they are the same types again."""
     try:
         return pickle.dumps(value, 5)
-    except Exception:  # noqa: BLE001 (what has no name travels by value)
-        return bytes(cloudpickle.dumps(value, 5))
+    except Exception:  # noqa: BLE001 (objects without a name are pickled by value)
+        return dumps(value)

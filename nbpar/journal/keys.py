@@ -1,4 +1,4 @@
-"""Name the items of a run by what they are."""
+"""Keys of a run's items: by content and, for equal items, by occurrence number."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nbpar.journal.digest import PLAIN, SIZE, NoDigestError, digest_of
 
 
 class Keys:
-    """Keys of items in input order: by content, and the how-manieth of equal ones.
+    """Keys of items in input order: by content and, for equal items, by occurrence number.
 
-    With `by_index` the place in the input counts instead: with a seed it is part of what an item is.
+    With `by_index` by content and position in the input, on which results with a seed depend.
     """
 
     def __init__(self, *, by_index: bool) -> None:
@@ -22,7 +22,7 @@ class Keys:
         self._again: dict[bytes, int] = {}
 
     def of(self, items: Sequence[Any]) -> list[bytes | None]:
-        """Return the keys of the next items; None for one that cannot be pickled, which has no key."""
+        """Return the keys of the next items; None for one that cannot be pickled."""
         make = self._with_index if self._by_index else self._with_count
         return [None if (content := _content(item)) is None else make(content) for item in items]
 
@@ -31,7 +31,7 @@ class Keys:
         return content + self._index.to_bytes(8, "big")
 
     def _with_count(self, content: bytes) -> bytes:
-        mark = hash(content)  # not all of it: there may be millions
+        mark = hash(content)  # only a hash: there may be millions
         if mark not in self._seen:
             self._seen.add(mark)
             return content
@@ -40,7 +40,7 @@ class Keys:
 
 
 def _content(item: Any) -> bytes | None:
-    """Name an item: in its own words where these are short, which no two items share, or by its digest."""
+    """Return a key for an item's content: a unique text if that is short, or its digest."""
     if type(item) in PLAIN:
         words = marshal.dumps(item, 2)
         if len(words) < SIZE:

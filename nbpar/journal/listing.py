@@ -1,4 +1,4 @@
-"""`nbpar.journals()`: what is kept, and the means to delete it."""
+"""`nbpar.journals()`: list and delete journals."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dataclasses import astuple, dataclass
 from html import escape
 from pathlib import Path
 
-from nbpar.core.columns import html_table, text_table
+from nbpar.core.tables import html_table, text_table
 from nbpar.errors import JournalError
-from nbpar.journal.folder import ASIDE, ENDING, journal_folder, remove
+from nbpar.host.frames import entrance
+from nbpar.journal.paths import ASIDE, ENDING, journal_folder, remove
 
 _HEADS = ("name", "function", "items", "size", "last used")
 
@@ -23,26 +24,26 @@ class JournalInfo:
 
     name: str
     function: str
-    """The function that used it last; "" when the file cannot be read."""
+    """The function that used it last; "" if the file cannot be read."""
 
     items: int
-    """Results that it holds, those of earlier versions of the function included."""
+    """Number of its results, those of earlier versions of the function included."""
 
     bytes: int
     """Size of its file."""
 
     used: float
-    """When it was used last, in seconds since 1970."""
+    """Time of its last use, in seconds since 1970."""
 
 
 class Journals(list[JournalInfo]):
-    """The journals of this user, the one that was used last at the top."""
+    """The journals of this user, the most recently used first."""
 
     def clear(self, name: str | None = None) -> None:
-        """Delete a journal; without a name delete all of them, and what was set aside.
+        """Delete a journal; without a name delete all of them, and files set aside.
 
         Raises:
-            JournalError: there is none of this name.
+            JournalError: there is no journal of this name.
         """
         folder = journal_folder()
         if name is None:
@@ -70,8 +71,9 @@ class Journals(list[JournalInfo]):
         return html_table(_HEADS, rows)
 
 
+@entrance
 def journals() -> Journals:
-    """Return the journals that `resume=` has made, with what is in them.
+    """Return the journals made by `resume=`, with their contents.
 
     `nbpar.journals().clear("name")` deletes one, `.clear()` all.
     """

@@ -1,8 +1,8 @@
 """Find results by the keys of their items.
 
-A map that is run again asks in nearly the order in which its results were written, so they are
-read in that order, a page at a time, into a window of bounded size.  What is further away than
-that is found by an index, made when it is first needed and for this connection alone.
+A resumed map queries results in nearly the order of writing, so they are
+read in that order, a page at a time, into a window of bounded size.  Results further away than
+that are found by an index, made on demand for this connection alone.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nbpar.core.text import text_of
+from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.journal.database import connect
 from nbpar.journal.writer import sum_of
 
 SMALL = 512
-"""Results below so many bytes are read along with where they are."""
+"""Maximal size in bytes of results that are read together with their positions."""
 
 PAGE = 8192
-"""Rows that are read in one go."""
+"""Rows per page."""
 
 WINDOW = 1 << 17
-"""Most rows that were read and not asked for yet, but for a page."""
+"""Maximal number of rows that were read and not queried yet, rounded up to a page."""
 
 ASKED = 500
-"""Keys that the index is asked for in one go."""
+"""Number of keys in one query of the index."""
 
 Row = tuple[bytes, int, int, "bytes | None"]
-"""Key, place in the file, checksum, and the result: None for a large one, which is read when it is wanted."""
+"""Key, row id, checksum, and the result: None for a large one, which is read on demand."""
 
 _COLUMNS = f"results.key, results.rowid, results.sum, CASE WHEN LENGTH(value) < {SMALL} THEN value END"
 
@@ -43,13 +45,13 @@ class Reader:
         self._connection: sqlite3.Connection | None = connect(path)
         self._window: dict[bytes | None, Row] = {}
         self._place = 0
-        """The last row that was read into the window."""
+        """The last row read into the window."""
 
         self._last = int(next(iter(self._read("SELECT MAX(rowid) FROM results")), (0,))[0] or 0)
         self._indexed = False
 
     def find(self, keys: Sequence[bytes | None]) -> list[Row | None]:
-        """Return the result of each key; None where there is none."""
+        """Return the result of each key; None if there is none."""
         window = self._window
         found = [window.pop(key, None) for key in keys]
         while self._missing(keys, found) and self._place < self._last and len(self._window) < WINDOW:
@@ -61,7 +63,7 @@ class Reader:
         return found
 
     def value(self, row: Row) -> Any:
-        """Return a result that was found.
+        """Return a found result.
 
         Raises:
             LookupError: it is damaged, or cannot be unpickled here (any more).
@@ -69,11 +71,13 @@ class Reader:
         value = self._large(row) if row[3] is None else row[3]
         try:
             return pickle.loads(value)
-        except Exception as error:
-            raise LookupError(f"the result cannot be unpickled here: {error}") from error
+        except BaseException as error:
+            if may_be_ctrl_c(error):
+                raise
+            raise LookupError(f"the result cannot be unpickled here: {text_of(error)}") from error
 
     def close(self) -> None:
-        """Find nothing any more.  May be called twice."""
+        """Stop finding results.  Idempotent."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -87,7 +91,7 @@ class Reader:
                 return bytes(value)
         raise LookupError("the result is damaged")
 
-    # ---- in the order in which they were written
+    # ---- in order of writing
 
     def _missing(self, keys: Sequence[bytes | None], found: list[Row | None]) -> list[bytes]:
         if None not in found:
@@ -95,7 +99,7 @@ class Reader:
         return [key for key, row in zip(keys, found, strict=True) if row is None and key is not None]
 
     def _read_on(self) -> None:
-        """Read the next page; no lock on the file stays behind, so that results can be added meanwhile."""
+        """Read the next page; releases the lock on the file, so that results can be added meanwhile."""
         query = f"""
             SELECT {_COLUMNS} FROM results WHERE rowid > ? AND rowid <= ? AND version = ?
             ORDER BY rowid LIMIT {PAGE}
@@ -104,7 +108,7 @@ class Reader:
         self._place = rows[-1][1] if len(rows) == PAGE else self._last
         self._window.update((row[0], row) for row in rows if _sound(row))
 
-    # ---- anywhere
+    # ---- in any order
 
     def _look_up(self, keys: list[bytes]) -> dict[bytes | None, Row]:
         self._make_index()
@@ -127,7 +131,7 @@ class Reader:
         self._read(f"INSERT OR REPLACE INTO places {theirs}", self._version, self._last)
 
     def _read(self, query: str, *values: Any) -> list[Any]:
-        """Read rows; a journal that can no longer be read has none, which is said."""
+        """Read rows; an unreadable journal has none, with a warning."""
         if self._connection is None:
             return []
         try:
@@ -138,5 +142,5 @@ class Reader:
 
 
 def _sound(row: Row) -> bool:
-    """Whether a result is undamaged, as far as it was read; one that is not may stand there once more."""
+    """Whether a result is undamaged, as far as it was read; a damaged one may have a later copy."""
     return row[3] is None or sum_of(row[0], row[3]) == row[2]

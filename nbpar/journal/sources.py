@@ -1,4 +1,4 @@
-"""Tell modules that are installed, which do not change under a notebook, from the user's own."""
+"""Distinguish installed modules from the user's own, which may change during a session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 
 def importable(thing: object) -> ModuleType | None:
-    """Return the module from which other processes import this very thing; None when there is none."""
+    """Return the module from which other processes can import this very object; None if there is none."""
     module = sys.modules.get(getattr(thing, "__module__", None) or "__main__")
     if module is None or module.__name__ in ("__main__", "__mp_main__"):
         return None
@@ -23,7 +23,7 @@ def importable(thing: object) -> ModuleType | None:
 
 
 def own_modules(module: ModuleType) -> list[tuple[str, Path]]:
-    """Return name and file of a module and of all it leads to, as far as they are the user's own."""
+    """Return name and file of a module and of its imports, as far as they are the user's own."""
     found: dict[str, Path] = {}
     pending = [module]
     while pending:
@@ -40,7 +40,7 @@ def own_modules(module: ModuleType) -> list[tuple[str, Path]]:
 
 
 def compiled(path: Path) -> CodeType | bytes:
-    """Return the code of a module's file; its bytes where it cannot be compiled."""
+    """Return the code of a module's file; its bytes if it cannot be compiled."""
     source = path.read_bytes()
     try:
         return compile(source, "<module>", "exec", dont_inherit=True)

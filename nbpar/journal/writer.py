@@ -1,8 +1,7 @@
-"""Write results behind the back of a run, many at once."""
+"""Write results in batches, in a thread of its own."""
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 import time
@@ -10,25 +9,27 @@ from contextlib import closing
 from pathlib import Path
 from zlib import crc32
 
+from nbpar.core.text import text_of
+from nbpar.host.error_log import log_warning
 from nbpar.journal.database import connect, transaction
 
 EVERY = 0.2
-"""Seconds that a result waits at most before it is written; so much is lost when the process is killed."""
+"""Seconds until a result is written at most; results of this interval are lost if the process is killed."""
 
 ROWS = 20_000
-"""Results that are written at once without waiting any longer."""
+"""Number of results that are written at once without further waiting."""
 
 BYTES = 4 << 20
-"""Bytes likewise."""
+"""The same in bytes."""
 
 BEHIND = 16 << 20
-"""Bytes that wait to be written before a run is held back."""
+"""Bytes to be written from which a run is throttled."""
 
 OVERHEAD = 100
-"""Bytes that a result counts for besides its own."""
+"""Bytes counted for a result in addition to its own."""
 
 HOLD = 1.0
-"""Seconds that a run is held back at most for every answer, by a disk that does not keep up."""
+"""Maximal seconds that a run is throttled per answer, if the disk is too slow."""
 
 Row = tuple[bytes, bytes]
 
@@ -48,22 +49,27 @@ class Writer:
         self._thread: threading.Thread | None = None
 
     def add(self, rows: list[Row]) -> None:
-        """Have results written soon."""
+        """Queue results to be written soon."""
         with self._changed:
             if self._broken or not rows:
                 return
             self._rows += rows
             self._bytes += sum(len(value) for _, value in rows) + OVERHEAD * len(rows)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._main, name="nbpar journal", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._main, name="nbpar journal", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # there are too many threads
+                    self._give_up(error)
+                    return
+                self._thread = thread
             if self._full or len(self._rows) == len(rows):
                 self._changed.notify_all()
             if self._bytes > BEHIND:
                 self._changed.wait_for(lambda: self._bytes <= BEHIND or self._broken, HOLD)
 
     def close(self, timeout: float) -> None:
-        """Write what is left; wait for it up to `timeout` seconds."""
+        """Write the remaining results; wait for that up to `timeout` seconds."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -79,17 +85,21 @@ class Writer:
             with closing(connect(self._path)) as connection:
                 while rows := self._take():
                     self._write(connection, rows)
-        except Exception as error:  # noqa: BLE001 (a run must not fail for its journal)
-            logging.getLogger("nbpar").warning(
-                "journal %r takes no more results of this run, which goes on: %s", self._path.stem, error
-            )
+        except BaseException as error:  # noqa: BLE001 (a run must not fail for its journal)
             with self._changed:
-                self._broken = True
-                self._rows, self._bytes = [], 0
-                self._changed.notify_all()
+                self._give_up(error)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Accept no more; call with the lock held."""
+        self._broken = True
+        self._rows, self._bytes = [], 0
+        self._changed.notify_all()
+        log_warning(
+            f"journal {self._path.stem!r} takes no more results of this run, which goes on: {text_of(error)}"
+        )
 
     def _take(self) -> list[Row]:
-        """Wait for results and return them; none when there will be no more."""
+        """Wait for results and return them; none at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._rows or self._closed)
             if not self._closed and not self._full:
@@ -110,5 +120,5 @@ class Writer:
 
 
 def sum_of(key: bytes, value: bytes) -> int:
-    """Return a checksum of a row, so that a damaged one is never taken for a result."""
+    """Return the checksum of a row, to detect damaged results."""
     return crc32(value, crc32(key))

@@ -1,4 +1,4 @@
-"""What nbpar adds to a notebook: `%%parallel_map` and `%nbpar`.
+"""The notebook extension: `%%parallel_map`, `%%channel` and `%nbpar`.
 
 IPython is needed only once a shell loads this, and is imported only then.
 """
@@ -9,18 +9,19 @@ from typing import Any
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register the magics and let a local cluster start in the background; returns at once."""
-    from nbpar import defaults
+    """Register the magics and start a local cluster in the background, unless another is in use."""
     from nbpar.notebook.extension import install
+    from nbpar.pool import defaults
 
     install(shell, defaults)
-    defaults.default_pool()  # what goes wrong there is said by the first map
+    if defaults.used_place() is None:
+        defaults.default_pool()  # errors there are raised by the first map
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Take the magics away and close the default pools."""
-    from nbpar import defaults
+    """Remove the magics and close the default pools."""
     from nbpar.notebook.extension import uninstall
+    from nbpar.pool import defaults
 
     uninstall(shell)
     defaults.close_default_pools()

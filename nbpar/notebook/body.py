@@ -1,7 +1,7 @@
-"""Read the body of a loop and give it the rules of a function of one item.
+"""Rewrite the body of a loop as the body of a function of one item.
 
-Its last expression becomes the result and `continue` ends the item.  What makes no sense for
-items that run apart from each other is refused at its line.
+Its last expression becomes the result and `continue` ends the item.  Statements that make no sense
+for independent items are rejected, with their line.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from nbpar.notebook.place import line_numbers
+from nbpar.notebook.cell_source import line_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nbpar.notebook.place import Place
+    from nbpar.notebook.cell_source import CellSource
 
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -22,10 +22,10 @@ _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _AWAITS = (ast.Await, ast.AsyncFor, ast.AsyncWith)
 
 
-def read_body(source: str, place: Place, transform: Callable[[str], str]) -> list[ast.stmt]:
+def read_body(source: str, place: CellSource, transform: Callable[[str], str]) -> list[ast.stmt]:
     """The statements of a body, with the line numbers of the cell.
 
-    `transform` turns magics and shell commands into Python.  The last statement, when it is an
+    `transform` turns magics and shell commands into Python.  The last statement, if it is an
     expression, is returned; as in any cell, a compound statement at the end has no value.
 
     Raises:
@@ -42,7 +42,7 @@ def read_body(source: str, place: Place, transform: Callable[[str], str]) -> lis
     return statements
 
 
-def _parse(source: str, place: Place, transform: Callable[[str], str]) -> list[ast.stmt]:
+def _parse(source: str, place: CellSource, transform: Callable[[str], str]) -> list[ast.stmt]:
     """Parse as if the lines above the body were blank, so that warnings have the right line too."""
     blank = len(source) - len(source.lstrip("\r\n"))
     above = place.header + source[:blank].count("\n")
@@ -52,7 +52,7 @@ def _parse(source: str, place: Place, transform: Callable[[str], str]) -> list[a
         statements = ast.parse("\n" * above + python, place.filename).body
     except SyntaxError as error:
         _point_into_cell(error, place, numbers, above)
-        raise
+        raise error.with_traceback(None) from None  # it is the cell's, not that of what parses it
     if numbers != list(range(1, len(numbers) + 1)):
         for node in (node for statement in statements for node in ast.walk(statement)):
             _renumber(node, numbers, above)
@@ -74,8 +74,8 @@ def _in_cell(number: int, numbers: Sequence[int], above: int) -> int:
     return above + (numbers[place] if place < len(numbers) else numbers[-1])
 
 
-def _point_into_cell(error: SyntaxError, place: Place, numbers: Sequence[int], above: int) -> None:
-    """Give an error the line that the user typed."""
+def _point_into_cell(error: SyntaxError, place: CellSource, numbers: Sequence[int], above: int) -> None:
+    """Set an error's line to the one the user typed."""
     if error.lineno is None:
         return
     error.lineno = _in_cell(error.lineno, numbers, above)
@@ -84,36 +84,36 @@ def _point_into_cell(error: SyntaxError, place: Place, numbers: Sequence[int], a
     error.text = place.line(error.lineno) or error.text
 
 
-def complete(error: SyntaxError, place: Place) -> SyntaxError:
-    """Give an error that Python found while compiling the text of its line."""
+def complete(error: SyntaxError, place: CellSource) -> SyntaxError:
+    """Give an error that Python found while compiling the text of its line, without frames of ours."""
     if error.lineno is not None and not error.text:
         error.text = place.line(error.lineno) or None
-    return error
+    return error.with_traceback(None)
 
 
-def _error(place: Place, node: ast.stmt | ast.expr | None, message: str) -> SyntaxError:
+def _error(place: CellSource, node: ast.stmt | ast.expr | None, message: str) -> SyntaxError:
     number, column = (node.lineno, node.col_offset + 1) if node is not None else (place.header, 1)
     return SyntaxError(message, (place.filename, number, column, place.line(number)))
 
 
-def _refuse_suspension(statements: Sequence[ast.AST], place: Place) -> None:
-    """Refuse `yield` and `await` outside nested functions: a call has one result, at its end."""
+def _refuse_suspension(statements: Sequence[ast.AST], place: CellSource) -> None:
+    """Reject `yield` and `await` outside nested functions: a call has one result, at its end."""
     for node in statements:
         if isinstance(node, ast.Yield | ast.YieldFrom):
             reason = "an item has one result; collect values in a list and make it the last expression"
             raise _error(place, node, f"`yield` cannot stand in the body of a parallel map: {reason}")
         if isinstance(node, _AWAITS) or (isinstance(node, ast.comprehension) and node.is_async):
             where = node.target if isinstance(node, ast.comprehension) else node
-            reason = "an item runs without an event loop; use a call that blocks"
+            reason = "an item runs without an event loop; use a call that blocks, such as `asyncio.run(...)`"
             raise _error(place, where, f"`await` cannot stand in the body of a parallel map: {reason}")
         if not isinstance(node, _FUNCTIONS):
             _refuse_suspension(list(ast.iter_child_nodes(node)), place)
 
 
 class _Continue(ast.NodeTransformer):
-    """Makes the `continue` of the loop that the body stands for end the item."""
+    """Makes the loop's `continue` end the item."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: CellSource) -> None:
         self.place = place
 
     def visit_all(self, statements: list[ast.stmt]) -> None:
@@ -124,7 +124,7 @@ class _Continue(ast.NodeTransformer):
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.expr)):
             return node
         if isinstance(node, _LOOPS):
-            self.visit_all(node.orelse)  # which belongs to the loop outside
+            self.visit_all(node.orelse)  # which belongs to the outer loop
             return node
         if isinstance(node, ast.Continue):
             return ast.copy_location(ast.Return(None), node)

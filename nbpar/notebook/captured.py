@@ -1,31 +1,69 @@
-"""Tell what travels to the workers together with a function, and roughly how large it is.
+"""List the objects sent to the workers with a function, with approximate sizes.
 
-Nothing is pickled for this: a map that captures gigabytes should say so before it sends them.
+Nothing is pickled for this: the warning about captured gigabytes comes before they are sent.
 """
 
 from __future__ import annotations
 
+import dis
 import sys
 from collections import deque
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from nbpar.core.functions import with_nested
 from nbpar.core.sizes import estimated_bytes
-from nbpar.notebook.names import global_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import CodeType
+
+_READS = frozenset({"LOAD_GLOBAL"})
+_WRITES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
+# The body of a class, which looks up names in the class first and then in the globals.
+_CLASS_READS = frozenset({"LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+
+
+def global_names(code: CodeType) -> set[str]:
+    """Names that the code, or functions defined in it, read or assign in their globals.
+
+    These are the names that cloudpickle ships with a function.
+    """
+    return _names(code, _READS | _WRITES)
+
+
+def assigned_globals(code: CodeType) -> set[str]:
+    """Names that the code declares `global` and assigns or deletes."""
+    return _names(code, _WRITES)
+
+
+def class_names(code: CodeType) -> set[str]:
+    """Names that the bodies of classes in the code read, from the class or from the globals.
+
+    cloudpickle does not send these.
+    """
+    return _names(code, _CLASS_READS) - {"__name__"}
+
+
+def _names(code: CodeType, operations: frozenset[str]) -> set[str]:
+    return {
+        instruction.argval
+        for part in with_nested(code)
+        for instruction in dis.get_instructions(part)
+        if instruction.opname in operations
+    }
+
 
 LARGE = 100_000_000
-"""Bytes from which a captured object is worth a word."""
+"""Size in bytes from which a captured object is mentioned."""
 
 
 def captured(function: Callable[..., object]) -> dict[str, Any]:
-    """The values that travel with a function, by the name under which it uses them.
+    """The values sent with a function, by the name under which it uses them.
 
     These are the names that its code uses, and those used by the functions and classes among
-    them that travel too.  What workers can import for themselves is not followed.
+    them that are sent too.  Importable modules and their contents are not followed.
     """
     found: dict[str, Any] = {}
     seen: set[int] = set()
@@ -83,7 +121,7 @@ def _accessors(member: object) -> list[object]:
 
 
 def _importable(source: object) -> bool:
-    """Whether a worker gets this by importing its module."""
+    """Whether a worker gets this by an import."""
     if isinstance(source, ModuleType):
         return True
     module = sys.modules.get(getattr(source, "__module__", None) or "__main__")
@@ -96,7 +134,7 @@ def _importable(source: object) -> bool:
 
 
 def mentions(values: dict[str, Any]) -> list[str]:
-    """One line for each captured value that is large."""
+    """One line for each large captured value."""
     sizes = {name: estimated_bytes(value) for name, value in values.items()}
     return [f"captured `{name}`: {_amount(size)}, sent once" for name, size in sizes.items() if size >= LARGE]
 

@@ -1,17 +1,17 @@
 """Turn a cell into a function of one item.
 
 The function is an ordinary one: its globals are the notebook's namespace, so that cloudpickle
-takes along exactly what it uses, and its lines are those of the cell, so that tracebacks and
+sends exactly the objects it uses, and its lines are those of the cell, so that tracebacks and
 debuggers show the cell.
 
 It keeps the meaning that the body has in a loop where a Python function would differ:
 
 - A name that the body assigns is local to the item, but where it may be read first
-  (`total = total + x`) it starts with the value that it has in the notebook.
+  (`total = total + x`) it starts with its value in the notebook.
 - `continue` ends the item.
 
-It differs from the loop where items that run apart from each other must: `break`, `yield` and
-`await` are errors, and an item does not see what the item before it assigned.
+It differs from the loop where independent items must: `break`, `yield` and
+`await` are errors, and an item does not see assignments of the item before it.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from nbpar.notebook.body import complete, read_body
+from nbpar.notebook.captured import class_names, global_names
 from nbpar.notebook.early_reads import early_reads
-from nbpar.notebook.names import class_names, global_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from nbpar.notebook.place import Place
+    from nbpar.notebook.cell_source import CellSource
 
 FUNCTION_NAME = "parallel_map"
 
 
 def unchanged(source: str) -> str:
-    """The transformation of a body that is plain Python already."""
+    """The transformation of a body that is plain Python."""
     return source
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What a body finds around it."""
+class CellContext:
+    """The environment of a body."""
 
     namespace: dict[str, Any]
     """The notebook's names, which become the globals of the function."""
 
-    place: Place
-    """Where the magic stands."""
+    place: CellSource
+    """Position of the magic."""
 
     transform: Callable[[str], str] = unchanged
     """Turns magics and shell commands into Python."""
 
     flags: int = 0
-    """Compiler flags of `from __future__` imports that are in force."""
+    """Compiler flags of active `from __future__` imports."""
 
     instead: Mapping[str, object] = field(default_factory=dict)
-    """Values that the body sees in place of the notebook's, where it uses these names."""
+    """Values that replace the notebook's for some names in the body."""
 
 
-def item_function(targets: ast.expr, body: str, setting: Setting) -> FunctionType:
+def item_function(targets: ast.expr, body: str, setting: CellContext) -> FunctionType:
     """Make the function that runs `body` for one item bound to `targets`.
 
     Raises:
@@ -76,12 +76,12 @@ def item_function(targets: ast.expr, body: str, setting: Setting) -> FunctionTyp
     function = FunctionType(_as_cell(code), setting.namespace, FUNCTION_NAME)
     function.__qualname__ = FUNCTION_NAME
     function.__kwdefaults__ = values or None
-    function.__module__ = "__main__"  # cloudpickle ships what belongs to no importable module
+    function.__module__ = "__main__"  # cloudpickle pickles functions without an importable module by value
     return function
 
 
 def _receive(targets: ast.expr, statements: list[ast.stmt]) -> tuple[str, list[ast.stmt]]:
-    """The name of the function's argument, and what spreads it over the targets."""
+    """The name of the function's argument, and the statement that unpacks it into the targets."""
     if isinstance(targets, ast.Name):
         return targets.id, []
     argument = _unused("item", [targets, *statements])
@@ -92,7 +92,7 @@ def _receive(targets: ast.expr, statements: list[ast.stmt]) -> tuple[str, list[a
 
 
 def _unused(name: str, nodes: Sequence[ast.AST]) -> str:
-    """A name that no node mentions."""
+    """A name that occurs in no node."""
     taken = _declared_global(nodes) | {
         part.id for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)
     }
@@ -107,12 +107,12 @@ def _declared_global(nodes: Sequence[ast.AST]) -> set[str]:
 
 
 def _starting_values(
-    argument: str, statements: list[ast.stmt], code: CodeType, setting: Setting
+    argument: str, statements: list[ast.stmt], code: CodeType, setting: CellContext
 ) -> dict[str, Any]:
-    """Names that have a value in each item before it assigns them, and that value.
+    """Initial values of names that the body may read before assigning.
 
-    They are the names that may be read early, those that only the body of a class reads
-    (cloudpickle would leave them behind), and those that the setting replaces.
+    These are names that may be read early, names read only by the body of a class
+    (which cloudpickle omits), and those replaced by `instead`.
     """
     local = {*code.co_varnames, *code.co_cellvars}
     shared = local | _declared_global(statements)
@@ -128,9 +128,9 @@ def _starting_values(
 
 
 def _compile(
-    argument: str, statements: list[ast.stmt], starting: tuple[str, ...], setting: Setting
+    argument: str, statements: list[ast.stmt], starting: tuple[str, ...], setting: CellContext
 ) -> CodeType:
-    """Compile the function's definition, which spans the whole cell, and take its code out."""
+    """Compile the function's definition, which spans the whole cell, and extract its code."""
     place = setting.place
     keywords = "".join(f", {name}=None" for name in starting)
     text = f"def {FUNCTION_NAME}({argument}{', *' if starting else ''}{keywords}): pass"
@@ -147,10 +147,10 @@ def _compile(
 
 
 def _as_cell(code: CodeType) -> CodeType:
-    """Let tracebacks take the body for a cell, as if the loop had run there.
+    """Make tracebacks treat the body as a cell, as if the loop had run there.
 
-    IPython 9 asks `inspect` for the lines of each frame of a kernel, and gets no more than the
-    first one of a function that does not start with `def`.  The frames of a cell have them all.
+    IPython 9 asks `inspect` for the lines of each frame of a kernel, and gets only the
+    first line of a function that does not start with `def`.  The frames of a cell have all lines.
     """
     if sys.version_info >= (3, 11):
         return code.replace(co_name="<module>", co_qualname="<module>")

@@ -1,4 +1,4 @@
-"""`%%channel`: run the body of a cell on a worker, with a channel to it bound to a name here."""
+"""`%%channel`: run the body of a cell on a worker, and bind a channel to it to a name here."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 
 from nbpar.channels.gateway import gateways_of
-from nbpar.core.words import BACKENDS
-from nbpar.notebook.cell_lines import keep_lines, name_of_running_cell
-from nbpar.notebook.place import locate
-from nbpar.worker.code import TextCode
+from nbpar.core.checks import BACKENDS
+from nbpar.endpoint.code import TextCode
+from nbpar.host.frames import entrance
+from nbpar.notebook.cell_source import keep_lines, locate, name_of_running_cell
+from nbpar.notebook.places import pool_named
 
 if TYPE_CHECKING:
     from nbpar.channels.gateway import Gateway
@@ -27,14 +28,15 @@ _Function = TypeVar("_Function")
 
 
 def _with_options(function: _Function) -> _Function:
-    """Give the magic its parser."""
+    """Attach its parser to the magic."""
     decorators = (
         no_var_expand,
         magic_arguments("%channel"),
         argument("name", metavar="NAME", help="the name that the channel gets here"),
         argument("-t", "--to", metavar="WORKER", help="its number or name; by default the first free one"),
         argument("--thread", action="store_true", help="run it in a thread of its own, beside others"),
-        argument("-n", "--workers", type=int, metavar="N", help="of the default pool of so many workers"),
+        argument("-n", "--workers", type=int, metavar="N", help="size of the default pool that it uses"),
+        argument("--pool", metavar="NAME", help="of the pool of this variable"),
         argument("--backend", choices=BACKENDS[:2], default="engines", help="kind of workers"),
     )
     for decorate in reversed(decorators):
@@ -51,6 +53,7 @@ class ChannelMagic:
         self._running_cell = running_cell
 
     @_with_options
+    @entrance
     def channel(self, line: str, body: str) -> None:
         """Run the cell on a worker, with `channel` defined, and bind the other end to NAME.
 
@@ -67,12 +70,16 @@ class ChannelMagic:
             raise UsageError(
                 f"`{MAGIC}` needs a name for the channel, was {asked.name!r}; as in `{MAGIC} mine`"
             )
-        pool: Any = self._pools.default_pool(workers=asked.workers, backend=asked.backend)
+        pool: Any = (
+            pool_named(asked.pool, self._shell.user_ns, asked.backend)
+            if asked.pool
+            else self._pools.default_pool(workers=asked.workers, backend=asked.backend)
+        )
         gateway = _chosen(gateways_of(pool), asked.to)
         self._shell.push({asked.name: gateway.begin(self._code(line, body), thread=asked.thread)})
 
     def _code(self, line: str, body: str) -> TextCode:
-        """Make a text whose lines have the numbers that they have in the cell."""
+        """Make source code with the line numbers of the cell."""
         running = self._running_cell()
         text, header = locate(MAGIC, line, body, running)
         name = name_of_running_cell(self._shell) if text == running else None
@@ -83,7 +90,7 @@ class ChannelMagic:
 
 
 def _chosen(gateways: list[Gateway], wanted: str | None) -> Gateway:
-    """Return the gateway that was asked for, or the first that runs nothing."""
+    """Return the requested gateway, or the first idle one."""
     if wanted is None:
         free = [gateway for gateway in gateways if not gateway.remote_status().numexecuting]
         return (free or gateways)[0]

@@ -1,11 +1,11 @@
-"""Find the names that the body of a loop may read before it assigns them.
+"""Find names that a loop's body may read before it assigns them.
 
 In a notebook's loop `total = total + x` reads the notebook's `total`.  In a Python function it
-fails, because assigning a name makes it local.  Whoever turns a body into a function needs to
-know for which names this difference matters.
+fails, because assigning a name makes it local.  To turn a body into a function, one must
+know for which names this matters.
 
-The answer errs on one side: a name may be listed although nothing reads it too early.  One
-exception keeps leftovers of earlier cells out: a `with` block is taken to run to its end,
+The analysis is conservative: a name may be listed although nothing reads it too early.  One
+exception keeps values of earlier cells out: a `with` block is assumed to run to its end,
 unless it is `suppress(...)`.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# Names that have a value for certain; None where the program never arrives.
+# Names that certainly have a value; None for unreachable code.
 State = frozenset[str] | None
 
 
@@ -30,13 +30,13 @@ def early_reads(statements: Sequence[ast.stmt]) -> set[str]:
 
 
 def _meet(*states: State) -> State:
-    """What is certain where several paths come together."""
+    """The names bound on every one of several paths."""
     reached = [state for state in states if state is not None]
     return frozenset.intersection(*reached) if reached else None
 
 
 class _Flow(ast.NodeVisitor):
-    """Walks a body in the order in which it runs."""
+    """Visits a body in the order of execution."""
 
     def __init__(self) -> None:
         self.early: set[str] = set()
@@ -44,19 +44,19 @@ class _Flow(ast.NodeVisitor):
         self.breaks: list[list[State]] = []
 
     def run(self, statements: Sequence[ast.AST]) -> State:
-        """Walk some nodes from here; returns the state at their end."""
+        """Visit some nodes from here; returns the state at their end."""
         for statement in statements:
             self.visit(statement)
         return self.bound
 
     def branch(self, start: State, statements: Sequence[ast.AST]) -> State:
-        """Walk some nodes from another state."""
+        """Visit some nodes from another state."""
         self.bound = start
         return self.run(statements)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """What is bound in here does not count afterwards."""
+        """Ignore names bound inside for the code afterwards."""
         before = self.bound
         yield
         self.bound = before
@@ -98,7 +98,7 @@ class _Flow(ast.NodeVisitor):
     def visit_alias(self, node: ast.alias) -> None:
         self.bind(node.asname or node.name.partition(".")[0])
 
-    # -- expressions of which a part may not run ------------------------------------------
+    # -- expressions that may run partly --------------------------------------------------
 
     def visit_BoolOp(self, node: ast.BoolOp) -> None:
         self.visit(node.values[0])
@@ -144,7 +144,7 @@ class _Flow(ast.NodeVisitor):
         self._function(node.args, [node.body])
 
     def _function(self, arguments: ast.arguments, body: Sequence[ast.AST]) -> None:
-        """A function may be called as soon as it exists, so its reads count from there."""
+        """A function may be called as soon as it exists, so its reads count from there on."""
         self.run([*arguments.defaults, *(default for default in arguments.kw_defaults if default)])
         with self.aside():
             for argument in ast.walk(arguments):
@@ -205,7 +205,7 @@ class _Flow(ast.NodeVisitor):
         start = self.bound
         ends = [self.branch(start, [*node.body, *node.orelse])]
         ends.extend(self.branch(start, [handler]) for handler in node.handlers)
-        self.branch(start, node.finalbody)  # the way through it after an error
+        self.branch(start, node.finalbody)  # it also runs after an error
         self.branch(_meet(*ends), node.finalbody)
 
     visit_TryStar = visit_Try  # noqa: N815

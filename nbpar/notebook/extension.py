@@ -1,4 +1,4 @@
-"""Put nbpar's magics into an IPython shell, and take them out again."""
+"""Register nbpar's magics in an IPython shell, and remove them again."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ _MARK = "_nbpar_installed"
 
 @dataclass(frozen=True, slots=True)
 class _Installed:
-    """What was put into a shell."""
+    """The objects installed into a shell."""
 
     parallel_map: ParallelMap
     matcher: Callable[[Any], Any] | None
 
 
 def install(shell: Any, pools: Pools) -> None:
-    """Register the magics; they take their pools from `pools`.  Doing it again replaces them."""
+    """Register the magics, which take their pools from `pools`.  A repeated call replaces them."""
     uninstall(shell)
-    parallel_map, commands = ParallelMap(shell, pools), Commands(pools)
+    parallel_map, commands = ParallelMap(shell, pools), Commands(pools, lambda: shell.user_ns)
     shell.register_magic_function(parallel_map.parallel_map, magic_kind="cell", magic_name="parallel_map")
     channel = ChannelMagic(shell, pools, lambda: parallel_map._cell)  # noqa: SLF001 (one listener is enough)
     shell.register_magic_function(channel.channel, magic_kind="cell", magic_name="channel")
     shell.register_magic_function(commands.nbpar, magic_kind="line", magic_name="nbpar")
     shell.events.register("pre_run_cell", parallel_map.remember_cell)
-    matcher = option_matcher(commands.table)
+    matcher = option_matcher(commands.table, lambda: shell.user_ns)
     if matcher is not None:
         shell.Completer.custom_matchers.append(matcher)
     setattr(shell, _MARK, _Installed(parallel_map, matcher))
 
 
 def uninstall(shell: Any) -> None:
-    """Take out what `install` put in; a shell without it stays as it is."""
+    """Remove the objects that `install` added; a shell without them does not change."""
     installed: _Installed | None = getattr(shell, _MARK, None)
     if installed is None:
         return

@@ -1,4 +1,4 @@
-"""`%%parallel_map`: the body of a cell, for every item, on the workers of the default pool."""
+"""`%%parallel_map`: run the body of a cell for every item, on the default pool or another."""
 
 from __future__ import annotations
 import __future__
@@ -14,27 +14,29 @@ from IPython.core.error import UsageError
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
+from nbpar.core import text as wording
+from nbpar.host.frames import entrance
 from nbpar.notebook.body import complete
-from nbpar.notebook.captured import captured, mentions
-from nbpar.notebook.cell import Setting, item_function
-from nbpar.notebook.cell_lines import keep_lines, name_of_running_cell, without_own_frames
-from nbpar.notebook.loop_line import FORM, Loop, read_loop
-from nbpar.notebook.names import assigned_globals
-from nbpar.notebook.option_line import OptionLine, misplaced_option, split_options
+from nbpar.notebook.captured import assigned_globals, captured, mentions
+from nbpar.notebook.cell import CellContext, item_function
+from nbpar.notebook.cell_source import CellSource, keep_lines, locate, name_of_running_cell
+from nbpar.notebook.magic_line import FORM, LoopLine, OptionLine, misplaced_option, read_loop, split_options
 from nbpar.notebook.options import TAKES_VALUE, magic_with_options, map_options
-from nbpar.notebook.place import Place, locate
-from nbpar.views import wording
+from nbpar.notebook.places import pool_named
+from nbpar.pool.lost_changes import warn_of_lost_changes
+from nbpar.run.unbegun import beginning
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from types import FunctionType
 
     from nbpar.notebook.pools import MapPool, Pools
+    from nbpar.pool.options import MapOptions
 
 MAGIC = "%%parallel_map"
 
 LABEL = 40
-"""Characters of the loop by which a run is called, unless it is given another label."""
+"""Maximal number of characters of the loop in the default label."""
 
 _FUTURE = 0
 for _feature in __future__.all_feature_names:
@@ -50,10 +52,11 @@ class ParallelMap:
         self._cell: str | None = None
 
     def remember_cell(self, info: Any) -> None:
-        """Keep the text of the cell that is about to run (an IPython `pre_run_cell` callback)."""
+        """Save the source of the cell that is about to run (an IPython `pre_run_cell` callback)."""
         self._cell = info.raw_cell
 
     @magic_with_options("%parallel_map", usage=f"%(prog)s [options] {FORM}")
+    @entrance
     def parallel_map(self, line: str, body: str) -> Any:
         """Run the body of the cell for every item, on many workers.
 
@@ -63,7 +66,7 @@ class ParallelMap:
         the cell without one.  A `;` at the end of the cell hides its output and changes
         no result.
 
-        Names that the body uses come from the notebook; what it assigns stays local to the
+        Names that the body uses come from the notebook; names it assigns are local to the
         item.  A name that it reads before it assigns it starts, in each item, with the
         notebook's value.
 
@@ -73,25 +76,33 @@ class ParallelMap:
             words = text.lower().split()
             len(set(words))
         """
-        __tracebackhide__ = True
-        try:
-            return self._map(line, body)
-        except Exception as error:  # noqa: BLE001 (raised again, with the frames that concern the user)
-            raise error.with_traceback(without_own_frames(error))  # noqa: B904 (it is the same one)
+        return self._map(line, body)
 
     def _map(self, line: str, body: str) -> Any:
         asked, loop, place = self._read(line, body)
+        named = pool_named(asked.pool, self._namespace(), asked.backend) if asked.pool else None
+        backend = self._backend(asked, named)
         function = self._function(loop, body, place)
-        _refuse_assigned_globals(function, asked.backend)
+        _refuse_assigned_globals(function, backend)
+        warn_of_lost_changes(function, starting=function.__kwdefaults__, shared=backend != "engines")
         items = self._items(loop, place)
-        if asked.backend == "engines":
+        if backend == "engines":
             _mention_large(function)
-        pool = self._pools.default_pool(workers=asked.workers, backend=asked.backend)
         options = {"label": wording.one_line(loop.written, LABEL), **map_options(asked)}
+        with beginning(lambda: options["label"]):
+            pool = (
+                self._pools.pool_for(asked.backend, cast("MapOptions", options)) if named is None else named
+            )
         return self._deliver(_run(pool, function, items, asked, options), loop, body)
 
-    def _read(self, line: str, body: str) -> tuple[Namespace, Loop, Place]:
-        """Understand the magic's line."""
+    def _backend(self, asked: Namespace, named: MapPool | None) -> str:
+        """Return the kind of workers that the items run on; these need not run yet."""
+        if named is None and asked.backend == "engines" and (used := self._pools.used_place()) is not None:
+            named = used.pool
+        return str(asked.backend) if named is None else named.backend
+
+    def _read(self, line: str, body: str) -> tuple[Namespace, LoopLine, CellSource]:
+        """Parse the magic's line."""
         place = self._place(line, body)
         try:
             parts = split_options(line, TAKES_VALUE)
@@ -102,22 +113,22 @@ class ParallelMap:
         parser = self.parallel_map.parser  # type: ignore[attr-defined]  # by its decorator
         return parser.parse_args(list(parts.arguments)), loop, place
 
-    def _place(self, line: str, body: str) -> Place:
-        """Find the cell, and have Python find its lines under the name that IPython gives it."""
+    def _place(self, line: str, body: str) -> CellSource:
+        """Find the cell, and register its lines with Python under IPython's name for it."""
         text, header = locate(MAGIC, line, body, self._cell)
         name = name_of_running_cell(self._shell) if text == self._cell else None
         if name is None:
             name = self._shell.compile.cache(text, self._shell.execution_count, raw_code=text)
         keep_lines(name, text)
-        return Place(name, text, header)
+        return CellSource(name, text, header)
 
-    def _function(self, loop: Loop, body: str, place: Place) -> FunctionType:
-        setting = Setting(
+    def _function(self, loop: LoopLine, body: str, place: CellSource) -> FunctionType:
+        setting = CellContext(
             namespace=self._namespace(),
             place=place,
             transform=self._shell.transform_cell,
             flags=self._flags(),
-            # The notebook's own is a method of its shell, which cannot travel.
+            # The notebook's own is a method of its shell, which cannot be pickled.
             instead={"get_ipython": get_ipython},
         )
         return item_function(loop.targets, body, setting)
@@ -132,7 +143,7 @@ class ParallelMap:
         """The `from __future__` imports of earlier cells."""
         return int(self._shell.compile.flags) & _FUTURE
 
-    def _items(self, loop: Loop, place: Place) -> Iterable[Any]:
+    def _items(self, loop: LoopLine, place: CellSource) -> Iterable[Any]:
         try:
             code = compile(
                 ast.Expression(loop.expression), place.filename, "eval", self._flags(), dont_inherit=True
@@ -144,29 +155,35 @@ class ParallelMap:
             return cast("Iterable[Any]", items)
         raise UsageError(_not_iterable(loop.source, items))
 
-    def _deliver(self, results: Any, loop: Loop, body: str) -> Any:
+    def _deliver(self, results: Any, loop: LoopLine, body: str) -> Any:
         """Bind the results, or return them for the cell's output."""
         if loop.name is not None:
             self._shell.push({loop.name: results})
             _show_if_under_way(results)
             return None
-        return None if _ends_with_semicolon(self._shell.transform_cell(body)) else results
+        if _ends_with_semicolon(self._shell.transform_cell(body)) or _all_none(results):
+            return None
+        return results
 
 
 def _run(
     pool: MapPool, function: FunctionType, items: Iterable[Any], asked: Namespace, options: dict[str, Any]
 ) -> Any:
     if asked.background:
-        order = {"ordered": False} if asked.unordered else {}
-        return pool.map_async(function, items, **order, **options)
+        return pool.map_async(function, items, ordered=not asked.unordered, **options)
     if asked.unordered:
         return list(pool.imap_unordered(function, items, **options))
     return pool.map(function, items, **options)
 
 
+def _all_none(results: Any) -> bool:
+    """Whether there is nothing to show, because all results are None."""
+    return isinstance(results, list) and bool(results) and all(value is None for value in results)
+
+
 def _show_if_under_way(results: Any) -> None:
-    """Show a run that goes on when the cell is over, where there is a front end to see it."""
-    from nbpar.run import Run
+    """Show a run that continues after the cell, if there is a front end."""
+    from nbpar.run.run import Run
 
     if isinstance(results, Run):
         results.show_in_cell()
@@ -179,7 +196,7 @@ def _mention_large(function: FunctionType) -> None:
 
 
 def _refuse_assigned_globals(function: FunctionType, backend: str) -> None:
-    """On engines an assigned global would change a copy that the notebook never sees."""
+    """Reject assigned globals: on engines they would change a copy, invisible to the notebook."""
     names = sorted(assigned_globals(function.__code__))
     if names and backend == "engines":
         raise UsageError(
@@ -195,7 +212,7 @@ def _refuse_misplaced_option(parts: OptionLine) -> None:
 
 
 def _with_hint(message: str, line: str) -> str:
-    """Add what is probably wrong when an option stands behind the loop."""
+    """Add a hint to the message if an option follows the loop."""
     words = line.split()
     late = [word for before, word in itertools.pairwise(words) if word in TAKES_VALUE and " in " in line]
     loop_first = bool(words) and not words[0].startswith("-")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import argument, kwds, magic_arguments
 
-from nbpar.core.words import BACKENDS, ERRORS, PROGRESS
+from nbpar.core.checks import BACKENDS, ERRORS, PROGRESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ _Function = TypeVar("_Function")
 
 
 def _whole(least: int) -> Callable[[str], int]:
-    """A reader of whole numbers from `least`."""
+    """A parser for integers of at least `least`."""
 
     def read(text: str) -> int:
         try:
@@ -60,7 +60,10 @@ def _seconds(text: str) -> float:
 _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (
         ("-n", "--workers"),
-        {"type": _whole(1), "help": "How many workers; by default as many as this process may use CPUs."},
+        {
+            "type": _whole(1),
+            "help": "Maximal number of workers for this cell; by default all.",
+        },
     ),
     (
         ("--backend",),
@@ -70,25 +73,32 @@ _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "help": "Where items run: on ipyparallel engines, in threads of this process, or one by one.",
         },
     ),
+    (
+        ("--pool",),
+        {
+            "metavar": "NAME",
+            "help": "Run on the pool of this variable, instead of the default pool or the one in use.",
+        },
+    ),
     (("--chunk",), {"type": _chunk, "help": "Items sent together: a number, or auto (the default)."}),
     (
         ("--timeout",),
-        {"type": _seconds, "help": "Seconds that one item may take; only that item is stopped."},
+        {"type": _seconds, "help": "Time limit of one item in seconds; only that item is stopped."},
     ),
-    (("--retries",), {"type": _whole(0), "help": "How often a failed item is tried again."}),
+    (("--retries",), {"type": _whole(0), "help": "Number of times a failed item is retried."}),
     (
         ("--errors",),
         {
             "choices": ERRORS,
-            "help": "What becomes of an item that fails: raise ends the run, collect keeps the failure in "
-            "its place, skip leaves it out.",
+            "help": "Effect of a failed item: raise ends the run, collect puts a Failure in its place, "
+            "skip leaves it out.",
         },
     ),
     (
         ("--seed",),
-        {"type": _seed, "help": "Give item i the same random numbers however the items are spread."},
+        {"type": _seed, "help": "Make the random numbers of each item reproducible."},
     ),
-    (("--unordered",), {"action": "store_true", "help": "Results in the order in which they are ready."}),
+    (("--unordered",), {"action": "store_true", "help": "Results in order of completion."}),
     (
         ("--background",),
         {"action": "store_true", "help": "Return at once; the result is the run."},
@@ -97,11 +107,11 @@ _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         ("--resume",),
         {
             "metavar": "NAME",
-            "help": "Keep results under this name; the same cell, run again, computes only what is missing.",
+            "help": "Keep results under this name; the same cell, run again, computes only the missing ones.",
         },
     ),
-    (("--label",), {"help": "What the run is called where its progress is shown; its loop, if not given."}),
-    (("--progress",), {"choices": PROGRESS, "help": "How progress is shown."}),
+    (("--label",), {"help": "Name of the run in progress displays; by default the loop."}),
+    (("--progress",), {"choices": PROGRESS, "help": "Progress display."}),
 )
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -110,18 +120,18 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "--errors": ERRORS,
     "--progress": PROGRESS,
 }
-"""Values that can be proposed for an option."""
+"""The values of an option, for completion."""
 
 TAKES_VALUE: Mapping[str, bool] = {
     flag: keywords.get("action") != "store_true" for flags, keywords in _ARGUMENTS for flag in flags
 }
-"""Every option as it is typed, and whether a value follows."""
+"""Every option string, and whether a value follows."""
 
 
 def magic_with_options(name: str, usage: str) -> Callable[[_Function], _Function]:
-    """Make a method a magic with these options; its docstring gets their help.
+    """Make a method a magic with these options; their help is added to its docstring.
 
-    `$name` and `{expression}` on the magic's line stay as they are.
+    `$name` and `{expression}` on the magic's line are not expanded.
     """
 
     def decorate(function: _Function) -> _Function:
@@ -134,8 +144,8 @@ def magic_with_options(name: str, usage: str) -> Callable[[_Function], _Function
 
 
 def map_options(parsed: argparse.Namespace) -> dict[str, Any]:
-    """The keyword arguments for a pool's maps: those that were given, the others stay the pool's business."""
+    """The keyword arguments of a pool's map: only the options given, so that the pool's defaults apply."""
     names = {"chunk": "chunksize"}
-    simple = ("chunk", "timeout", "retries", "errors", "seed", "resume", "label", "progress")
+    simple = ("workers", "chunk", "timeout", "retries", "errors", "seed", "resume", "label", "progress")
     given = {names.get(name, name): getattr(parsed, name) for name in simple}
     return {name: value for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What the magics ask of pools; `nbpar.defaults` offers it, and tests put something lighter in its place."""
+"""The interface of pools that the magics use; `nbpar.pool.defaults` implements it."""
 
 from __future__ import annotations
 
@@ -7,34 +7,68 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from typing_extensions import Unpack
+
+    from nbpar.pool.options import MapOptions
+
 
 class MapPool(Protocol):
-    """A pool, as far as the magics use it."""
+    """The part of a pool that the magics use."""
+
+    @property
+    def backend(self) -> str:
+        """The kind of its workers."""
 
     @property
     def workers(self) -> Sequence[Mapping[str, Any]]:
-        """What is known of each worker now: `worker` (its name), `host`, `pid`."""
+        """Current facts of each worker: `worker` (its name), `host`, `pid`."""
 
-    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Any:
-        """Results in input order, when all are there."""
+    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Unpack[MapOptions]) -> Any:
+        """Return the results in input order, when all are done."""
 
     def imap_unordered(
-        self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Unpack[MapOptions]
     ) -> Iterable[Any]:
-        """Results as they come."""
+        """Return the results in order of completion."""
 
-    def map_async(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Any) -> Any:
-        """A run at once."""
+    def map_async(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        ordered: bool = True,
+        **options: Unpack[MapOptions],
+    ) -> Any:
+        """Return a run at once."""
+
+
+class Place(Protocol):
+    """What is in use instead of the default pool of this machine."""
+
+    what: str
+    """The place in words."""
+
+    @property
+    def pool(self) -> MapPool:
+        """The pool where calls run."""
 
 
 class Pools(Protocol):
     """The default pools of this process."""
 
     def default_pool(self, workers: int | None = None, backend: str = "engines") -> MapPool:
-        """Start a pool, or find the one that runs."""
+        """Return a pool, starting it if necessary."""
+
+    def pool_for(self, backend: str, options: MapOptions) -> MapPool:
+        """Return a pool for one call; its options may be adapted to it."""
+
+    def used_place(self) -> Place | None:
+        """Return what is in use instead of the default pool of this machine."""
+
+    def use(self, place: Any) -> Place:
+        """Use a pool or cluster instead; None: the default pool of this machine."""
 
     def default_pools(self) -> Sequence[MapPool]:
-        """Those that run."""
+        """Return the open ones."""
 
     def close_default_pools(self) -> None:
-        """End them all."""
+        """Close them all."""

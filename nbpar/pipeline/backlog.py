@@ -1,6 +1,6 @@
-"""Items that wait in index order, and between them outcomes that no stage touches any more.
+"""A queue of items in index order, with outcomes that pass a stage untouched.
 
-These are failures of items that got lost on the way, and results of an earlier run.
+These are failures in earlier stages, and results of an earlier run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nbpar.wire.packed_items import chain_items
 
 @dataclass(slots=True)
 class _Stretch:
-    """Items with nothing missing between them."""
+    """Consecutive items without gaps."""
 
     pieces: deque[Sequence[Any]] = field(default_factory=deque)
     count: int = 0
@@ -26,7 +26,7 @@ class _Stretch:
         self.count += len(piece)
 
     def take(self, number: int) -> Sequence[Any]:
-        """Take that many items, which have to be there."""
+        """Take that many items, which must be available."""
         self.count -= number
         taken = []
         while number:
@@ -44,18 +44,18 @@ class Backlog:
 
     def __init__(self) -> None:
         self.batch: int | None = None
-        """Items are handed out in batches of this size, which begin at multiples of it; a batch is
+        """Items are handed out in batches of this size, which start at multiples of it; a batch is
         shorter only where an item is missing or the input ends.
         """
 
         self._entries: deque[_Stretch | Part] = deque()
         self._head = 0
         self.size = 0
-        """All that waits."""
+        """Number of waiting items and outcomes."""
 
     @property
     def ready(self) -> int:
-        """Items that can be taken one after another."""
+        """Number of consecutive items that can be taken."""
         first = self._entries[0] if self._entries else None
         return first.count if isinstance(first, _Stretch) else 0
 
@@ -73,7 +73,7 @@ class Backlog:
         self._put_items(part.values[start - part.first :] if start > part.first else part.values)
 
     def known(self) -> Part | None:
-        """Take the outcomes that are next and final, if some are."""
+        """Take the next outcomes if they are final."""
         if not self._entries or not isinstance(first := self._entries[0], Part):
             return None
         self._entries.popleft()
@@ -82,13 +82,13 @@ class Backlog:
         return first
 
     def drop(self) -> int:
-        """Leave out what is next, an item or outcomes that are final; return how many items these were."""
+        """Skip the next item, or final outcomes; return their number."""
         if (part := self.known()) is not None:
             return len(part.values)
         return len(self._take(1))
 
     def take(self, limit: int, *, eager: bool, over: bool) -> Sequence[Any]:
-        """Take up to `limit` items, as a `Source` does; `over`: nothing will be put any more."""
+        """Take up to `limit` items, as a `Source` does; `over`: nothing more will be put."""
         ready = self.ready
         complete = over or len(self._entries) > 1
         wanted = limit if self.batch is None else self.batch - self._head % self.batch

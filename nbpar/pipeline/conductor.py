@@ -1,16 +1,18 @@
-"""Drive the dispatchers of a pipeline together: for its run they are one."""
+"""Run the dispatchers of a pipeline's pools together, as one for its run."""
 
 from __future__ import annotations
 
 import queue
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
+from nbpar.core.runstate import RunState
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job
 
 BREATH = 0.05
-"""Seconds after which stages in the caller's thread are looked at again in any case."""
+"""Seconds after which stages in the caller's thread are run again in any case."""
 
 
 class Conductor:
@@ -18,24 +20,30 @@ class Conductor:
 
     def __init__(self) -> None:
         self.jobs: list[tuple[Dispatcher, Job]] = []
-        self._happened: queue.SimpleQueue[None] = queue.SimpleQueue()  # Ctrl-C breaks no queue, unlike events
+        self._happened: queue.SimpleQueue[None] = queue.SimpleQueue()  # unlike events, Ctrl-C breaks no queue
 
     def add(self, dispatcher: Dispatcher, job: Job) -> None:
-        """Take in a stage."""
+        """Add a stage."""
         self.jobs.append((dispatcher, job))
 
-    def wake(self, dispatcher: Dispatcher, wake: Callable[[], None]) -> Callable[[], None]:
-        """Return what tells a dispatcher that there is something to take."""
-        if dispatcher.blocking:
-            return self.nudge
-        return lambda: None if dispatcher.here else wake()
+    def wake(self, dispatcher: Dispatcher, state: RunState) -> Callable[[], None]:
+        """Return a function that tells a dispatcher that a run has new input."""
+        stir = partial(dispatcher.stir, state)
+        if not dispatcher.blocking:
+            return stir
+
+        def stir_here() -> None:
+            stir()
+            self.nudge()
+
+        return stir_here
 
     def nudge(self) -> None:
-        """Something has happened: whoever waits in `step` goes on."""
-        if self._happened.empty():  # else they go on in any case
+        """Wake a thread that waits in `step`."""
+        if self._happened.empty():  # otherwise they run again in any case
             self._happened.put(None)
 
-    # ---- a desk
+    # ---- the dispatcher's interface
 
     @property
     def blocking(self) -> bool:
@@ -46,7 +54,7 @@ class Conductor:
         return any(dispatcher.here for dispatcher, _ in self.jobs)
 
     def start(self, job: Job) -> None:  # noqa: ARG002 (all of them)
-        """Let every stage begin, the last one first, so that nothing is delivered to nobody."""
+        """Start every stage, the last one first, so that each has a consumer."""
         for dispatcher, each in reversed(self.jobs):
             dispatcher.start(each)
 
@@ -56,19 +64,22 @@ class Conductor:
             dispatcher.stop(each, error)
         self.nudge()
 
+    def let_go(self, job: Job) -> bool:  # noqa: ARG002 (all of them)
+        return any(dispatcher.let_go(each) for dispatcher, each in self.jobs)
+
     def request(self, action: Callable[[], None]) -> None:
         self.jobs[-1][0].request(action)
         self.nudge()
 
     def step(self) -> None:
-        """Run what the stages in this thread have to do, or wait for the others."""
+        """Run the stages of this thread, or wait for the others."""
         while not self._happened.empty():
             self._happened.get()
         self.settle()
         with suppress(queue.Empty):
-            self._happened.get(timeout=BREATH)  # returns at once when a stage here has done something
+            self._happened.get(timeout=BREATH)  # returns at once after a step of a stage in this thread
 
     def settle(self) -> None:
-        """Let the stages in this thread do what they have to, above all end when it is over elsewhere."""
+        """Run pending steps of the stages in this thread, above all their end after an end elsewhere."""
         for dispatcher in {id(each): each for each, _ in self.jobs if each.blocking}.values():
             dispatcher.step()

@@ -1,4 +1,4 @@
-"""From one source to several branches, and from their outcomes back to one."""
+"""Fan out one source to several branches, and merge their outcomes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbpar.core.outcome import Part
-from nbpar.pipeline.appetite import Appetite, Reader
 from nbpar.pipeline.backlog import Backlog
-from nbpar.pipeline.links import Feed, Link, Wake
+from nbpar.pipeline.links import Link, StageInput, Wake
+from nbpar.pipeline.lookahead import LookAhead, Reader
 
 
 class Tee:
@@ -19,43 +19,43 @@ class Tee:
     Args:
         source: where the items come from.
         number: of stages that read.
-        least: items that one stage must be able to be ahead of another: those that may be held where
-            batches come together, before something comes out of both.
+        least: items that one stage must be able to be ahead of another: those that may be held while
+            batches fill up, before both produce output.
     """
 
-    def __init__(self, source: Feed, number: int, *, least: int = 1) -> None:
+    def __init__(self, source: StageInput, number: int, *, least: int = 1) -> None:
         self.source = source
         self.lock = threading.Lock()  # the stages may be in several threads
         self._next = 0
         self._open = number
         self._wakes: list[Wake] = []
         self._refused = False
-        """Whether a stage would have got more if another had not so much before it."""
+        """Whether a stage was refused items because of another one's backlog."""
 
-        self.outlets = [Outlet(self, Appetite(least)) for _ in range(number)]
+        self.outlets = [Outlet(self, LookAhead(least)) for _ in range(number)]
 
     def feed(self, wake: Wake, reader: Reader) -> None:
-        """Take in that a stage reads here."""
+        """Add a stage that reads from here."""
         self._wakes.append(wake)
         self.source.feed(wake, reader)
 
     def spare(self) -> int:
-        """How many items more the stages have room for."""
+        """Number of items that the stages have room for."""
         return min(outlet.spare for outlet in self.outlets)
 
     def want(self, total: int) -> None:
-        """Allow that the input is read as far as there is room for it."""
+        """Let the input be read as far as there is room."""
         self.source.want(min(total, self._next + self.spare()))
 
     def was_taken(self) -> None:
-        """Items have been taken, which gives room; the lock is not held."""
+        """Items have been taken, which makes room; call without the lock."""
         if self._refused:
             self._refused = False
             for wake in self._wakes:
                 wake()
 
     def pull(self, limit: int) -> None:
-        """Read up to `limit` items more for everybody; the lock is held."""
+        """Read up to `limit` items for all stages; call with the lock held."""
         self._pull_all_known()
         if limit > (spare := self.spare()):
             self._refused, limit = True, spare
@@ -65,14 +65,13 @@ class Tee:
             self._pull_all_known()  # it may complete a batch
 
     def close(self) -> None:
-        """One stage reads no more."""
+        """One stage stops reading."""
         self._open -= 1
-        close = getattr(self.source, "close", None)
-        if not self._open and close is not None:
-            close()
+        if not self._open:
+            self.source.close()
 
     def pull_known(self) -> bool:
-        """Read what is next if it is an outcome that is final; the lock is held."""
+        """Read the next element if it is a final outcome; call with the lock held."""
         part = self.source.known()
         if part is not None:
             self._put(part)
@@ -86,21 +85,25 @@ class Tee:
         self._next = part.stop
         for outlet in self.outlets:
             outlet.put(part)
+        for wake in self._wakes:  # items read for one stage are available to all
+            wake()
 
 
 class Outlet:
-    """What one stage reads from a tee."""
+    """The input of one stage that reads from a tee."""
 
-    def __init__(self, tee: Tee, appetite: Appetite) -> None:
+    reading = 0.0
+
+    def __init__(self, tee: Tee, appetite: LookAhead) -> None:
         self._tee = tee
         self._appetite = appetite
         self._most = 1
-        """How many items may wait here, as the stage saw it last."""
+        """Bound of the queue, as last set by the stage."""
 
         self.backlog = Backlog()
 
     def put(self, part: Part) -> None:
-        """Take the next items, which are those of every stage."""
+        """Append the next items, which all stages get."""
         self._appetite.weigh(part)
         self.backlog.put(part)
 
@@ -110,7 +113,7 @@ class Outlet:
 
     @property
     def spare(self) -> int:
-        """How many items more may wait here; may be negative."""
+        """Free places in the queue; may be negative."""
         return self._most - self.backlog.size
 
     def feed(self, wake: Wake, reader: Reader) -> None:
@@ -159,12 +162,14 @@ class Outlet:
         self._tee.want(total)
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._tee.close()
 
 
 class Merge:
     """The outcomes of several branches, item by item: tuples, in the order of the branches."""
+
+    reading = 0.0
 
     def __init__(self, links: Sequence[Link]) -> None:
         self._links = links
@@ -178,7 +183,7 @@ class Merge:
             link.feed(wake, reader)
 
     def hand_out(self, batch: int | None) -> None:
-        """Joining goes item by item."""
+        """Ignored: joining is done item by item."""
 
     @property
     def error(self) -> BaseException | None:
@@ -205,7 +210,7 @@ class Merge:
         return list(zip(*(link.take(number, eager=True) for link in self._links), strict=True))
 
     def known(self) -> Part | None:
-        """Take the item that is next if it failed in one of the branches; or those that no branch touched."""
+        """Take the next item if it failed in a branch, or the next items that no branch computed."""
         if not all(link.waiting for link in self._links) or all(link.at_hand for link in self._links):
             return None
         failed = next(link for link in self._links if not link.at_hand)
@@ -217,3 +222,6 @@ class Merge:
 
     def want(self, total: int) -> None:
         """Each branch reads ahead by itself."""
+
+    def close(self) -> None:
+        """Each branch ends by itself."""

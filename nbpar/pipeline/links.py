@@ -1,8 +1,8 @@
-"""The ways between stages: what one delivers is where the next one takes its items from.
+"""Links between stages: the sink of one stage is the source of the next.
 
 A stage delivers in its dispatcher's thread and the next takes in its own, which may be the
-same.  Taking gives the stage before credit for as many items more, so no queue grows beyond
-the appetite of the stages that read from it.
+same.  Taking returns credit to the stage before, so no queue grows beyond
+the look-ahead of the stages that read from it.
 """
 
 from __future__ import annotations
@@ -13,55 +13,46 @@ from typing import Any, Protocol
 
 from nbpar.core.events import Event
 from nbpar.core.outcome import Part
-from nbpar.core.runstate import nothing_known
-from nbpar.core.source import Source
-from nbpar.dispatch.desk import Desk
-from nbpar.dispatch.job import Job
-from nbpar.pipeline.appetite import Appetite, Reader
+from nbpar.core.source import EndedSource, ReadySource, Source
+from nbpar.dispatch.job import Job, RunDispatcher
 from nbpar.pipeline.backlog import Backlog
+from nbpar.pipeline.lookahead import LookAhead, Reader
 
 
 class Listener(Protocol):
-    """Hears what happens in one stage."""
+    """Receives the events of one stage."""
 
     def event(self, event: Event) -> None:
         """Something happened."""
 
     def named(self, part: Part) -> Part:
-        """Return the outcomes with failures that know their stage."""
+        """Return the outcomes, with the stage noted in failures."""
 
     def aborted(self, error: BaseException) -> None:
-        """The stage ended before its time."""
+        """The stage ended early."""
 
 
 Wake = Callable[[], None]
 
 
-class Feed(Source, Protocol):
-    """Where a stage takes its items from."""
-
-    @property
-    def error(self) -> BaseException | None:
-        """What ended it before its time."""
+class StageInput(Source, Protocol):
+    """The source of a stage's items."""
 
     @property
     def waiting(self) -> int:
-        """Items that wait."""
+        """Number of waiting items."""
 
     def feed(self, wake: Wake, reader: Reader) -> None:
-        """Call `wake` when there is something to take; `reader` says how many items would be taken soon."""
+        """Call `wake` when input is available; `reader` returns the number of items it would take soon."""
 
     def hand_out(self, batch: int | None) -> None:
-        """Hand out whole batches of this size only, but for the last."""
-
-    def known(self) -> Part | None:
-        """Take the outcomes that are next and final, if some are."""
+        """Hand out complete batches of this size only, except the last."""
 
 
-class Link:
+class Link(ReadySource):
     """Sink of one stage and source of the next."""
 
-    def __init__(self, listener: Listener, appetite: Appetite) -> None:
+    def __init__(self, listener: Listener, appetite: LookAhead) -> None:
         self._listener = listener
         self.appetite = appetite
         self._lock = threading.Lock()  # the two stages may be in two threads
@@ -69,16 +60,16 @@ class Link:
         self._over = False
         self.error: BaseException | None = None
         self._wakes: list[Wake] = []
-        self._desk: Desk | None = None
+        self._desk: RunDispatcher | None = None
         self._job: Job | None = None
 
-    def comes_from(self, desk: Desk, job: Job) -> None:
-        """Take in which stage fills it."""
+    def comes_from(self, desk: RunDispatcher, job: Job) -> None:
+        """Set the stage that fills it."""
         self._desk, self._job = desk, job
 
     @property
     def waiting(self) -> int:
-        """Items that wait."""
+        """Number of waiting items."""
         return self._backlog.size
 
     # ---- sink
@@ -94,10 +85,12 @@ class Link:
         assert self._job is not None
         self.error = error
         self._over = True
-        stopped = isinstance(error, KeyboardInterrupt)  # while the input was read
-        if error is not None and (stopped or error is not getattr(self._job.state.source, "error", None)):
-            self._listener.aborted(error)
-        self._wake()
+        stopped = isinstance(error, KeyboardInterrupt)  # during reading the input
+        try:
+            if error is not None and (stopped or error is not self._job.state.source.error):
+                self._listener.aborted(error)
+        finally:
+            self._wake()
 
     def emit(self, event: Event) -> None:
         self._listener.event(event)
@@ -125,7 +118,7 @@ class Link:
 
     @property
     def at_hand(self) -> int:
-        """Items that can be taken one after another."""
+        """Number of consecutive items that can be taken."""
         return self._backlog.ready
 
     def take(self, limit: int, *, eager: bool) -> Sequence[Any]:
@@ -143,13 +136,13 @@ class Link:
         return part
 
     def drop(self) -> None:
-        """Leave out what is next."""
+        """Skip the next element."""
         with self._lock:
             number = self._backlog.drop()
         self._credit(number)
 
     def want(self, total: int) -> None:
-        """What may be taken ahead is the credit's business."""
+        """Do nothing: the look-ahead is governed by credit."""
 
     def _wake(self) -> None:
         for wake in self._wakes:
@@ -166,28 +159,26 @@ class Link:
 
 
 class Head:
-    """The user's input, as the first stage takes it; it reads from what it is given before anybody asks."""
+    """The user's input for the first stage; its source is set later, before the first request."""
 
     waiting = 0
-    """Nothing waits: what is read is taken."""
+    """No queue: items are taken as soon as they are read."""
 
     _source: Source
 
     def __init__(self) -> None:
         self._woken: list[Wake] = []
         self._batch: int | None = None
-        self._known: Callable[[], Part | None] = nothing_known
 
     def read_from(self, source: Source) -> None:
         """Take the input."""
         self._source = source
-        self._known = getattr(source, "known", nothing_known)
 
     def feed(self, wake: Wake, reader: Reader) -> None:  # noqa: ARG002 (nothing waits here)
         self._woken.append(wake)
 
     def wake(self) -> None:
-        """Have the stages look that read from it."""
+        """Wake the stages that read from it."""
         for wake in self._woken:
             wake()
 
@@ -197,11 +188,11 @@ class Head:
     @property
     def reading(self) -> float:
         """Seconds that reading the input has taken."""
-        return getattr(self._source, "reading", 0.0)
+        return self._source.reading
 
     @property
     def error(self) -> BaseException | None:
-        return getattr(self._source, "error", None)
+        return self._source.error
 
     @property
     def ended(self) -> bool:
@@ -221,13 +212,13 @@ class Head:
         return () if limit < self._batch else self._source.take(self._batch, eager=False)
 
     def known(self) -> Part | None:
-        return self._known()
+        return self._source.known()
 
     def want(self, total: int) -> None:
         self._source.want(total)
 
     def close(self) -> None:
-        """Read no more."""
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
+        """Stop reading, and drop the input."""
+        source = self._source
+        self._source = EndedSource(self.reading, self.error)
+        source.close()

@@ -1,31 +1,29 @@
-"""Pipelines and unions, as users hold them."""
+"""Pipelines and unions: the user's objects."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nbpar import last
-from nbpar.background import BackgroundViews
-from nbpar.calls import stopped_on_error
 from nbpar.core.results import Results
 from nbpar.core.source import Source
-from nbpar.inputs import source_of
-from nbpar.launch import shown_stream, total_of
-from nbpar.options import Options
+from nbpar.host.frames import entrance
 from nbpar.pipeline.conductor import Conductor
 from nbpar.pipeline.fan import Tee
-from nbpar.pipeline.flow import PipelineRun
-from nbpar.pipeline.links import Feed, Head
-from nbpar.pipeline.places import Places
+from nbpar.pipeline.links import Head, StageInput
+from nbpar.pipeline.pools import StagePools
 from nbpar.pipeline.resuming import ResumedItems, identity_of
+from nbpar.pipeline.run import PipelineRun
 from nbpar.pipeline.stage import Stage, check_batch_size
 from nbpar.pipeline.steps import Step, chain_of, fan_of, name_of, stages_of
-from nbpar.pipeline.wiring import Order, Wiring
-from nbpar.pool import Pool
-from nbpar.run import Run
-from nbpar.showing import shown
+from nbpar.pipeline.wiring import PipelineRequest, Wiring
+from nbpar.pool.defaults import default_pool
+from nbpar.pool.inputs import source_of
+from nbpar.pool.launch import Launch, shown_stream, total_of, views_on_demand
+from nbpar.pool.options import Options
+from nbpar.pool.pool import Pool
+from nbpar.run.display import BackgroundViews, shown
+from nbpar.run.unbegun import beginning
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,64 +32,68 @@ if TYPE_CHECKING:
 class _Steps:
     """Steps that can be mapped over input."""
 
+    @entrance
     def __init__(self, step: Step, batch_size: int | str, pool: Pool | None) -> None:
         check_batch_size(batch_size)
         self.step = step
         self._batch_size = batch_size
-        self._places = Places(self.stages, pool)
-        self._finalizer = weakref.finalize(self, self._places.close)
+        self._places = StagePools(self.stages, pool)
 
     @property
     def stages(self) -> list[Stage]:
         """The stages, in the order in which items pass them."""
         return list(stages_of(self.step))
 
+    @entrance
     def map(self, iterable: Iterable[Any], **options: Any) -> Results:
         """Send every item through all stages and return the results in input order.
 
-        The keyword arguments are those of `Pool.map` but for `chunksize`, which `batch_size` is here;
-        they hold for each stage.  A failure names its stage, and costs its item only unless
+        The keyword arguments are those of `Pool.map` except `chunksize`, which `batch_size` replaces;
+        they apply to each stage.  A failure names its stage, and costs its item only unless
         `errors="raise"`.
 
         Raises:
-            Exception: what a stage raised first, with a note that names stage, batch and item.
+            Exception: the first one raised by a stage, with a note that names stage, batch and item.
         """
         __tracebackhide__ = True
-        asked, total, begun = self._asked(iterable, options)
-        with stopped_on_error(begun):
-            run = self._begin(iterable, asked, begun)
-            with shown(run, asked.progress, total=total) as watch:
-                run.wait(watch=watch)
-            return run.get()
+        asked, total = self._asked(iterable, options)
+        with self._launch(iterable, asked) as run:
+            try:
+                with shown(run, asked.progress, total=total) as watch:
+                    run.wait(watch=watch)
+                return run.get()
+            finally:
+                del run  # see `Launch`
 
+    @entrance
     def imap(self, iterable: Iterable[Any], **options: Any) -> Iterator[Any]:
-        """Yield the results in input order as they come.
+        """Yield the results in input order, lazily.
 
-        Every queue is bounded, the last one too, so endless input is fine and a slow consumer holds
-        all stages back.  Leaving the loop early stops the rest.
+        Every queue is bounded, the last one too, so the input may be endless and a slow consumer slows
+        all stages down (backpressure).  Leaving the loop early cancels the rest.
         """
         return self._stream(iterable, options, ordered=True)
 
+    @entrance
     def imap_unordered(self, iterable: Iterable[Any], **options: Any) -> Iterator[Any]:
-        """Like `imap`, but yield each result as soon as the last stage has it."""
+        """Like `imap`, but yield each result as soon as it leaves the last stage."""
         return self._stream(iterable, options, ordered=False)
 
+    @entrance
     def map_async(self, iterable: Iterable[Any], **options: Any) -> PipelineRun:
-        """Begin and return a run at once; with stages in this thread, do all of it first.
+        """Start and return a run at once; with stages in this thread, complete it first.
 
-        As the last expression of a notebook's cell, or by `run.show()`, it shows itself live.
+        As the last expression of a notebook's cell, or by `run.show()`, it has a live display.
         """
-        asked, total, begun = self._asked(iterable, options)
-        with stopped_on_error(begun):
-            run = self._begin(iterable, asked, begun)
+        asked, total = self._asked(iterable, options)
+        with self._launch(iterable, asked) as run:
             run.finish_here()
-        views = BackgroundViews(run, progress=asked.progress, total=total, resize=None)
-        run.prepare_views(views, at_once=asked.progress in ("widget", "text"))
-        run.pipeline = self
-        return run
+            views = BackgroundViews(progress=asked.progress, total=total, resize=None)
+            run.prepare_views(views, at_once=asked.progress in ("widget", "text"))
+            return run
 
     def close(self) -> None:
-        """Stop the workers that were started for this pipeline.  May be called twice."""
+        """Stop the workers started for this pipeline.  Idempotent."""
         self._places.close()
 
     def __enter__(self) -> Self:
@@ -103,33 +105,31 @@ class _Steps:
     def __repr__(self) -> str:
         return f"<nbpar.{type(self).__name__} {name_of(self.step)}>"
 
-    def _asked(self, iterable: Iterable[Any], given: dict[str, Any]) -> tuple[Options, int | None, list[Run]]:
-        """Return what was asked for, the number of items if it is known, and a list for the run."""
+    def _asked(self, iterable: Iterable[Any], given: Mapping[str, Any]) -> tuple[Options, int | None]:
+        """Return what was asked for, and the number of items if it is known."""
         if "chunksize" in given:
             raise TypeError("a pipeline has no option 'chunksize'; give it batch_size= when it is made")
+        if "workers" in given:
+            raise TypeError("a pipeline has no option 'workers'; each Stage has its own workers=")
         options = Options.of({"progress": self._places.progress, **given})
         if options.timeout is not None and not self._places.can_limit:
             raise ValueError(
                 "timeout= needs a stage on engines or in this thread: Python cannot stop what a thread runs"
             )
-        return options, total_of((iterable,), options), []
+        return options, total_of((iterable,), options)
 
     def _stream(self, iterable: Iterable[Any], options: dict[str, Any], *, ordered: bool) -> Iterator[Any]:
-        asked, total, begun = self._asked(iterable, options)
-        with stopped_on_error(begun):
-            run = self._begin(iterable, asked, begun, streaming=True, ordered=ordered)
-            return _kept(shown_stream(run, asked, total, None), self)
+        asked, total = self._asked(iterable, options)
+        with self._launch(iterable, asked, streaming=True, ordered=ordered) as run:
+            return shown_stream(run, asked, total, None)
 
-    def _begin(
-        self,
-        iterable: Iterable[Any],
-        options: Options,
-        begun: list[Run],
-        *,
-        streaming: bool = False,
-        ordered: bool = True,
-    ) -> PipelineRun:
-        """Begin a run; it is put into `begun` just before it begins."""
+    def _launch(self, iterable: Iterable[Any], options: Options, **how: bool) -> Launch[PipelineRun]:
+        with beginning(lambda: options.label or name_of(self.step)):
+            return self._prepared(iterable, options, **how)
+
+    def _prepared(
+        self, iterable: Iterable[Any], options: Options, *, streaming: bool = False, ordered: bool = True
+    ) -> Launch[PipelineRun]:
         conductor, head, total = Conductor(), Head(), total_of((iterable,), options)
         launchers = self._places.launchers()
         first = launchers[self._places.kind_of(self.stages[0])]
@@ -139,20 +139,19 @@ class _Steps:
             conductor, head, label=options.label or name_of(self.step), errors=options.errors,
             streaming=streaming, max_errors=options.max_errors,
         )  # fmt: skip
-        feed: Feed = head
+        feed: StageInput = head
         if options.resume is not None:
             source = self._resumed(run, source, options)
-            feed = Tee(head, 1).outlets[0]  # cuts batches where results are known
+            feed = Tee(head, 1).outlets[0]  # splits batches at known results
         head.read_from(source)
-        order = Order(options, self._batch_size, total, streaming=streaming, ordered=ordered)
+        order = PipelineRequest(options, self._batch_size, total, streaming=streaming, ordered=ordered)
         Wiring(self._places, launchers, conductor, run, order).build(self.step, feed)
-        last.remember(run)
-        begun.append(run)
-        run.begin_all()
-        return run
+        run.prepare_all()
+        run.make_views = views_on_demand(options.progress, total)
+        return Launch(run, remember=True)
 
     def _resumed(self, run: PipelineRun, source: Source, options: Options) -> ResumedItems:
-        """Return the input without the items whose results an earlier run has left in a journal."""
+        """Return the input without items whose results are in a journal."""
         assert options.resume is not None
         items = ResumedItems(
             options.resume, identity_of(self.step, options.seed), source, room=run.room_from,
@@ -163,15 +162,16 @@ class _Steps:
 
 
 class Pipeline(_Steps):
-    """Stages one after another, all at work at the same time.
+    """A sequence of stages, all running at the same time.
 
     Args:
         steps: each a function, a `Stage`, a `Pipeline` or a `Union`.
-        batch_size: items that travel together; "auto" aims at 50 ms of work, for each stage by itself.
+        batch_size: items sent together; "auto" aims at 50 ms of work, separately for each stage.
         pool: a `Pool` whose workers the stages share; without it the default pool, or workers of
-            their own where stages ask for more than it has.
+            their own if stages need more than it has.
     """
 
+    @entrance
     def __init__(
         self, steps: Sequence[Any], *, batch_size: int | str = "auto", pool: Pool | None = None
     ) -> None:
@@ -183,12 +183,13 @@ class Union(_Steps):
 
     Args:
         branches: each a function, a `Stage`, a `Pipeline` or a `Union`; a dict gives them names.
-        join: "concat" puts the arrays of an item together along their outer axis, "zip" makes a tuple,
+        join: "concat" concatenates the arrays of an item along their first axis, "zip" makes a tuple,
             "dict" a dict by the branches' names; a function gets the list of results, in the order of
             the branches.
         batch_size, pool: as for `Pipeline`.
     """
 
+    @entrance
     def __init__(
         self,
         branches: Sequence[Any] | Mapping[str, Any],
@@ -200,7 +201,35 @@ class Union(_Steps):
         super().__init__(fan_of(branches, join), batch_size, pool)
 
 
-def _kept(values: Iterator[Any], pipeline: _Steps) -> Iterator[Any]:  # noqa: ARG001 (that is the point)
-    """Yield a stream's values; the pipeline, whose pools end with it, lives as long."""
+@entrance
+def pipe(
+    stream: Iterable[Any],
+    *components: Any,
+    batch_size: int | str = "auto",
+    workers: int | None = None,
+    backend: str = "engines",
+    **options: Any,
+) -> Iterator[Any]:
+    """Apply the components one after another to each item of a stream; yield the results.
+
+    Lazy, in order, with bounded look-ahead and no barrier between batches: nothing is read before the
+    first result is asked for, and endless streams are fine.
+
+    Args:
+        stream: any iterable.
+        components: functions of one item, or other steps of a `Pipeline`.
+        batch_size: items sent together; "auto" aims at 50 ms of work.
+        workers: the number they share; by default the CPUs available to this process; 0: this thread.
+        backend: "engines", "threads" or "serial".
+        options: those of `Pipeline.imap`.
+
+    Raises:
+        Exception: the first one raised by a component, in the place of its item.
+    """
     __tracebackhide__ = True
-    yield from values
+    if not components:
+        raise ValueError("pipe needs at least one component after the stream")
+    with beginning(lambda: options.get("label") or pipe.__name__):
+        pool = default_pool(None if workers == 0 else workers, "serial" if workers == 0 else backend)
+    with Pipeline(components, batch_size=batch_size, pool=pool) as pipeline:
+        yield from pipeline.imap(stream, **options)

@@ -1,6 +1,6 @@
-"""A pipeline that begins where an earlier one ended: items whose results are known pass all stages untouched.
+"""Resume a pipeline: items whose results are stored pass all stages untouched.
 
-They are looked up where the pipeline begins and kept where it ends, which may be in two threads.
+Results are looked up at the start of the pipeline and stored at its end, possibly by two threads.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from nbpar.core.call_style import CallStyle
 from nbpar.core.events import Event
 from nbpar.core.outcome import KnownPart, Part
 from nbpar.core.source import Source
-from nbpar.core.spread import Spread
 from nbpar.journal.identity import Identity, identify_together
 from nbpar.journal.journal import Journal
 from nbpar.journal.keys import Keys
-from nbpar.journalled import JournalledItems
+from nbpar.journal.resuming import JournalledItems
 from nbpar.pipeline.stage import Stage
 from nbpar.pipeline.steps import Chain, Step, name_of, stages_of
 
 
 class ResumedItems(JournalledItems):
-    """A pipeline's input without the items whose results are known.
+    """A pipeline's input, without items whose results are known.
 
     Args:
-        name: of the journal.
-        identity: what its results depend on besides the items.
+        name: the journal's name.
+        identity: all that the results depend on besides the items.
         items: the input.
-        room: how many known results, from an index on, the consumer has room for.
+        room: returns the consumer's room for known results from an index on.
         emit: takes events of the whole pipeline.
         wake: wakes the stages that read from it.
-        seeded: whether an item's place in the input is part of what it is.
+        seeded: whether results depend on an item's index.
 
     Raises:
         JournalError: the journal cannot be used.
@@ -64,17 +64,17 @@ class ResumedItems(JournalledItems):
         return None if part is None else KnownPart(part.first, part.values)
 
     def close_journal(self) -> None:
-        """Write what is left; nothing is looked up any more."""
+        """Write the remaining results; stop looking up."""
         with self._lock:
             self._closed = True
         self._journal.close()
 
 
 def identity_of(step: Step, seed: int | None) -> Identity:
-    """Take a pipeline apart: what its stages do, what prepares their workers, how they are connected.
+    """Return the parts that determine a pipeline's results: functions, initializers, connections.
 
     Raises:
-        JournalError: one of them uses a value of which nobody could tell whether it has changed.
+        JournalError: one of them uses a value whose changes cannot be detected.
     """
     functions: dict[str, Callable[..., Any]] = {}
     for place, stage in enumerate(stages_of(step), 1):
@@ -87,12 +87,12 @@ def identity_of(step: Step, seed: int | None) -> Identity:
 
 
 def _shape(step: Step) -> str:
-    """Say how the stages are connected, and which get batches."""
+    """Describe how the stages are connected, and which are batched."""
     if isinstance(step, Stage):
-        return str((Spread.BATCH if step.batched else Spread.ONE).value)
+        return str((CallStyle.BATCH if step.batched else CallStyle.ONE).value)
     inner = step.steps if isinstance(step, Chain) else (*step.branches, step.join)
     return f"{type(step).__name__}({','.join(map(_shape, inner))})"
 
 
 def _nothing(*args: Any) -> None:
-    """Hold values that belong to a stage's workers."""
+    """Placeholder for values that belong to a stage's workers."""

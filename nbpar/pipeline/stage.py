@@ -1,4 +1,4 @@
-"""One step of a pipeline: a function, and the workers that it gets."""
+"""One stage of a pipeline: a function, and its workers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbpar.core.short import function_name
-from nbpar.core.words import BACKENDS, check_word
-from nbpar.options import at_least
+from nbpar.core.checks import BACKENDS, at_least, check_word
+from nbpar.core.text import function_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,21 +17,21 @@ class Stage:
 
     Args:
         fn: called as `fn(item)`; with `batched` as `fn(items)`, which returns one result per item.
-        workers: how many at most; None: as many as are free, so that the slowest stage gets most;
+        workers: maximal number; None: all free ones, so that the slowest stage gets most;
             0: this thread, where breakpoints work.
-        backend: "engines", "threads" or "serial"; unless given, that of the pipeline's pool.
-        queue_size: batches (items, while `batch_size` is "auto") that wait for this stage at most;
-            None: what the `buffersize` of `imap` allows, or as many as it takes soon, 64 MB at most.
+        backend: "engines", "threads" or "serial"; by default that of the pipeline's pool.
+        queue_size: maximal number of batches (items, if `batch_size` is "auto") queued for this stage;
+            None: `buffersize` of `imap`, or what it will consume soon, 64 MB at most.
         initializer: called as `initializer(*initargs)` once on each worker before its first item.
-        worker_args: one tuple for each worker; it follows `initargs`, or the item when there is no
-            initializer, so that each worker has something of its own.
-        batched: give `fn` whole batches.  When it raises, the items are tried one by one, so that
-            only those are lost that fail by themselves.
-        batch_size: in place of the pipeline's.
-        timeout, retries: in place of the map's.
+        worker_args: one tuple per worker, appended to `initargs`, or to the item if there is no
+            initializer.
+        batched: call `fn` with whole batches.  If it raises, the items are retried one by one, so that
+            only the faulty ones fail.
+        batch_size: overrides the pipeline's.
+        timeout, retries: override the map's.
 
     Raises:
-        TypeError, ValueError: something does not do; the message says what does.
+        TypeError, ValueError: an argument is invalid; the message says what is allowed.
     """
 
     fn: Callable[..., Any]
@@ -48,7 +47,7 @@ class Stage:
     retries: Any = None
     name: str = ""
     token: str = field(init=False, repr=False)
-    """Names what the initializer prepares on a worker."""
+    """Identifies the initializer's preparation on a worker."""
 
     def __post_init__(self) -> None:
         if not callable(self.fn):

@@ -1,21 +1,60 @@
-"""What a pipeline is made of: stages, pipelines and unions, nested as one likes."""
+"""The structure of a pipeline: nested stages, pipelines and unions."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nbpar.pipeline.joining import joiner
+from nbpar.core.text import function_name
 from nbpar.pipeline.stage import Stage
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
 
+def joiner(join: str | Callable[..., Any], names: Sequence[str]) -> tuple[Callable[[Any], Any], str]:
+    """Return a function from the tuple of the branches' results to one result, and its name.
+
+    Raises:
+        ValueError: an unknown way, or names that must be distinct are not.
+    """
+    if callable(join):
+        return partial(_call, join), function_name(join)
+    if join == "concat":
+        return _concatenate, "concat"
+    if join == "zip":
+        return tuple, "zip"
+    if join == "dict":
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
+            raise ValueError(
+                f'join="dict" needs branches with different names, but {twice[0]!r} is there twice; '
+                "give Union a dict from names to branches"
+            )
+        return partial(_named, tuple(names)), "dict"
+    raise ValueError(f'join must be "concat", "zip", "dict" or a function, was {join!r}')
+
+
+def _call(join: Callable[..., Any], values: tuple[Any, ...]) -> Any:
+    return join(list(values))
+
+
+def _named(names: tuple[str, ...], values: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))
+
+
+def _concatenate(values: tuple[Any, ...]) -> Any:
+    """Concatenate arrays along their first axis; a number counts as an array of one."""
+    import numpy as np
+
+    return np.concatenate([np.atleast_1d(value) for value in values])
+
+
 @dataclass(frozen=True)
 class Chain:
-    """Steps one after another."""
+    """A sequence of steps."""
 
     steps: tuple[Step, ...]
 
@@ -32,10 +71,10 @@ Step: TypeAlias = Stage | Chain | Fan
 
 
 def step_of(given: Any) -> Step:
-    """Return the step that a user wrote: a function, `Stage`, `Pipeline`, `Union` or list of them.
+    """Return the step for a function, `Stage`, `Pipeline`, `Union` or a list of these.
 
     Raises:
-        TypeError: it is nothing of the kind.
+        TypeError: it is none of these.
     """
     if isinstance(given, (Stage, Chain, Fan)):
         return given
@@ -53,7 +92,7 @@ def chain_of(steps: Sequence[Any]) -> Chain:
     """Return steps one after another.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there are no steps.
     """
     if not len(steps):
         raise ValueError("a pipeline needs at least one step: a function, a Stage, a Pipeline or a Union")
@@ -61,10 +100,10 @@ def chain_of(steps: Sequence[Any]) -> Chain:
 
 
 def fan_of(branches: Sequence[Any] | Mapping[str, Any], join: str | Callable[..., Any]) -> Fan:
-    """Return branches and what joins them.
+    """Return branches and the function that joins them.
 
     Raises:
-        ValueError: there is no branch, or no such way to join.
+        ValueError: there is no branch, or the way to join is unknown.
     """
     names = list(branches) if isinstance(branches, Mapping) else None
     given = branches.values() if isinstance(branches, Mapping) else branches
@@ -87,7 +126,7 @@ def stages_of(step: Step) -> Iterator[Stage]:
 
 
 def name_of(step: Step) -> str:
-    """Return what to call a step."""
+    """Return the name of a step."""
     if isinstance(step, Chain):
         return name_of(step.steps[-1]) if len(step.steps) == 1 else " | ".join(map(name_of, step.steps))
     return step.name if isinstance(step, Stage) else step.join.name

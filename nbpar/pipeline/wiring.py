@@ -1,4 +1,4 @@
-"""Make runs out of the steps of a pipeline, each fed by what the one before it delivers."""
+"""Build the runs of a pipeline's stages, each fed by the one before it."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from nbpar.core.call_style import CallStyle
 from nbpar.core.chunking import Chunker
 from nbpar.core.outcome import Part
 from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
-from nbpar.core.spread import Spread
-from nbpar.dispatch.job import Job
-from nbpar.journalled import AHEAD
-from nbpar.launch import STREAM_CHUNK, Launcher
-from nbpar.options import Options
-from nbpar.pipeline.appetite import Appetite
+from nbpar.core.text import function_name
+from nbpar.dispatch.job import Job, Preparation
+from nbpar.journal.resuming import AHEAD
 from nbpar.pipeline.conductor import Conductor
-from nbpar.pipeline.ears import StageEar, StageFacts
 from nbpar.pipeline.fan import Merge, Tee
-from nbpar.pipeline.flow import PipelineRun
-from nbpar.pipeline.links import Feed, Link
-from nbpar.pipeline.places import Places
+from nbpar.pipeline.links import Link, StageInput
+from nbpar.pipeline.lookahead import LookAhead
+from nbpar.pipeline.pools import StagePools
+from nbpar.pipeline.run import PipelineRun
 from nbpar.pipeline.stage import Stage
+from nbpar.pipeline.stage_progress import StageFacts, StageListener
 from nbpar.pipeline.steps import Chain, Fan, Step, stages_of
-from nbpar.worker.staged import Prepared, with_arguments
+from nbpar.pool.launch import STREAM_CHUNK, Launcher
+from nbpar.pool.options import Options
+from nbpar.worker.prepared import PreparedFunction, with_arguments
 
 STREAMS = 0x9E3779B97F4A7C15
-"""Added to the seed from stage to stage, so that stages do not draw the same numbers."""
+"""Added to the seed from stage to stage, so that stages draw different numbers."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """What was asked of the whole pipeline."""
+class PipelineRequest:
+    """The arguments of a run of the whole pipeline."""
 
     options: Options
     batch_size: int | str
@@ -44,23 +45,23 @@ class Order:
 
 
 class Wiring:
-    """The runs of one pipeline that begins now.
+    """The runs of the stages of a starting pipeline.
 
     Args:
-        places: which workers each stage has.
-        launchers: where stages begin, by their backend.
-        conductor: takes in every stage's job.
-        run: hears the stages, and gets what the last one delivers.
-        order: what was asked of the whole.
+        places: the workers of each stage.
+        launchers: start the stages, by backend.
+        conductor: gets every stage's job.
+        run: gets the events of the stages, and the last one's results.
+        order: the arguments of the whole pipeline's run.
     """
 
     def __init__(
         self,
-        places: Places,
+        places: StagePools,
         launchers: Mapping[str, Launcher],
         conductor: Conductor,
         run: PipelineRun,
-        order: Order,
+        order: PipelineRequest,
     ) -> None:
         self._places = places
         self._launchers = launchers
@@ -68,20 +69,20 @@ class Wiring:
         self._run = run
         self._order = order
 
-    def build(self, step: Step, source: Feed) -> None:
+    def build(self, step: Step, source: StageInput) -> None:
         """Connect a step's stages between the user's input and the run."""
         self._connect(step, source, _Next())
 
     # ---- steps; each returns the link that its last stage fills, None for the end
 
-    def _connect(self, step: Step, source: Feed, then: _Next) -> Link | None:
+    def _connect(self, step: Step, source: StageInput, then: _Next) -> Link | None:
         if isinstance(step, Chain):
             return self._chain(step, source, then)
         if isinstance(step, Fan):
             return self._fan(step, source, then)
         return self._stage(step, source, then)
 
-    def _chain(self, chain: Chain, source: Feed, then: _Next) -> Link | None:
+    def _chain(self, chain: Chain, source: StageInput, then: _Next) -> Link | None:
         *before, last = chain.steps
         for step, following in zip(before, chain.steps[1:], strict=True):
             link = self._connect(step, source, self._next(following))
@@ -89,7 +90,7 @@ class Wiring:
             source = link
         return self._connect(last, source, then)
 
-    def _fan(self, fan: Fan, source: Feed, then: _Next) -> Link | None:
+    def _fan(self, fan: Fan, source: StageInput, then: _Next) -> Link | None:
         batches = sum(self._batch(stage) or 1 for stage in stages_of(fan))
         tee = Tee(source, len(fan.branches), least=batches)
         after = _Next(None, 1, in_process=True)
@@ -100,7 +101,7 @@ class Wiring:
         return self._stage(fan.join, Merge([link for link in links if link is not None]), then)
 
     def _next(self, step: Step) -> _Next:
-        """Return what the stage before a step has to know of it."""
+        """Return the facts about a stage that the one before it needs."""
         first = _first_stages(step)
         sizes = [size for stage in first if (size := self._batch(stage)) is not None]
         rooms = [stage.queue_size for stage in first if stage.queue_size is not None]
@@ -110,21 +111,21 @@ class Wiring:
 
     # ---- one stage
 
-    def _stage(self, stage: Stage, source: Feed, then: _Next) -> Link | None:
+    def _stage(self, stage: Stage, source: StageInput, then: _Next) -> Link | None:
         launcher = self._launchers[self._places.kind_of(stage)]
         desk = launcher.dispatcher
         ear = self._ear(stage, source)
         source.hand_out(self._batch(stage))
         link = None if then.last else Link(ear, self._appetite(stage, then))
         state = self._state(stage, desk.new_id(), source, link, then)
-        source.feed(self._conductor.wake(desk, launcher.wake), state.appetite)
+        source.feed(self._conductor.wake(desk, state), state.appetite)
         job = self._job(stage, launcher, state, link, then)
         self._conductor.add(desk, job)
         if link is not None:
             link.comes_from(desk, job)
         return link
 
-    def _ear(self, stage: Stage, source: Feed) -> StageEar:
+    def _ear(self, stage: Stage, source: StageInput) -> StageListener:
         place = len(self._conductor.jobs)
         batch = self._batch(stage)
         room = None if stage.queue_size is None else stage.queue_size * (batch or 1)
@@ -133,7 +134,9 @@ class Wiring:
             stage.workers is None, room, batch, lambda: source.waiting,
         ))  # fmt: skip
 
-    def _state(self, stage: Stage, number: int, source: Feed, link: Link | None, then: _Next) -> RunState:
+    def _state(
+        self, stage: Stage, number: int, source: StageInput, link: Link | None, then: _Next
+    ) -> RunState:
         order, batch = self._order, self._batch(stage)
         streaming = order.streaming or not then.last
         chunker = Chunker(batch, **({"largest": STREAM_CHUNK} if streaming else {}))
@@ -148,7 +151,7 @@ class Wiring:
         return state
 
     def _room(self, stage: Stage, batch: int | None, then: _Next) -> int | None:
-        """Items that a stage may have taken and the next one not yet; None: it goes by appetite."""
+        """Maximal number of items taken by a stage and not yet by the next; None: bounded by look-ahead."""
         asked = self._order.options.buffersize
         if then.last:
             return asked if asked is None or batch is None else max(asked, batch)
@@ -156,12 +159,12 @@ class Wiring:
             return None if asked is None else max(asked, (batch or 1) + (then.batch or 1))
         return (batch or 1) * self._places.workers_of(stage) + (then.batch or 1) * then.queue
 
-    def _appetite(self, stage: Stage, then: _Next) -> Appetite:
-        """Return what bounds the items between a stage and the next where nobody said how many."""
+    def _appetite(self, stage: Stage, then: _Next) -> LookAhead:
+        """Return the default bound of the items between a stage and the next."""
         batch, following = self._batch(stage) or 1, then.batch or 0
         under_way = batch * self._places.workers_of(stage)
         whole = under_way + 2 * following * then.workers
-        return Appetite(max(under_way, batch + following), whole=whole, under_way=under_way)
+        return LookAhead(max(under_way, batch + following), whole=whole, under_way=under_way)
 
     def _job(self, stage: Stage, launcher: Launcher, state: RunState, link: Link | None, then: _Next) -> Job:
         options = self._order.options
@@ -170,12 +173,13 @@ class Wiring:
         engines = self._places.kind_of(stage) == "engines"
         return Job(
             state, link if link is not None else self._run, loads[0], stage.fn, stage.name, self._order.total,
-            Spread.BATCH if stage.batched else Spread.ONE,
+            CallStyle.BATCH if stage.batched else CallStyle.ONE,
             options.timeout if stage.timeout is None else stage.timeout,
             None if options.seed is None else options.seed + place * STREAMS,
             fail_fast=options.errors == "raise" and not self._order.streaming,
             loads=loads if len(loads) > 1 else (), begin=launcher.begin_of(state.id, loads[0]),
             keeps_packed=engines and not then.last and not then.in_process,
+            preparation=_preparation_of(stage),
         )  # fmt: skip
 
     def _batch(self, stage: Stage) -> int | None:
@@ -185,7 +189,7 @@ class Wiring:
 
 @dataclass(frozen=True)
 class _Next:
-    """What follows a stage; the end unless told."""
+    """The consumer of a stage; by default the end of the pipeline."""
 
     queue: int | None = None
     workers: int = 0
@@ -197,14 +201,14 @@ class _Next:
         return not self.workers
 
 
-def _known(state: RunState, source: Feed) -> Part | None:
-    """Take outcomes that are final, unless whoever follows is too far behind."""
+def _known(state: RunState, source: StageInput) -> Part | None:
+    """Take final outcomes, unless the consumer is too far behind."""
     behind = state.taken - state.consumed
     return None if state.streaming and behind >= (state.buffersize or AHEAD) else source.known()
 
 
 def functions_of(stage: Stage) -> list[Callable[..., Any]]:
-    """Return what the workers of a stage run: one function for all, or one for each."""
+    """Return the functions that the workers of a stage run: one for all, or one for each."""
     if stage.worker_args is None:
         return [_prepared(stage, stage.fn, stage.token, ())]
     if stage.initializer is None:
@@ -215,10 +219,18 @@ def functions_of(stage: Stage) -> list[Callable[..., Any]]:
     ]
 
 
+def _preparation_of(stage: Stage) -> Preparation | None:
+    """Return the preparation of a stage's workers, by name."""
+    name = getattr(stage.fn, "initializer_name", "")  # of a function that prepares its worker itself
+    if stage.initializer is not None:
+        name = function_name(stage.initializer)
+    return Preparation(name) if name else None
+
+
 def _prepared(stage: Stage, fn: Callable[..., Any], token: str, args: tuple[Any, ...]) -> Callable[..., Any]:
     if stage.initializer is None:
         return fn
-    return Prepared(fn, token, partial(stage.initializer, *stage.initargs, *args))
+    return PreparedFunction(fn, token, partial(stage.initializer, *stage.initargs, *args))
 
 
 def _first_stages(step: Step) -> list[Stage]:

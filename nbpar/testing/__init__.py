@@ -1,4 +1,4 @@
-"""What tests of parallel code need: workers moved by hand, a clock set by hand, and gates.
+"""Tools for testing parallel code: gates, a fake clock, patient waiting.
 
 gate = Gate()
 run = pool.map_async(lambda i: gate.wait() if i == 0 else i, range(4), chunksize=1)
@@ -9,6 +9,5 @@ gate.open()                           # and goes on
 from __future__ import annotations
 
 from nbpar.testing.gates import PATIENCE, FakeClock, Gate, until
-from nbpar.testing.manual import ManualBackend
 
-__all__ = ["PATIENCE", "FakeClock", "Gate", "ManualBackend", "until"]
+__all__ = ["PATIENCE", "FakeClock", "Gate", "until"]

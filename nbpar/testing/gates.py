@@ -1,4 +1,4 @@
-"""A clock set by hand, and gates that hold whoever computes."""
+"""Gates that hold threads and processes until opened, and a fake clock."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds after which those who wait give up, so that a test that fails does not hang."""
+"""Seconds after which waiting threads give up, so that a failing test does not hang."""
 
 LOOK = 0.002
-"""Seconds between two looks at a gate, or at a condition."""
+"""Seconds between two checks of a gate, or of a condition."""
 
 
 class FakeClock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until it is advanced."""
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
 
     def __call__(self) -> float:
-        """Return the time."""
+        """Return the current time."""
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move on."""
+        """Advance the clock."""
         self.now += seconds
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Holds whoever comes to it until it is opened, in this process and in any other on this host.
+    """Blocks all callers of `wait` until it is opened, in this process and in any other on this host.
 
     It is a folder of files, so it may be captured by functions that are sent to engines.
     """
@@ -48,7 +48,7 @@ class Gate:
         """Wait until the gate is open.
 
         Raises:
-            TimeoutError: nobody opened it.
+            TimeoutError: it was not opened.
         """
         mark = self._path(f"waiting-{uuid.uuid4().hex}")
         mark.touch()
@@ -58,7 +58,7 @@ class Gate:
             mark.unlink(missing_ok=True)
 
     def open(self) -> None:
-        """Let everyone through, from now on."""
+        """Let all through, from now on."""
         self._path("open").touch()
 
     @property
@@ -68,14 +68,14 @@ class Gate:
 
     @property
     def waiting(self) -> int:
-        """How many wait at it now."""
+        """Number of current waiters."""
         return sum(name.startswith("waiting-") for name in os.listdir(self.folder))  # noqa: PTH208 (fast)
 
     def until_waiting(self, number: int = 1, timeout: float = PATIENCE) -> None:
-        """Wait until so many wait at the gate.
+        """Wait until a number of callers wait at the gate.
 
         Raises:
-            TimeoutError: they did not come.
+            TimeoutError: they did not arrive.
         """
         until(lambda: self.waiting >= number, timeout, f"{number} did not come to the gate")
 
@@ -86,7 +86,7 @@ class Gate:
 def until(
     condition: Callable[[], T], timeout: float = PATIENCE, otherwise: str = "it did not come true"
 ) -> T:
-    """Wait until a condition is true, and return what it gave; `otherwise` says what is wrong when it is not.
+    """Wait until a condition is true, and return its value; `otherwise` is the message if it never is.
 
     Raises:
         TimeoutError: it was not true in time.

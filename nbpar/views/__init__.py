@@ -1,1 +1,1 @@
-"""How a run looks.  Views know snapshots and nothing else."""
+"""Displays of a run.  Views depend on snapshots only."""

@@ -1,37 +1,64 @@
-"""Choose how a run looks: by the word that the user gave, and by where this runs."""
+"""Choose the view of a run: by the user's option and by the environment."""
 
 from __future__ import annotations
 
-from nbpar.views.base import Controls, View
-from nbpar.views.kernel import on_an_engine, this_kernel
+import sys
+from types import FrameType
+
+from nbpar.host.shell import on_an_engine, this_kernel
+from nbpar.views.base import Controls, Gain, Silent, View, unknown_gain
+from nbpar.views.marimo_view import MarimoView, in_marimo
 from nbpar.views.notebook_view import NotebookView
-from nbpar.views.silent import Silent
-from nbpar.views.text import Text
+from nbpar.views.text import DELAY, Text, log_of_unattended
+
+_TIMERS = {"<magic-timeit>", "<timeit-src>"}
+"""File names of the loops of `%timeit` in IPython and Python."""
 
 
 def choose(
-    progress: str, controls: Controls, *, label: str, total: int | None, background: bool = False
+    progress: str,
+    controls: Controls,
+    *,
+    label: str,
+    total: int | None,
+    background: bool = False,
+    over: bool = False,
+    gain: Gain = unknown_gain,
 ) -> View:
-    """Return the view of a run that begins now; call it from the thread that runs the cell.
+    """Return the view of a starting run; call it from the thread that runs the cell.
 
-    `auto` is the notebook's view in a kernel and a bar on standard error anywhere else; on engines
-    nothing is shown.  A `background` run outlives its cell: its report takes the place of its card,
-    so that it does not appear under another cell.
+    `auto` is the notebook's view in a kernel and in marimo, text on standard error otherwise, and
+    nothing in code that `%timeit` repeats, nor on engines.  A `background` run outlives its cell;
+    its summary line replaces its card, so that it does not appear under another cell.  A run that is
+    `over` is shown however short it was.  `gain` returns the speed-up over one
+    worker.
 
     Raises:
-        ValueError: `widget` is asked for where none can be shown.
+        ValueError: `widget` is requested but unavailable.
     """
-    if progress == "none":
+    if progress == "none" or on_an_engine() or (progress == "auto" and _is_timed()):
         return Silent()
-    if on_an_engine():
-        return Silent()
-    inside = this_kernel() is not None
-    if progress == "widget" and not inside:
+    kernel = this_kernel()
+    if progress == "widget" and kernel is None:
         raise ValueError(
             "progress='widget' needs a Jupyter kernel; use progress='auto' or progress='text' here"
         )
-    if progress == "text" or not inside:
-        return Text(label=label, total=total)
+    if progress == "auto" and kernel is None and in_marimo():
+        # other threads than the cell's cannot display anything there
+        return Silent() if background else MarimoView(label=label, total=total, gain=gain)
+    if progress == "text" or kernel is None:
+        return Text(label=label, total=total, delay=0.0 if over else DELAY, gain=gain)
     return NotebookView(
-        controls, label=label, total=total, background=background, needs_card=progress == "widget"
-    )
+        controls, label=label, total=total, background=background, needs_card=progress == "widget",
+        gain=gain, log=log_of_unattended(kernel, label),
+    )  # fmt: skip
+
+
+def _is_timed() -> bool:
+    """Whether `%timeit` or the module `timeit` is calling: a view would be shown in each repetition."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 (there is no other way to the caller)
+    while frame is not None:
+        if frame.f_code.co_filename in _TIMERS:
+            return True
+        frame = frame.f_back
+    return False

@@ -1,135 +1,171 @@
-"""What stays of a run: one line of text, and the same as HTML without scripts.
-
-Both say nothing that differs between two runs that went alike: no times, hosts, process ids
-or memory addresses, because notebook tests compare them.  Times are in `timings`, which goes
-into an output's metadata.
-"""
+"""The report of a run: where its time went, slow items, advice; as text and static HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from html import escape
+from typing import Any
 
-from nbpar.core.columns import html_table
-from nbpar.core.outcome import Failure
-from nbpar.core.progress import Snapshot
-from nbpar.core.stages import StageFailure, bottleneck
-from nbpar.views import wording
+from nbpar.core import text as wording
+from nbpar.core.analysis import Figures, Finding, findings
+from nbpar.core.snapshot import Snapshot
+from nbpar.core.tables import Rows, html_table, isolated
+from nbpar.views import summary
+from nbpar.views.picture import Picture, timeline
 
-IN_LINE = 3
-"""Failures that the line names."""
-
-SIGNS = {"done": "✓", "failed": "✕", "stopped": "▪", "paused": "‖", "running": "▸", "waiting": "▸"}
-"""A character per state; the words beside it say the same."""
-
-_NOTE = "color:var(--jp-ui-font-color2,inherit)"
-_TABLE = "margin:.3em 0 .3em 1.2em"
-_CELL = "text-align:left"
+SLOW = 1e-3
+"""Seconds below which an item is never listed as slow."""
 
 
-def header_text(label: str, total: int | None) -> str:
-    """Return what is known of a run before it begins."""
-    name = label or "map"
-    return name if total is None else f"{name} over {wording.plural(total, 'item')}"
+@dataclass(frozen=True, slots=True)
+class SlowItem:
+    """A slow item."""
+
+    index: int
+    item: Any
+    """The item itself; None if unknown."""
+
+    shown: str
+    """Its shortened text; "" if unknown."""
+
+    seconds: float
+
+    stage: str = ""
+    """In a pipeline, the stage in which the item took long; the value is this stage's input."""
+
+    @property
+    def named(self) -> str:
+        """Its text, with its stage."""
+        return f"{self.stage}: {self.shown}" if self.stage else self.shown
 
 
-def header_html(label: str, total: int | None) -> str:
-    """Return the same as HTML."""
-    return f'<div class="nbpar-header" style="{_NOTE}">{escape(header_text(label, total))}</div>'
+def slow_items(snapshot: Snapshot, stage: str = "") -> list[SlowItem]:
+    """Return the slowest items of a map, or of a pipeline's `stage`, except short ones."""
+    rows = []
+    for (seconds, index), known in zip(snapshot.slowest, snapshot.slow_items, strict=True):
+        if seconds >= SLOW:
+            item, shown = (known[0], wording.shown(known[0])) if len(known) else (None, "")
+            rows.append(SlowItem(index, item, shown, seconds, stage))
+    return rows
 
 
-def summary_text(snapshot: Snapshot) -> str:
-    """Return how a run ended, or how it is now, in one line.
+_CELL = "padding:.1em 1.2em .1em 0"
 
-    Of a run that an item's failure ended it says nothing but that failure: how far others had
-    come by then differs from run to run.
+
+class Report:
+    """A run's report; displayed in notebooks and terminals.
+
+    Attributes:
+        figures: where the time went.
+        snapshot: all figures.
     """
-    if _ended_by_item(snapshot):
-        return f"failed at {_name(by_index(snapshot.failures)[0])}"
-    parts = [_counts(snapshot)]
-    if snapshot.retried:
-        parts.append(f"{wording.count(snapshot.retried)} retried")
-    if snapshot.lost_workers:
-        parts.append(f"{wording.plural(snapshot.lost_workers, 'worker')} lost")
-    if snapshot.failed:
-        parts.append(f"{wording.count(snapshot.failed)} failed")
-    line = ", ".join(parts)
-    return f"{line}: {_named(snapshot)}" if snapshot.failures else line
+
+    def __init__(self, snapshot: Snapshot, figures: Figures) -> None:
+        self.snapshot = snapshot
+        self.figures = figures
+
+    @property
+    def elapsed(self) -> float:
+        """Duration in seconds, so far."""
+        return self.figures.elapsed
+
+    @property
+    def efficiency(self) -> float:
+        """Share of the workers' time spent in the function, from 0 to 1."""
+        return self.figures.efficiency
+
+    @cached_property
+    def advice(self) -> list[Finding]:
+        """Possible improvements, each with the figure behind it; empty if nothing stands out."""
+        return findings(self.figures)
+
+    @cached_property
+    def slowest(self) -> list[SlowItem]:
+        """The slowest items, slowest first; none if all are short."""
+        return slow_items(self.snapshot)
+
+    @property
+    def parts(self) -> list[tuple[str, float]]:
+        """Where the workers' time went: names and worker-seconds, which add up to workers times elapsed."""
+        figures = self.figures
+        imports = [("importing", figures.importing)] if figures.importing >= 0.001 else []
+        return [
+            ("computing", figures.computing),
+            *imports,
+            ("pickling", figures.packing),
+            ("transfer", figures.transfer),
+            ("waiting", figures.waiting),
+            ("starting", figures.starting),
+        ]
+
+    def __repr__(self) -> str:
+        lines = [self._title(), *self._more_lines()]
+        if self.advice:
+            lines += ["", "advice", *(f"  - {finding}" for finding in self.advice)]
+        lines += ["", "where the time went"]
+        lines += [f"  {name:<15}{time:>10}{share:>7}".rstrip() for name, time, share in self._table()]
+        if self.slowest:
+            lines += ["", "slowest items"]
+            lines += [
+                f"  {row.index:>8}{wording.seconds(row.seconds):>10}  {row.named}" for row in self.slowest
+            ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        parts = [f'<div role="heading" aria-level="3">{isolated(self._title())}</div>', *self._more_html()]
+        if self.advice:
+            said = "".join(f"<li>{finding_html(finding)}</li>" for finding in self.advice)
+            parts.append(f"<ul>{said}</ul>")
+        parts.append(table_of(("where the time went", "time", "share"), self._table(), right=(1, 2)))
+        if (picture := self._picture()) is not None:
+            parts.append(picture.html)
+        if self.slowest:
+            rows = [(f"{row.index}", row.named, wording.seconds(row.seconds)) for row in self.slowest]
+            parts.append(table_of(("slowest item", "value", "time"), rows, right=(0, 2), own=(1,)))
+        return f'<div class="nbpar-run-report">{"".join(parts)}</div>'
+
+    def _picture(self) -> Picture | None:
+        return timeline(self.snapshot)
+
+    def _more_lines(self) -> list[str]:
+        """Return the lines after the title of this kind of report."""
+        return []
+
+    def _more_html(self) -> list[str]:
+        """Return these lines as HTML."""
+        return []
+
+    def _title(self) -> str:
+        """Return the run's label and figures; its outcome is in the summary line below its cell."""
+        snapshot, figures = self.snapshot, self.figures
+        items = snapshot.done if snapshot.total is None else snapshot.total
+        return (
+            f"{summary.header_text(snapshot.label, items)}{summary.outcome_text(snapshot)}: "
+            f"{wording.seconds(figures.elapsed)} on {wording.plural(figures.workers, 'worker')}, "
+            f"{wording.percent(figures.efficiency)} of worker time spent computing"
+        )
+
+    def _table(self) -> list[tuple[str, str, str]]:
+        total = self.figures.total
+        rows = [
+            (name, wording.seconds(time), wording.percent(time / total if total else 0.0))
+            for name, time in self.parts
+        ]
+        extra = [("pickling here", self.figures.packing_here), ("reading input", self.figures.reading)]
+        return rows + [(name, wording.seconds(time), "") for name, time in extra if time >= 0.001]
 
 
-def summary_html(snapshot: Snapshot) -> str:
-    """Return the same as HTML, with a table of failures that opens where there is one to show."""
-    line = f'<span aria-hidden="true">{_sign(snapshot)}</span> {escape(summary_text(snapshot))}'
-    if len(snapshot.failures) < 2 or _ended_by_item(snapshot):
-        return f'<div class="nbpar-report">{line}</div>'
-    names = ("item", "stage", "value", "error") if snapshot.stages else ("item", "value", "error")
-    rows = [_row(failure) for failure in by_index(snapshot.failures)]
-    table = html_table(names, rows, table=_TABLE, cell=_CELL)
-    return f'<details class="nbpar-report"><summary>{line}</summary>{table}</details>'
+def finding_html(finding: Finding) -> str:
+    """Return a finding as HTML; text between backticks is code."""
+    text = f"{escape(finding.because)}: <strong>{escape(finding.advice)}</strong>"
+    return re.sub("`([^`]+)`", r"<code>\1</code>", text)
 
 
-def timings(snapshot: Snapshot) -> dict[str, object]:
-    """Return what differs between runs, as plain data."""
-    limit = bottleneck(snapshot.stages)
-    stages = [
-        {"name": stage.name, "done": stage.done, "busy_seconds": round(stage.busy, 3)}
-        for stage in snapshot.stages
-    ]
-    return {
-        "state": snapshot.state,
-        "done": snapshot.done,
-        "failed": snapshot.failed,
-        "seconds": round(snapshot.elapsed, 3),
-        "items_per_second": round(snapshot.rate, 1),
-        "workers": len(snapshot.lanes),
-        "busy_seconds": round(snapshot.busy, 3),
-        "bytes_moved": snapshot.moved,
-        **({"stages": stages, "bottleneck": limit and limit.stage.name} if stages else {}),
-    }
-
-
-def by_index(failures: Sequence[Failure]) -> list[Failure]:
-    """Return failures in the order of their items, whatever the order they came in."""
-    return sorted(failures, key=lambda failure: failure.index)
-
-
-def _ended_by_item(snapshot: Snapshot) -> bool:
-    return snapshot.state == "failed" and bool(snapshot.failures)
-
-
-def _counts(snapshot: Snapshot) -> str:
-    done = snapshot.done - snapshot.failed
-    text = f"{wording.count(done)} done"
-    if snapshot.total is not None:
-        text = f"{wording.count(done)} of {wording.count(snapshot.total)} done"
-    if len(snapshot.stages) > 1:
-        text += f" in {len(snapshot.stages)} stages"
-    return text if snapshot.state == "done" else f"{snapshot.state}: {text}"
-
-
-def _sign(snapshot: Snapshot) -> str:
-    if snapshot.state == "done" and snapshot.failed:
-        return "⚠\ufe0e"  # as text, not as a coloured picture
-    return SIGNS.get(snapshot.state, "▸")
-
-
-def _named(snapshot: Snapshot) -> str:
-    named = [_name(failure) for failure in by_index(snapshot.failures)[:IN_LINE]]
-    more = snapshot.failed - len(named)
-    return "; ".join([*named, f"and {wording.count(more)} more"] if more > 0 else named)
-
-
-def _name(failure: Failure) -> str:
-    stage = f" in {_stage(failure)}" if isinstance(failure, StageFailure) else ""
-    return f"item {failure.index} ({wording.shown(failure.item)}){stage}: {wording.error(failure.exception)}"
-
-
-def _stage(failure: StageFailure) -> str:
-    return wording.one_line(failure.stage, 40)
-
-
-def _row(failure: Failure) -> list[str]:
-    cells = [str(failure.index), wording.shown(failure.item), wording.error(failure.exception)]
-    if isinstance(failure, StageFailure):
-        cells.insert(1, _stage(failure))
-    return cells
+def table_of(
+    heads: Sequence[str], rows: Rows, *, right: Collection[int] = (), own: Collection[int] = ()
+) -> str:
+    """Return a table in the style of reports."""
+    return html_table(heads, rows, cell=_CELL, right=right, own=own)

@@ -1,62 +1,53 @@
-"""What the card is told ten times a second: a snapshot as small plain data.
+"""The card's data, ten times a second: a snapshot as small plain values.
 
-A tick has numbers and strips; what is longer and changes seldom (names, failures, output) is told
-apart, one of these at a time, so that no update is larger than 20 kB.
+A tick has numbers and strips; longer data that changes seldom (names, failures, output) is sent
+separately, one of these at a time, so that no update is larger than 20 kB.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
+from nbpar.core import text as wording
 from nbpar.core.lanes import Lane
-from nbpar.core.outcome import Failure
-from nbpar.core.progress import Snapshot
-from nbpar.core.stages import StageFigures, bottleneck
-from nbpar.views import wording
-from nbpar.views.report import by_index
-from nbpar.views.timeline import Row, Timeline
+from nbpar.core.outcome import OTHERS, Failure, key_of
+from nbpar.core.snapshot import Snapshot, StageFigures
+from nbpar.core.stages import bottleneck
+from nbpar.views.seats import DETAILED as ROWS_WITH_TEXT
+from nbpar.views.strips import DENSE, Timeline
 
-LANES = 256
-"""Workers that a card shows; those that are gone make room first."""
-
-DETAILED = 64
-"""Workers up to which a tick tells everything of each."""
+DETAILED = DENSE
+"""Number of workers up to which a tick has the details of each."""
 
 LONG = 6000
-"""Characters that names, failures or output may have together."""
+"""Maximal total characters of names, failures or output."""
+
+MANY = 30
+"""Maximal number of failures marked one by one in a picture without a line of text per worker."""
+
+GROUPS = 10
+"""Maximal number of groups of failures."""
 
 TRACEBACK = 1500
-"""Characters of a traceback, its end."""
-
-
-def lanes_shown(lanes: Sequence[Lane]) -> list[Lane]:
-    """Return the lanes that have a place on the card, `engine 2` before `engine 10`."""
-    lanes = sorted(lanes, key=lambda lane: _natural(lane.worker))
-    surplus = len(lanes) - LANES
-    if surplus <= 0:
-        return lanes
-    gone = [lane for lane in lanes if lane.state in ("lost", "left")][:surplus]
-    dropped = {lane.worker for lane in gone}
-    return [lane for lane in lanes if lane.worker not in dropped][:LANES]
+"""Number of characters of the end of a traceback."""
 
 
 def tick(snapshot: Snapshot, timeline: Timeline) -> dict[str, Any]:
-    """Return the numbers and strips of this moment."""
-    lanes = lanes_shown(snapshot.lanes)
-    rows: list[Row] = [stage.place for stage in snapshot.stages]
-    rows = rows or [lane.worker for lane in lanes]
-    places = {row: place for place, row in enumerate(rows)}
+    """Return the numbers and strips of the current state."""
+    rows = [stage.place for stage in snapshot.stages] or [seat.place for seat in timeline.seats]
     return {
         "state": snapshot.state,
         "total": snapshot.total,
         "done": snapshot.done,
         "failed": snapshot.failed,
+        "known": snapshot.known,
         "retried": snapshot.retried,
         "elapsed": round(snapshot.elapsed, 2),
+        "paused": round(snapshot.paused, 1),
+        "held": snapshot.low,
         "rate": float(f"{snapshot.rate:.3g}"),
         "left": None if snapshot.left is None else round(snapshot.left, 1),
         "chunk": snapshot.chunk_size,
@@ -64,48 +55,107 @@ def tick(snapshot: Snapshot, timeline: Timeline) -> dict[str, Any]:
         "busy": round(snapshot.busy, 2),
         "lost": snapshot.lost_workers,
         "alive": sum(lane.state in ("idle", "busy") for lane in snapshot.lanes),
+        "hidden": timeline.hidden,
         "memory": _memory(snapshot.lanes),
         "length": timeline.length,
         "width": timeline.width,
-        "lanes": _stage_lanes(snapshot.stages, timeline) if snapshot.stages else _lanes(lanes, timeline),
-        "stages": _stages(snapshot.stages),
+        "lanes": _stage_lanes(snapshot.stages, timeline) if snapshot.stages else _lanes(timeline),
+        "stages": _stages(snapshot.stages, timeline),
+        "slow": _slowest(snapshot, timeline),
+        **_failed(rows, timeline),
+    }
+
+
+def _failed(rows: Sequence[int], timeline: Timeline) -> dict[str, Any]:
+    """Return the failures in the rows; the share of failed items if there are too many to mark."""
+    places = {row: place for place, row in enumerate(rows)}
+    many = len(rows) > DETAILED
+    strips = {} if many else {row: strip for row in rows if (strip := timeline.failures(row))}
+    together = timeline.failed.letters(timeline.width) if many and timeline.failed.pieces > MANY else ""
+    return {
+        "bad": [[places[row], strip] for row, strip in strips.items()],
+        "together": together,
         "marks": [
             [places[mark.row], mark.kind[:2], round(mark.at, 2)]
             for mark in timeline.marks
-            if mark.row in places
+            if mark.row in places and not (mark.kind == "failed" and (together or mark.row in strips))
         ],
     }
 
 
-def names(snapshot: Snapshot) -> list[list[Any]]:
-    """Return who the lanes are.
+def _slowest(snapshot: Snapshot, timeline: Timeline) -> list[Any] | None:
+    """Return the row with the longest-running items, and the items, if rows have no text."""
+    busy = [
+        (snapshot.elapsed - max(seat.lane.since, timeline.upto(seat.place)), place, seat.lane)
+        for place, seat in enumerate(timeline.seats)
+        if seat.lane.first >= 0
+    ]
+    if len(timeline.seats) <= ROWS_WITH_TEXT or not busy:
+        return None
+    seconds, place, lane = max(busy, key=itemgetter(0))
+    return [place, lane.first, lane.count, round(seconds, 1)]
 
-    Of workers: name, host, process, why it was lost; of stages: name, backend, workers, whether they
-    are shared.
+
+def names(snapshot: Snapshot, timeline: Timeline) -> list[list[Any]]:
+    """Return the names of the lanes.
+
+    Of workers: name, host, process, reason of its loss, predecessor; of stages: name, backend,
+    workers, whether they are shared.
     """
     if snapshot.stages:
         return [[stage.name[:40], stage.backend, stage.workers, stage.shared] for stage in snapshot.stages]
-    lanes = lanes_shown(snapshot.lanes)
-    if len(lanes) <= DETAILED:
-        return [[lane.worker[:24], lane.host[:40], lane.pid, lane.note[:60]] for lane in lanes]
-    return [[lane.worker[:12], "", lane.pid, ""] for lane in lanes]
+    seats = timeline.seats
+    if len(seats) <= DETAILED:
+        return [
+            [
+                seat.lane.worker[:24],
+                seat.lane.host[:40],
+                seat.lane.pid,
+                seat.lane.note[:60],
+                timeline.before(seat)[:24],
+            ]
+            for seat in seats
+        ]
+    return [[seat.lane.worker[:12], "", seat.lane.pid, "", ""] for seat in seats]
 
 
-def failures(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Return the first failures, in the order of their items, as far as they fit."""
+def who(snapshot: Snapshot, timeline: Timeline) -> Any:
+    """Return a value that changes with `names`, cheaply."""
+    if snapshot.stages:
+        return len(snapshot.stages), sum(stage.workers for stage in snapshot.stages)
+    return snapshot.lost_workers, [seat.lane.worker for seat in timeline.seats]
+
+
+def failures(snapshot: Snapshot, _: Timeline) -> list[dict[str, Any]]:
+    """Return the first failures and the first of each group, in the order of their items, up to the limit."""
+    first = {group.example.index: group.example for group in snapshot.failure_groups[:GROUPS]}
     rows: list[dict[str, Any]] = []
     room = LONG
-    for failure in by_index(snapshot.failures):
-        row = _failure(failure, min(TRACEBACK, max(room - 400, 0)))
-        room -= sum(len(value) for value in row.values() if isinstance(value, str)) + 120
+    for failure in {**first, **{failure.index: failure for failure in snapshot.failures}}.values():
+        row = _failure(failure, min(TRACEBACK, max(room - 500, 0)))
+        room -= sum(len(value) for value in row.values() if isinstance(value, str)) + 160
         if room < 0:
             break
         rows.append(row)
-    return rows
+    return sorted(rows, key=itemgetter("index"))
 
 
-def output(snapshot: Snapshot) -> list[list[Any]]:
-    """Return what items printed last, as far as it fits."""
+def which(snapshot: Snapshot, _: Timeline) -> Any:
+    """Return a value that changes with `failures`, cheaply."""
+    first = [group.example.index for group in snapshot.failure_groups[:GROUPS]]
+    return first, [failure.index for failure in snapshot.failures]
+
+
+def groups(snapshot: Snapshot, _: Timeline) -> list[list[Any]]:
+    """Return the groups of failures, the most frequent first: type, line, stage, number; the rest as one."""
+    known = snapshot.failure_groups
+    rest = sum(group.number for group in known[GROUPS:])
+    told = [[group.error[:60], group.line, group.stage[:40], group.number] for group in known[:GROUPS]]
+    return [*told, [OTHERS, 0, "", rest]] if rest else told
+
+
+def output(snapshot: Snapshot, _: Timeline) -> list[list[Any]]:
+    """Return the latest output of items, up to the limit."""
     rows: list[list[Any]] = []
     room = LONG // 2
     for index, stream, text in reversed(_joined(snapshot.output)):
@@ -119,7 +169,7 @@ def output(snapshot: Snapshot) -> list[list[Any]]:
 
 
 def _joined(output: Sequence[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
-    """Join the pieces that `print` makes of one line."""
+    """Join the pieces of one printed line."""
     joined: list[tuple[int, str, str]] = []
     for index, stream, text in output:
         if joined and joined[-1][:2] == (index, stream):
@@ -130,35 +180,26 @@ def _joined(output: Sequence[tuple[int, str, str]]) -> list[tuple[int, str, str]
 
 
 def _memory(lanes: Sequence[Lane]) -> int:
-    """Return the bytes that workers hold; threads are workers of one process, which counts once."""
-    held = {_process(lane): lane.memory for lane in lanes if lane.state in ("idle", "busy")}
+    """Return the memory of the workers in bytes; threads share one process, which counts once."""
+    held = {lane.process: lane.memory for lane in lanes if lane.state in ("idle", "busy")}
     return sum(held.values())
 
 
-def _process(lane: Lane) -> tuple[str, int | str]:
-    return lane.host, lane.pid or lane.worker
-
-
-@lru_cache(maxsize=4096)
-def _natural(name: str) -> tuple[tuple[str, int], ...]:
-    """Return a key that orders names by the numbers in them."""
-    return tuple((text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d{0,9})", name))
-
-
-def _lanes(lanes: Sequence[Lane], timeline: Timeline) -> dict[str, Any]:
+def _lanes(timeline: Timeline) -> dict[str, Any]:
+    lanes = [seat.lane for seat in timeline.seats]
     told: dict[str, Any] = {
         "state": "".join({"lost": "x", "left": "l"}.get(lane.state, lane.state[0]) for lane in lanes),
         "first": [lane.first for lane in lanes],
-        "done": [lane.done for lane in lanes],
-        "strip": [timeline.letters(lane.worker) for lane in lanes],
+        "done": [seat.done for seat in timeline.seats],
+        "strip": [timeline.letters(seat.place) for seat in timeline.seats],
     }
     if len(lanes) <= DETAILED:
         told["count"] = [lane.count for lane in lanes]
-        told["since"] = [round(max(lane.since, timeline.upto(lane.worker)), 1) for lane in lanes]
-        workers_of = Counter(map(_process, lanes))
-        told["memory"] = [
-            round(lane.memory / 1e6) if workers_of[_process(lane)] == 1 else 0 for lane in lanes
+        told["since"] = [
+            round(max(lane.since, timeline.upto(place)), 1) for place, lane, *_ in timeline.seats
         ]
+        workers_of = Counter(lane.process for lane in lanes)
+        told["memory"] = [round(lane.memory / 1e6) if workers_of[lane.process] == 1 else 0 for lane in lanes]
         told["moved"] = [lane.moved for lane in lanes]
     return told
 
@@ -178,13 +219,13 @@ def _stage_lanes(stages: Sequence[StageFigures], timeline: Timeline) -> dict[str
     }
 
 
-def _stages(stages: Sequence[StageFigures]) -> dict[str, Any] | None:
-    """Return what there is to say of a pipeline's stages; None for a map."""
+def _stages(stages: Sequence[StageFigures], timeline: Timeline) -> dict[str, Any] | None:
+    """Return the data of a pipeline's stages; None for a map."""
     if not stages:
         return None
     limit = bottleneck(stages)
     return {
-        "working": [stage.working for stage in stages],
+        "working": [round(timeline.working(stage.place), 1) for stage in stages],
         "waiting": [stage.waiting for stage in stages],
         "room": [stage.room for stage in stages],
         "failed": [stage.failed for stage in stages],
@@ -204,7 +245,13 @@ def _failure(failure: Failure, longest: int) -> dict[str, Any]:
         "worker": failure.worker[:24],
         "where": failure.where,
         "attempts": failure.attempts,
+        **dict(zip(("type", "line", "stage"), _kind(failure), strict=True)),
         "seconds": round(failure.seconds, 3),
         "traceback": wording.tail(failure.traceback, longest) if longest else "",
         "output": wording.tail(failure.output, min(longest, 500)) if longest else "",
     }
+
+
+def _kind(failure: Failure) -> tuple[str, int, str]:
+    error, line, stage = key_of(failure)
+    return error[:60], line, stage[:40]

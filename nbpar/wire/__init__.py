@@ -1,1 +1,1 @@
-"""Bytes: messages between client and workers, and how objects become part of them."""
+"""Bytes: messages between client and workers, and how objects are serialized."""

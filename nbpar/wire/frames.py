@@ -1,8 +1,8 @@
-"""The bytes of messages.
+"""Messages as frames of bytes.
 
-Several messages travel as one list of frames: first a pickle of plain values (all heads),
-then what is large.  Heads are read by an unpickler that knows no class and no function, so
-that a malformed or foreign frame can do nothing but be refused.
+Several messages are sent as one list of frames: first a pickle of plain values (all headers),
+then large bodies.  Headers are read by an unpickler that allows no class and no function, so
+that a malformed or foreign frame can only be rejected.
 """
 
 from __future__ import annotations
@@ -14,15 +14,32 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nbpar.wire.faults import Fault
-from nbpar.wire.lodging import Lodged
-from nbpar.wire.messages import KINDS, Call, Close, Done, Item, Items, Load, Message, Open
-from nbpar.wire.pickling import Packed
+from nbpar.wire.messages import (
+    KINDS,
+    Begin,
+    Bye,
+    Call,
+    Close,
+    Done,
+    Imported,
+    Item,
+    Items,
+    Load,
+    Message,
+    Open,
+    Output,
+    Printed,
+    Ready,
+)
+from nbpar.wire.pickling import Packed, Unreceived
+from nbpar.wire.plain_pickling import dumps_plain
+from nbpar.wire.shared_memory import Mapped
 
 INLINE = 1 << 14
-"""A body smaller than this travels in the head."""
+"""A body smaller than this is part of the header."""
 
 _ITEM, _ITEMS = _ITEM_OR_ITEMS = (1, 2)
-"""First byte of a frame that is an item, or short items, and nothing else; every pickle begins with 128."""
+"""First byte of a frame with only an item, or short items; every pickle starts with 128."""
 
 _NUMBER = struct.Struct("<q")
 
@@ -36,26 +53,17 @@ _FAULTED = {
     Done: Done._fields.index("faults"),
     Close: Close._fields.index("fault"),
 }
-"""Kinds with faults, and in which field."""
+"""Kinds with faults, and their field."""
+
+
+_FOREIGN = frozenset({Load, Begin, Ready, Output, Imported, Bye, Open, Printed})
+"""Kinds with names, texts and facts from other code; likewise those with faults."""
+
+_NUMBERS = frozenset({int, float, type(None)})
 
 
 class FrameError(ValueError):
-    """Bytes that are no message of ours."""
-
-
-class Decoder:
-    """Makes messages of frames; what is none of ours is dropped and counted."""
-
-    def __init__(self) -> None:
-        self.dropped = 0
-
-    def decode(self, frames: Sequence[Any]) -> list[Message]:
-        """Return the messages; none for frames that hold none."""
-        try:
-            return decode(frames)
-        except FrameError:
-            self.dropped += 1
-            return []
+    """Bytes that are not a valid message."""
 
 
 def encode(messages: Sequence[Message]) -> list[Any]:
@@ -64,16 +72,18 @@ def encode(messages: Sequence[Message]) -> list[Any]:
         return [by_itself]
     frames: list[Any] = [b""]
     heads = []
+    foreign = False
     for message in messages:
         kind = type(message)
         fields: tuple[Any, ...] = tuple(message)
         if kind in _BODIED and type(fields[-1]) is Packed:
             fields = (*fields[:-1], _place(fields[-1], frames))
         if kind in _FAULTED and (faults := fields[_FAULTED[kind]]):
-            at = _FAULTED[kind]
+            at, foreign = _FAULTED[kind], True
             fields = (*fields[:at], _plainly(faults), *fields[at + 1 :])
+        foreign = foreign or kind in _FOREIGN or (kind is Call and _is_foreign(message))
         heads.append((_CODE[kind], fields))
-    frames[0] = pickle.dumps(heads, 5)
+    frames[0] = dumps_plain(heads) if foreign else pickle.dumps(heads, 5)
     return frames
 
 
@@ -81,20 +91,28 @@ def decode(frames: Sequence[Any]) -> list[Message]:
     """Reverse `encode`; bodies come back as `Packed`, faults as `Fault`.
 
     Raises:
-        FrameError: the bytes are no messages of ours.
+        FrameError: the bytes are not valid messages.
     """
     try:
         if len(frames) == 1 and frames[0][0] in _ITEM_OR_ITEMS:
             return [_one_message(frames[0])]
         heads = _HeadUnpickler(io.BytesIO(frames[0])).load()
         rest = iter(frames[1:])
-        return [_message(code, fields, rest) for code, fields in heads]
+        messages = [_message(code, fields, rest) for code, fields in heads]
     except Exception as error:
         raise FrameError(f"not a message: {error}") from error
+    if not messages:
+        raise FrameError("not a message: it is empty")
+    return messages
+
+
+def _is_foreign(call: Any) -> bool:
+    """Whether a call has numbers of a type that the other side may not know."""
+    return type(call.timeout) not in _NUMBERS or type(call.seed) not in _NUMBERS
 
 
 def _by_itself(message: Message) -> bytes | None:
-    """Return the one frame of what channels send most."""
+    """Return the single frame of the most frequent messages of channels."""
     if type(message) is Items:
         return b"%c%b%b" % (_ITEMS, _NUMBER.pack(message.channel), pickle.dumps(message.values, 5))
     if type(message) is not Item or type(packed := message.value) is not Packed:
@@ -116,19 +134,19 @@ def _one_message(frame: bytes) -> Message:
 
 
 def _place(packed: Packed, frames: list[Any]) -> tuple[Any, ...]:
-    """Put a body into the head or behind it; return what the head says of it."""
+    """Put a body into the header or behind it; return its entry in the header."""
     inline = len(packed.head) <= INLINE
     if not inline:
         frames.append(packed.head)
     head = packed.head if inline else None
-    if type(packed.buffers) is Lodged:
-        return (head, packed.layout, tuple(packed.buffers))
+    if type(packed.buffers) is Mapped:
+        return (head, packed.layout, packed.number, tuple(packed.buffers))
     frames.extend(packed.buffers)
-    return (head, packed.layout, len(packed.buffers))
+    return (head, packed.layout, packed.number, len(packed.buffers))
 
 
 def _plainly(faults: Fault | dict[int, Fault]) -> Any:
-    """Replace faults by tuples, so that heads hold plain values only."""
+    """Replace faults by tuples, so that headers contain plain values only."""
     if isinstance(faults, Fault):
         return tuple(faults)
     return {place: tuple(fault) for place, fault in faults.items()}
@@ -152,16 +170,16 @@ def _as_faults(said: tuple[Any, ...] | dict[int, tuple[Any, ...]]) -> Fault | di
 
 
 def _take(said: tuple[Any, ...], rest: Iterator[Any]) -> Packed:
-    head, layout, buffers = said
+    head, layout, number, buffers = said
     if head is None:
         head = next(rest)
     if type(buffers) is tuple:
-        return Packed(head, layout, Lodged(*buffers))
-    return Packed(head, layout, [_writable(next(rest)) for _ in range(buffers)] if buffers else [])
+        return Packed(head, layout, Mapped(*buffers), number)
+    return Packed(head, layout, [_writable(next(rest)) for _ in range(buffers)] if buffers else [], number)
 
 
-def _writable(frame: Any) -> bytearray:
-    return frame if type(frame) is bytearray else bytearray(frame)
+def _writable(frame: Any) -> bytearray | Unreceived:
+    return frame if type(frame) in (bytearray, Unreceived) else bytearray(frame)
 
 
 class _HeadUnpickler(pickle.Unpickler):

@@ -1,19 +1,20 @@
-"""What client and worker say to each other."""
+"""The messages between client and worker."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from nbpar.host.world import NO_CHANGES
 from nbpar.wire.faults import Fault
 
 INITIALIZER = -1
-"""Number of the run, and of the call, that run a pool's initializer on a worker."""
+"""Number of the run, and of the call, for a pool's initializer on a worker."""
 
 # ---- client to worker
 
 
 class Load(NamedTuple):
-    """Here is a function; calls name it by its digest."""
+    """A function; calls refer to it by its digest."""
 
     digest: bytes
     name: str
@@ -21,64 +22,73 @@ class Load(NamedTuple):
 
 
 class Call(NamedTuple):
-    """Apply a function to neighbouring items."""
+    """Apply a function to neighboring items."""
 
     id: int
     run: int
-    """Each run has its own instance of the function, with the captured values as they were sent."""
+    """Each run has its own instance of the function, with the captured values as sent."""
 
     digest: bytes
     first: int
     spread: str
     timed: bool
-    """Measure every item, not only all of them."""
+    """Whether to time every item, not only the whole call."""
 
     stop_early: bool
-    """Leave the rest undone after the first failure."""
+    """Whether to skip the rest after the first failure."""
 
     timeout: float | None
     seed: int | None
     broken: dict[int, Fault]
-    """Items that could not be sent, by offset: they have failed already."""
+    """Errors of items that could not be sent, by offset: they have failed already."""
 
     items: Any
 
 
 class Begin(NamedTuple):
-    """A run's calls will follow; here is what the run finds at the client's side."""
+    """A run's calls will follow; these are its settings."""
 
     run: int
     modules: tuple[tuple[str, bytes], ...]
-    """Modules of the user that the function reaches, by name, and which version the client has."""
+    """The user's modules that the function uses, by name, with the client's versions."""
 
     levels: tuple[tuple[str, int], ...]
-    """Levels that were set for loggers, by name; and under an empty name what `logging.disable` set."""
+    """Levels of loggers, by name; the empty name has the level of `logging.disable`."""
+
+    world: tuple[Any, ...] = NO_CHANGES
+    """`Changes` of the client's environment, folder and import path since the workers started."""
 
 
 class Cancel(NamedTuple):
-    """Do not begin these calls."""
+    """Do not start these calls."""
 
     ids: tuple[int, ...]
 
 
+class Cut(NamedTuple):
+    """End a call with the item at hand: another worker has nothing to do."""
+
+    call: int
+
+
 class Ping(NamedTuple):
-    """The client is still there."""
+    """The client is alive."""
 
     token: int
 
 
 class Release(NamedTuple):
-    """Leave the loop; the engine is free for others."""
+    """End the loop; the engine is free for others."""
 
 
 # ---- worker to client
 
 
 class Ready(NamedTuple):
-    """The loop has begun."""
+    """The loop has started."""
 
     facts: dict[str, Any]
-    """`pid`, `host`, `python`, `memory` and what else is known of the place."""
+    """`pid`, `host`, `python`, `memory` and other facts of the worker."""
 
 
 class Done(NamedTuple):
@@ -89,10 +99,10 @@ class Done(NamedTuple):
     """Index of the first of them."""
 
     final: bool
-    """The call is over; what it left undone was not begun."""
+    """The call is over; its remaining items were not started."""
 
     interrupted: bool
-    """The item after the last outcome was stopped by a signal."""
+    """Whether the item after the last outcome was stopped by a signal."""
 
     seconds: float
     """Time spent in the function."""
@@ -106,32 +116,61 @@ class Done(NamedTuple):
     faults: dict[int, Fault]
     """By offset from `first`."""
 
-    costs: tuple[float, float, float, float]
-    """Seconds: of CPU in the worker's process, of these in the thread that runs the function, in which the
-    worker pickled and unpickled, in which the receiving side did (filled in there); 0 when not known."""
+    costs: tuple[float, float, float, float, float]
+    """Seconds: of CPU in the worker's process, of these in the function's thread, in which that
+    thread waited for a CPU, in which the worker pickled and unpickled, in which the receiving side did
+    (filled in there); 0 if unknown."""
 
     moved: int
-    """Bytes of items and values together (filled in by the receiving side)."""
+    """Bytes of items and values (set by the receiving side)."""
 
     values: Any
 
 
-NO_COSTS = (0.0, 0.0, 0.0, 0.0)
+NO_COSTS = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Missing(NamedTuple):
-    """The worker does not have this function (any more); the calls were not begun."""
+    """The worker does not have this function (any more); the calls were not started."""
 
     digest: bytes
     calls: tuple[int, ...]
 
 
 class Output(NamedTuple):
-    """What items printed, displayed, logged and warned of."""
+    """Prints, displays, log records and warnings of items."""
 
     call: int
     pieces: tuple[tuple[int, str, Any], ...]
-    """Index of the item, kind, content: as the recorder noted it."""
+    """Index of the item, kind, content: as in the recorder."""
+
+
+class Running(NamedTuple):
+    """The function of a call with a time limit has started, or stopped.
+
+    Loading a function, items or results, which may import modules, does not count as an item's time.
+    """
+
+    call: int
+    now: bool
+
+
+class Imported(NamedTuple):
+    """The worker imported packages, for a call's items or for its function.
+
+    Their seconds are not part of `Done`.
+    """
+
+    call: int
+    packages: tuple[tuple[str, float], ...]
+    """Name and seconds."""
+
+
+class Shortened(NamedTuple):
+    """A call was cut: it ends with its first `items` items, and no other was begun."""
+
+    call: int
+    items: int
 
 
 class Pong(NamedTuple):
@@ -141,7 +180,7 @@ class Pong(NamedTuple):
 
 
 class Bye(NamedTuple):
-    """The loop has ended; nothing more will come."""
+    """The loop has ended; this is the last message."""
 
     reason: str
 
@@ -156,17 +195,17 @@ class Lost(NamedTuple):
 
 
 class Open(NamedTuple):
-    """Begin a channel, and run code at its other end."""
+    """Open a channel, and run code at its other end."""
 
     channel: int
     how: str
     """`main`: code in the main thread; `thread`: in one of its own; `bare`: no code."""
 
     items: int
-    """Items that each side may be ahead of the other."""
+    """Number of items that each side may be ahead of the other."""
 
     nbytes: int
-    """Bytes likewise."""
+    """The same in bytes."""
 
     code: Any
 
@@ -186,7 +225,7 @@ class Items(NamedTuple):
 
 
 class Credit(NamedTuple):
-    """The other side may send so many items and bytes more."""
+    """Credit for further items and bytes."""
 
     channel: int
     items: int
@@ -194,17 +233,17 @@ class Credit(NamedTuple):
 
 
 class Close(NamedTuple):
-    """No more items come from this side."""
+    """This side sends no further items."""
 
     channel: int
     half: bool
-    """This side still takes items."""
+    """Whether this side still receives items."""
 
     fault: Fault | None
 
 
 class Printed(NamedTuple):
-    """What the code of a channel printed."""
+    """Output of a channel's code."""
 
     channel: int
     lines: tuple[tuple[str, str], ...]
@@ -216,12 +255,16 @@ Message = (
     | Begin
     | Call
     | Cancel
+    | Cut
     | Ping
     | Release
     | Ready
     | Done
     | Missing
+    | Running
     | Output
+    | Imported
+    | Shortened
     | Pong
     | Bye
     | Lost
@@ -235,6 +278,6 @@ Message = (
 
 KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
-    Printed, Begin, Items,
+    Printed, Begin, Items, Running, Imported, Cut, Shortened,
 )  # fmt: skip
-"""All that are sent; the place of a kind among them is its number on the way."""
+"""All kinds of messages; the index of a kind is its number in the encoding."""

@@ -1,19 +1,20 @@
-"""Items that stay bytes on their way from one worker to another.
+"""Items that stay serialized between one worker and another.
 
-What passes through here is cut and joined as bytes; an item is unpickled only when somebody
-looks at it.
+Items that pass through are split and joined as bytes; an item is unpickled only when it
+is accessed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
-from nbpar.wire.pickling import Packed, unpack
+from nbpar.core.text import text_of
+from nbpar.wire.pickling import Packed, pack_apart, unpack
 
 
-class Unreadable:
-    """Stands for an item that cannot be unpickled here."""
+class UnreadableItem:
+    """Placeholder for an item that cannot be unpickled here."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -23,9 +24,9 @@ class Unreadable:
 
 
 class PackedItems(Sequence[Any]):
-    """A sequence over objects that were packed one by one.
+    """A sequence of objects that were pickled one by one.
 
-    Slices are bytes again.  Looking at a single item unpickles it and never raises.
+    Slices stay bytes.  Accessing a single item unpickles it and never raises.
     """
 
     def __init__(self, packed: Packed) -> None:
@@ -44,10 +45,10 @@ class PackedItems(Sequence[Any]):
             start, stop, _ = place.indices(len(self))
             return self if (start, stop) == (0, len(self)) else self._cut(start, stop)
         values, errors = unpack(self._cut(place, place + 1).packed)
-        return Unreadable(str(errors[0])) if errors else values[0]
+        return UnreadableItem(text_of(errors[0]) or type(errors[0]).__name__) if errors else values[0]
 
     def _cut(self, start: int, stop: int) -> PackedItems:
-        head, layout, buffers = self.packed
+        head, layout, buffers, _ = self.packed
         assert layout is not None
         first_byte = sum(size for size, _ in layout[:start])
         first_buffer = sum(count for _, count in layout[:start])
@@ -58,12 +59,15 @@ class PackedItems(Sequence[Any]):
 
 
 def chain_items(pieces: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    """Join pieces of items; what is packed in all of them stays packed."""
+    """Join pieces of items; packed ones stay packed, and if one is, the others are packed too.
+
+    So an item that only passes through is not unpickled in this process, where that may fail.
+    """
     if len(pieces) == 1:
         return pieces[0]
-    if not all(isinstance(piece, PackedItems) for piece in pieces):
+    every = list(_all_packed(pieces)) if any(isinstance(piece, PackedItems) for piece in pieces) else []
+    if len(every) < len(pieces):
         return [item for piece in pieces for item in piece]
-    every = [piece.packed for piece in pieces if isinstance(piece, PackedItems)]
     return PackedItems(
         Packed(
             b"".join(packed.head for packed in every),
@@ -71,3 +75,14 @@ def chain_items(pieces: Sequence[Sequence[Any]]) -> Sequence[Any]:
             [buffer for packed in every for buffer in packed.buffers],
         )
     )
+
+
+def _all_packed(pieces: Sequence[Sequence[Any]]) -> Iterator[Packed]:
+    """Yield pieces as bytes, up to one that cannot be pickled."""
+    for piece in pieces:
+        if isinstance(piece, PackedItems):
+            yield piece.packed
+        elif (made := pack_apart(piece)) is None:
+            return
+        else:
+            yield made

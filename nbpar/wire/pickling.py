@@ -1,85 +1,234 @@
-"""Turn objects into bytes, each item by itself, large buffers out of band.
+"""Serialize objects: each item by itself, large buffers out of band (pickle protocol 5).
 
-Items of built-in types are pickled as one list, which is fastest.  Everything else is pickled
-item by item, so that one that cannot be pickled or unpickled harms no other.  Buffers of
-arrays travel beside the pickle (protocol 5, PEP 574) and arrive writable.
+Items of built-in types are pickled as one list, which is fastest.  Other items are pickled
+one by one, so that one that cannot be pickled or unpickled does not affect others.  Buffers of
+arrays are sent out of band (protocol 5, PEP 574) and arrive writable.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, MutableMapping, Sequence
 from hashlib import sha256
 from itertools import islice
+from types import CodeType
 from typing import Any, NamedTuple
 
-from nbpar.wire.pickler import Pickler
+import cloudpickle
+
+
+def with_cache(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:
+    """Return a cached version of a function."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def _reduce_cached(cached: Any) -> str | tuple[Any, ...]:
+    if importable(cached):
+        return str(cached.__qualname__)
+    parameters = cached.cache_parameters()
+    return with_cache, (cached.__wrapped__, parameters["maxsize"], parameters["typed"])
+
+
+def importable(thing: Any) -> bool:
+    """Whether a function or class has a name in a module that the other side imports."""
+    module = thing.__module__
+    sent = cloudpickle.list_registry_pickle_by_value()
+    if module in (None, "__main__") or any(f"{module}.".startswith(f"{name}.") for name in sent):
+        return False
+    found: Any = sys.modules.get(module)
+    for name in thing.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is thing
+
+
+def code_in_file(make: Callable[..., CodeType], args: tuple[Any, ...], filename: str) -> CodeType:
+    """Return the code object made by cloudpickle's reduction, with its own file name."""
+    return make(*args).replace(co_filename=filename)
+
+
+_reduce_code = cloudpickle.Pickler.dispatch_table[CodeType]
+
+
+def _reduce_code_in_file(code: CodeType) -> tuple[Any, ...]:
+    make, args = _reduce_code(code)[:2]
+    return code_in_file, (make, args, code.co_filename)
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """Pickles like cloudpickle, with the differences in the module's docstring."""
+
+    dispatch_table = cloudpickle.Pickler.dispatch_table.new_child(
+        {type(functools.lru_cache(importable)): _reduce_cached, CodeType: _reduce_code_in_file}
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if "multiprocessing.connection" in sys.modules:
+            _learn_connections(self.dispatch_table)
+        super().__init__(*args, **kwargs)
+
+
+def _learn_connections(table: MutableMapping[type, Any]) -> None:
+    """Add the reductions of connections, which multiprocessing does not publish."""
+    from multiprocessing.connection import Connection
+
+    if Connection not in table:
+        from multiprocessing.reduction import ForkingPickler
+
+        own = ForkingPickler._extra_reducers.items()  # type: ignore[attr-defined]  # noqa: SLF001 (there is no public way)
+        table.update({kind: reduce for kind, reduce in own if kind.__module__ == Connection.__module__})
+
+
+def dumps(obj: Any, buffer_callback: Callable[[Any], Any] | None = None) -> bytes:
+    """Pickle one object with `Pickler`, protocol 5.
+
+    Raises:
+        Exception: any error of pickling.
+    """
+    out = io.BytesIO()
+    Pickler(out, 5, buffer_callback=buffer_callback).dump(obj)
+    return out.getvalue()
+
 
 OUT_OF_BAND = 1 << 14
-"""Buffers of at least so many bytes travel beside the pickle."""
+"""Minimal size in bytes of a buffer sent out of band."""
+
+
+class Unreceived(bytes):
+    """Stands for a frame that was read and dropped, because there was no memory for it."""
+
+    size = 0
+
+    @classmethod
+    def of(cls, size: int) -> Unreceived:
+        """Return what stands for a frame of this size."""
+        frame = cls()
+        frame.size = size
+        return frame
+
+    def error(self) -> MemoryError:
+        """Return what is raised where its content is wanted."""
+        return MemoryError(f"{self.size / 1e6:,.0f} MB arrived")
+
+
+def _nbytes(frame: Any) -> int:
+    return frame.size if type(frame) is Unreceived else memoryview(frame).nbytes
 
 
 class Packed(NamedTuple):
     """A list of objects as bytes."""
 
     head: bytes
-    """One pickle of them all, or one after another as `layout` says."""
+    """One pickle of all objects, or several, as `layout` says."""
 
     layout: tuple[tuple[int, int], ...] | None
-    """Bytes and out-of-band buffers of each object; None for one pickle of them all."""
+    """Bytes and out-of-band buffers of each object; None for one pickle of all."""
 
     buffers: Any
-    """A list of out-of-band buffers, in order; of a function on its way also where they are lodged."""
+    """A list of out-of-band buffers, in order; of a function in transit also their place in shared memory."""
+
+    number: int = 0
+    """Number of objects in one pickle of all."""
 
     @property
     def nbytes(self) -> int:
-        """Size of all of it."""
-        size = len(self.head)
-        return size + sum(memoryview(buffer).nbytes for buffer in self.buffers) if self.buffers else size
+        """Its total size."""
+        size = _nbytes(self.head) if type(self.head) is Unreceived else len(self.head)
+        return size + sum(map(_nbytes, self.buffers)) if self.buffers else size
+
+    @property
+    def received(self) -> bool:
+        """Whether all of it fitted into memory where it arrived."""
+        return type(self.head) is not Unreceived and Unreceived not in map(type, self.buffers)
 
 
-def pack(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:
-    """Pickle items; those that cannot be are replaced by None and returned with their errors, by place."""
+def pack(items: Sequence[Any]) -> tuple[Packed, dict[int, BaseException]]:
+    """Pickle items; those that fail are replaced by None and returned with their errors, by position.
+
+    Never raises, even if the items' own code does.
+    """
+    try:
+        return _pack(items)
+    except BaseException as error:  # noqa: BLE001 (there is no memory for all of them together)
+        nothing = pickle.dumps([None] * len(items), 5)
+        return Packed(nothing, None, [], len(items)), dict.fromkeys(range(len(items)), _freed(error))
+
+
+def _pack(items: Sequence[Any]) -> tuple[Packed, dict[int, BaseException]]:
     if (plain := _pack_plain(items)) is not None:
-        return Packed(plain, None, []), {}
+        return Packed(plain, None, [], len(items)), {}
     if type(items).__module__ == "numpy" and not items.dtype.hasobject:  # type: ignore[attr-defined]
         out_of_band: list[Any] = []
-        return Packed(pickle.dumps(items, 5, buffer_callback=keeper(out_of_band)), None, out_of_band), {}
+        head = pickle.dumps(items, 5, buffer_callback=keeper(out_of_band))
+        return Packed(head, None, out_of_band, len(items)), {}
     return _pack_each(items)
 
 
-def unpack(packed: Packed) -> tuple[Sequence[Any], dict[int, Exception]]:
-    """Reverse `pack`; objects that cannot be unpickled are None and returned with their errors, by place."""
-    head, layout, buffers = packed
+def pack_apart(items: Sequence[Any]) -> Packed | None:
+    """Pickle each item separately, also plain ones; None if one of them cannot be pickled."""
+    packed, errors = _pack_each(items)
+    return None if errors else packed
+
+
+def unpack(packed: Packed) -> tuple[Sequence[Any], dict[int, BaseException]]:
+    """Reverse `pack`; objects that cannot be unpickled are None and returned with their errors, by position.
+
+    Never raises, even if the objects' own code does.
+    """
+    head, layout, buffers, together = packed
+    if type(head) is Unreceived:
+        number = together if layout is None else len(layout)
+        return [None] * number, dict.fromkeys(range(number), head.error())
     if layout is None:
-        return pickle.loads(head, buffers=buffers), {}
+        try:
+            return pickle.loads(head, buffers=arrived(buffers)), {}
+        except BaseException as error:  # noqa: BLE001 (there is no memory for all of them)
+            return [None] * together, dict.fromkeys(range(together), _freed(error))
     view = memoryview(head)
     rest = iter(buffers)
     items: list[Any] = []
-    errors: dict[int, Exception] = {}
+    errors: dict[int, BaseException] = {}
     start = 0
-    for size, count in layout:
-        own = tuple(islice(rest, count))
+    for size, number in layout:
+        own = tuple(islice(rest, number))
         try:
-            items.append(pickle.loads(view[start : start + size], buffers=own))
-        except Exception as error:  # noqa: BLE001 (any user code may run here)
+            items.append(pickle.loads(view[start : start + size], buffers=arrived(own) if own else own))
+        except BaseException as error:  # noqa: BLE001 (any user code may run here)
             errors[len(items)] = error
             items.append(None)
         start += size
     return items, errors
 
 
+def arrived(buffers: Sequence[Any]) -> Sequence[Any]:
+    """Return received buffers.
+
+    Raises:
+        MemoryError: there was no memory for one of them.
+    """
+    for buffer in buffers:
+        if type(buffer) is Unreceived:
+            raise buffer.error()
+    return buffers
+
+
+def _freed(error: BaseException) -> BaseException:
+    """Return an error without its frames, whose variables occupy memory."""
+    return error.with_traceback(None)
+
+
 def pack_one(value: Any) -> Packed:
-    """Pickle one object; raises what its pickling raises."""
+    """Pickle one object; errors of pickling propagate."""
     packed, errors = _pack_each([value])
     if errors:
-        raise errors.pop(0)  # an error that its own frames hold would keep the caller's objects
+        raise errors.pop(0)  # an error referenced by its own frames would keep the caller's objects alive
     return packed
 
 
 def unpack_one(packed: Packed) -> Any:
-    """Reverse `pack_one`; raises what unpickling raises."""
+    """Reverse `pack_one`; errors of unpickling propagate."""
     items, errors = unpack(packed)
     if errors:
         raise errors.pop(0)  # likewise
@@ -87,7 +236,7 @@ def unpack_one(packed: Packed) -> Any:
 
 
 def digest(packed: Packed) -> bytes:
-    """Name content by what it is: 16 bytes of SHA-256, for which most processors have instructions."""
+    """Return an identifier of content: 16 bytes of SHA-256, for which most processors have instructions."""
     content = sha256(packed.head, usedforsecurity=False)
     for buffer in packed.buffers:
         content.update(buffer)
@@ -95,14 +244,14 @@ def digest(packed: Packed) -> bytes:
 
 
 class _NotPlain(Exception):  # noqa: N818 (a signal, not an error)
-    """Something needs more than the built-in types."""
+    """An object is not of the built-in types."""
 
 
 class _PlainPickler(pickle.Pickler):
     """Pickles built-in types only, each time by value: two items never share a part.
 
-    The pickler asks `reducer_override` about everything it does not know by itself, so plain
-    data is recognised and pickled in one go.
+    The pickler calls `reducer_override` for all objects but plain ones, so plain
+    data is detected and pickled in one pass.
     """
 
     def reducer_override(self, obj: Any) -> Any:  # noqa: ARG002 (whatever it is, it is not plain)
@@ -110,7 +259,7 @@ class _PlainPickler(pickle.Pickler):
 
 
 def _pack_plain(items: Sequence[Any]) -> bytes | None:
-    """Pickle items of built-in types, or of NumPy's scalars, as one; None when there are others."""
+    """Pickle items of built-in types, or of NumPy's scalars, as one; None if there are others."""
     kind = type(items)
     if kind in (range, str, bytes):
         return pickle.dumps(items, 5)
@@ -123,7 +272,7 @@ def _pack_plain(items: Sequence[Any]) -> bytes | None:
         pickler.dump(items)
     except _NotPlain:
         return pickle.dumps(items, 5) if all(map(_numpy_scalar, set(map(type, items)))) else None
-    except Exception:  # noqa: BLE001 (nested too deeply, or within itself: item by item then, with a memo)
+    except BaseException:  # noqa: BLE001 (nested too deeply, or within itself: item by item then, with a memo)
         return None
     return out.getvalue()
 
@@ -140,13 +289,13 @@ def _numpy_scalar(kind: type) -> bool:
 
 
 def keeper(kept: list[Any], at_least: int = OUT_OF_BAND) -> Callable[[pickle.PickleBuffer], bool]:
-    """Return a callback that keeps contiguous buffers of so many bytes out of the pickle."""
+    """Return a callback that keeps buffers of at least this size out of the pickle.
+
+    The pickler calls it with contiguous ones only.
+    """
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
-        try:
-            raw = buffer.raw()
-        except BufferError:
-            return True  # not contiguous: into the pickle
+        raw = buffer.raw()
         if raw.nbytes < at_least:
             return True
         kept.append(raw)
@@ -155,17 +304,17 @@ def keeper(kept: list[Any], at_least: int = OUT_OF_BAND) -> Callable[[pickle.Pic
     return keep
 
 
-def _pack_each(items: Sequence[Any]) -> tuple[Packed, dict[int, Exception]]:
+def _pack_each(items: Sequence[Any]) -> tuple[Packed, dict[int, BaseException]]:
     buffers: list[Any] = []
     layout: list[tuple[int, int]] = []
-    errors: dict[int, Exception] = {}
+    errors: dict[int, BaseException] = {}
     out = io.BytesIO()
     pickler = Pickler(out, 5, buffer_callback=keeper(buffers))
     for place, item in enumerate(items):
         start, had = out.tell(), len(buffers)
         try:
             pickler.dump(item)
-        except Exception as error:  # noqa: BLE001 (any user code may run here)
+        except BaseException as error:  # noqa: BLE001 (any user code may run here)
             errors[place] = error
             del buffers[had:]
             out.seek(start)

@@ -1,4 +1,4 @@
-"""An object that each worker has once, however many functions and items refer to it."""
+"""`Pool.share`: an object that each worker has once, for all functions and items."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from contextlib import suppress
 from pickle import PickleBuffer
 from typing import Any
 
-import cloudpickle
-
-from nbpar.wire.lodging import CAN_LODGE, Lodged, Lodging, NotLodgedError
-from nbpar.wire.pickling import keeper
+from nbpar.wire.pickling import dumps, keeper
+from nbpar.wire.shared_memory import CAN_LODGE, Mapped, NotMappedError, SharedBuffers
 
 KEPT = 8
-"""Shared objects that a worker keeps although nothing refers to them just now."""
+"""Number of shared objects that a worker keeps without current references."""
 
 
 class Shared:
-    """What `Pool.share` returns: capture it, or send it as an item, and use its `value`.
+    """A handle to a shared object: capture it, or send it as an item, and use its `value`.
 
-    On engines of this host arrays are in memory once for all of them; they are read-only there.
-    The memory is given back when nothing refers to this any more and the workers have been let go,
+    On engines of this host arrays are in shared memory; they are read-only there.
+    The memory is freed when the handle is deleted and the workers have been released,
     a second after the last run.
 
     Attributes:
@@ -38,22 +36,22 @@ class Shared:
         _own[self._name] = self
 
     def pack(self) -> None:
-        """Make bytes of it, once; raises what pickling raises."""
+        """Serialize it, once; errors of pickling propagate."""
         if self._contents is not None:
             return
         buffers: list[Any] = []
-        head = cloudpickle.dumps(self.value, 5, buffer_callback=keeper(buffers, at_least=0))
+        head = dumps(self.value, buffer_callback=keeper(buffers, at_least=0))
         self._contents = [head, *buffers]
         if self._lodge:
-            with suppress(OSError):  # no memory for it: it travels
-                lodging = Lodging(self._contents)
+            with suppress(OSError):  # no shared memory for it: it is sent
+                lodging = SharedBuffers(self._contents)
                 weakref.finalize(self, lodging.close)
                 self._contents = lodging.lodged
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.pack()
         contents = self._contents
-        if not isinstance(contents, Lodged):
+        if not isinstance(contents, Mapped):
             contents = [PickleBuffer(part) for part in contents]
         return arrive, (self._name, contents)
 
@@ -62,17 +60,17 @@ class Shared:
 
 
 _own: weakref.WeakValueDictionary[str, Shared] = weakref.WeakValueDictionary()
-"""What this process has shared."""
+"""Objects that this process has shared."""
 
 _arrived: OrderedDict[str, Shared] = OrderedDict()
-"""What it has got from others, lately."""
+"""Objects recently received from others."""
 
 
 def arrive(name: str, contents: Any) -> Shared:
-    """Return the shared object of this name, which is loaded if it is not here yet.
+    """Return the shared object of this name, loading it on first use.
 
     Raises:
-        ReferenceError: it is not there any more.
+        ReferenceError: it no longer exists.
     """
     if (own := _own.get(name)) is not None:
         return own
@@ -85,14 +83,14 @@ def arrive(name: str, contents: Any) -> Shared:
 
 
 def forget_arrived() -> None:
-    """Let go of what others have shared."""
+    """Release objects shared by others."""
     _arrived.clear()
 
 
 def _load(name: str, contents: Any) -> Shared:
     try:
-        parts = contents.buffers(writable=False) if isinstance(contents, Lodged) else contents
-    except NotLodgedError as error:
+        parts = contents.buffers(writable=False) if isinstance(contents, Mapped) else contents
+    except NotMappedError as error:
         raise ReferenceError(
             "a shared object is not there any more: keep what pool.share(...) returned while workers use it"
         ) from error

@@ -1,7 +1,7 @@
 """Sign frames over all their bytes (HMAC-SHA-256, RFC 2104), and number them.
 
-Jupyter's own signatures leave buffers out; what passes a controller without encryption
-needs more, because it will be unpickled.
+Jupyter's own signatures omit buffers; messages through a controller without encryption
+need more, because they will be unpickled.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 DELIMITER = b"<IDS|MSG>"
-"""By it the hub knows that what follows is a message, and none of its business."""
+"""By this the hub recognizes a message that it need not process."""
 
 
 class Signer:
@@ -37,13 +37,13 @@ class Signer:
 
 
 class Correspondence:
-    """Signed and numbered messages between two sides; that one is missing is noticed by the next.
+    """Signed and numbered messages between two sides; a lost one is detected at the next.
 
-    zmq makes a connection that was cut anew by itself, but what was under way is gone.  Then nothing
-    is taken any more: the two would not agree on what has been said.
+    zmq reconnects silently, but messages in transit are lost.  Then all further messages are
+    rejected: the two sides would have inconsistent state.
 
     Args:
-        greeted: the other side greets until it is heard, so its first messages may be missing.
+        greeted: the other side repeats its greeting until answered, so its first messages may be missing.
     """
 
     def __init__(self, signer: Signer, own: bytes, other: bytes, *, greeted: bool = False) -> None:
@@ -58,13 +58,13 @@ class Correspondence:
         self._taken = 0
 
     def enclosed(self, frames: Sequence[Any]) -> list[Any]:
-        """Return the next message as it passes a controller: for whom, delimiter, signature, frames."""
+        """Return the next message as sent through a controller: address, delimiter, signature, frames."""
         number = self._sent.to_bytes(8, "big")
         self._sent += 1
         return [self._other, DELIMITER, number + self._signer.sign(self._own, [number, *frames]), *frames]
 
     def opened(self, frames: Sequence[Any]) -> Sequence[Any]:
-        """Return what was enclosed; nothing, which is no message, when it is not genuine or not the next."""
+        """Return the content; nothing, which is no message, if it is not authentic or not the next."""
         if len(frames) < 2 or frames[0] != DELIMITER or self.broken:
             return []
         number, signature, content = frames[1][:8], frames[1][8:], frames[2:]

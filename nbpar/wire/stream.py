@@ -1,8 +1,7 @@
-"""Frames over a stream of bytes: how many, how long each is, then the frames themselves.
+"""Framing of messages over a byte stream.
 
-Large frames are read straight into memory of their own and written straight from where they
-are, so they are copied once on each side, by the system.  What was sent as `bytes` arrives as
-such; everything else can be written to.
+Large frames are read straight into a `bytearray` of their own and written straight from where they
+are, so they are copied once on each side, by the system.
 """
 
 from __future__ import annotations
@@ -10,73 +9,90 @@ from __future__ import annotations
 import socket as network
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nbpar.wire.frames import FrameError
-from nbpar.wire.fresh import unwritten_bytes
+from nbpar.wire.pickling import Unreceived
 
 READ = 1 << 17
-"""Bytes that are read at once; a longer frame gets memory of its own."""
+"""Bytes per read; a longer frame gets memory of its own."""
 
 BUFFER = 1 << 20
-"""Bytes that the system may hold in each direction."""
+"""Bytes of the system's buffer in each direction."""
 
 MOST_FRAMES = 1 << 20
-"""More frames than this in one message are taken for garbage."""
+"""A message with more frames counts as invalid."""
 
 LONGEST_FRAME = 1 << 44
-"""A longer frame than this is taken for garbage."""
+"""A longer frame counts as invalid."""
+
+LONGEST_DROPPED = 1 << 40
+"""A longer frame without memory for it counts as invalid; a shorter one is read and dropped."""
+
+LONGEST_NAME = 256
+"""Maximal bytes from an unidentified sender: its name, as one message of one frame."""
 
 SMALL = 1 << 14
-"""Messages smaller than this are joined and written by one call."""
+"""Messages smaller than this are joined and written in one call."""
 
 MOST_PIECES = 512
-"""Pieces that are written by one call (IOV_MAX is 1024 on Linux)."""
-
-CONSTANT = 1 << 63
-"""Set in the length of a frame that was `bytes`."""
+"""Maximal number of pieces per write (IOV_MAX is 1024 on Linux)."""
 
 ROUNDS = 64
-"""Reads from one stream before others get their turn."""
+"""Number of reads from one stream before others get their turn."""
 
 _COUNT = struct.Struct("<I")
 _ONE = struct.Struct("<IQ")
 
 
 def enlarge(socket: network.socket) -> None:
-    """Let a socket hold more, so that large frames take fewer turns, and never wait."""
+    """Enlarge a socket's buffers, so that large frames take fewer steps, and make it non-blocking."""
     for option in (network.SO_SNDBUF, network.SO_RCVBUF):
         socket.setsockopt(network.SOL_SOCKET, option, BUFFER)
     socket.setblocking(False)
 
 
 class Incoming:
-    """What comes from a non-blocking socket, message by message."""
+    """Reads messages from a non-blocking socket.
 
-    def __init__(self, socket: network.socket) -> None:
+    Args:
+        socket: the socket.
+        stranger: the other end is not identified yet: it may send its name, and `read` returns
+            nothing that follows until `trust` is called.
+        fits: returns whether a large frame of a given size fits into memory.
+    """
+
+    def __init__(
+        self, socket: network.socket, *, stranger: bool = False, fits: Callable[[int], bool] = lambda _: True
+    ) -> None:
         self._socket = socket
+        self._stranger = stranger
+        self._fits = fits
         self._buffer = bytearray(READ)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0
         self._sizes: deque[int] = deque()
-        """Lengths of the frames that the message under way still lacks."""
+        """Sizes of the remaining frames of the current message."""
 
         self._frames: list[bytes | bytearray] = []
         self._large: bytes | bytearray | None = None
-        """The frame under way that is longer than the buffer."""
+        """The current frame, if it is longer than the buffer."""
 
         self._rest = self._view[:0]
-        """Where what it still lacks is to be written."""
+        """The part of it that is still to be received."""
+
+        self._unread = 0
+        """Number of its missing bytes, if it is dropped."""
 
         self.ended = False
         """Whether the other side has gone."""
 
     def read(self) -> list[list[bytes | bytearray]]:
-        """Return the messages that are complete by now; never waits.
+        """Return the complete messages so far; never waits.
 
         Raises:
-            FrameError: these are no frames; nothing that follows can be understood.
+            FrameError: invalid data; nothing that follows can be understood.
         """
         messages: list[list[bytes | bytearray]] = []
         for _ in range(ROUNDS):
@@ -92,21 +108,34 @@ class Incoming:
                 break
             if not self._take_whole(count, messages):
                 self._take(count, messages)
-            if count < len(room) and self._large is None:
-                break  # there is nothing more; the rest of a large frame is on its way
+            if (count < len(room) and self._large is None) or (self._stranger and messages):
+                break  # no more data now; the rest of a large frame is in transit
+        return messages
+
+    def trust(self) -> list[list[bytes | bytearray]]:
+        """Accept all messages from now on; return those already received.
+
+        Raises:
+            FrameError: as `read`.
+        """
+        self._stranger = False
+        messages: list[list[bytes | bytearray]] = []
+        self._parse(messages)
         return messages
 
     def _take_whole(self, count: int, messages: list[list[bytes | bytearray]]) -> bool:
-        """Take one small message that came by itself, which is what comes most."""
+        """Take one small message that arrived alone, the most frequent case."""
         if self._end or self._large is not None or self._sizes or self._frames or count < _ONE.size:
             return False
         frames, size = _ONE.unpack_from(self._buffer, 0)
-        if frames != 1 or size != count - _ONE.size:
+        if frames != 1 or size != count - _ONE.size or self._stranger:
             return False
         messages.append([bytes(self._view[_ONE.size : count])])
         return True
 
     def _room(self) -> memoryview:
+        if self._unread:
+            return self._view[: self._unread]
         if self._large is not None:
             return self._rest
         if self._start == self._end:
@@ -116,14 +145,21 @@ class Incoming:
     def _take(self, count: int, messages: list[list[bytes | bytearray]]) -> None:
         if self._large is None:
             self._end += count
+        elif self._unread:
+            self._unread -= count
+            if not self._unread:
+                self._end_large(self._large, messages)
         else:
             self._rest = self._rest[count:]
             if not self._rest:
-                self._frames.append(self._large)
-                self._large = None
-                self._close_message(messages)
+                self._end_large(self._large, messages)
         if self._large is None:
             self._parse(messages)
+
+    def _end_large(self, frame: bytes | bytearray, messages: list[list[bytes | bytearray]]) -> None:
+        self._frames.append(frame)
+        self._large, self._rest = None, self._view[:0]
+        self._close_message(messages)
 
     def _parse(self, messages: list[list[bytes | bytearray]]) -> None:
         while self._large is None and self._begin_message():
@@ -131,14 +167,18 @@ class Incoming:
                 if not self._take_frame():
                     return
             self._close_message(messages)
+            if self._stranger:
+                return
 
     def _begin_message(self) -> bool:
-        """Read how many frames follow and how long they are; False while that has not arrived."""
+        """Read the number and sizes of the frames that follow; False until that has arrived."""
         if self._sizes:
             return True
         there = self._end - self._start
         if there >= _ONE.size:
             count, size = _ONE.unpack_from(self._buffer, self._start)
+            if self._stranger and (count != 1 or size > LONGEST_NAME):
+                raise FrameError("this is no name")
             if count == 1:
                 self._sizes.append(_sane(size))
                 self._start += _ONE.size
@@ -158,7 +198,7 @@ class Incoming:
 
     def _take_frame(self) -> bool:
         """Take the next frame out of the buffer; False while it is incomplete."""
-        size, there = self._sizes[0] & ~CONSTANT, self._end - self._start
+        size, there = self._sizes[0], self._end - self._start
         if size <= there:
             self._frames.append(bytes(self._view[self._start : self._start + size]))
             self._start += size
@@ -166,11 +206,25 @@ class Incoming:
             self._move_to_front()
             return False
         else:
-            self._large, room = (unwritten_bytes if self._sizes[0] & CONSTANT else _zeros)(size)
-            room[:there] = self._view[self._start : self._end]
-            self._rest, self._start = room[there:], self._end
+            self._begin_large(size, there)
         self._sizes.popleft()
         return self._large is None
+
+    def _begin_large(self, size: int, there: int) -> None:
+        """Get memory for a frame of which the beginning is in the buffer, or drop what there is none for."""
+        try:
+            frame = bytearray(size) if self._fits(size) else None
+        except MemoryError:
+            frame = None
+        if frame is None:
+            if size > LONGEST_DROPPED:
+                raise FrameError("this is no stream of frames") from None
+            self._large, self._unread = Unreceived.of(size), size - there
+            self._start = self._end = 0
+            return
+        self._large, room = frame, memoryview(frame)
+        room[:there] = self._view[self._start : self._end]
+        self._rest, self._start = room[there:], self._end
 
     def _close_message(self, messages: list[list[bytes | bytearray]]) -> None:
         if not self._sizes and self._large is None:
@@ -185,25 +239,25 @@ class Incoming:
 
 
 class Outgoing:
-    """What goes to a non-blocking socket; what does not fit waits for `flush`."""
+    """Writes to a non-blocking socket; data that does not fit waits for `flush`."""
 
     def __init__(self, socket: network.socket) -> None:
         self._socket = socket
         self._waiting: deque[memoryview] = deque()
         self._dead = False
-        """The other side has gone: what is sent is dropped, and the reader notices."""
+        """The other side has gone: messages are dropped, and the reader notices."""
 
     @property
     def waiting(self) -> bool:
-        """Whether something has not gone yet."""
+        """Whether there is unsent data."""
         return bool(self._waiting)
 
     def send(self, frames: Sequence[Any]) -> None:
-        """Send frames as one message, as far as they fit; never waits."""
+        """Send frames as one message, as much as fits; never waits."""
         if len(frames) == 1 and len(frames[0]) < SMALL:
             pieces = [_ONE.pack(1, len(frames[0])) + frames[0]]
         else:
-            sizes = [_length(frame) for frame in frames]
+            sizes = [memoryview(frame).nbytes for frame in frames]
             pieces = [struct.pack(f"<I{len(sizes)}Q", len(sizes), *sizes), *frames]
         if not self._waiting and len(pieces) == 1:
             sent = self._write(pieces)
@@ -214,22 +268,21 @@ class Outgoing:
         self.flush()
 
     def flush(self) -> None:
-        """Go on with what is waiting; never waits itself."""
+        """Send unsent data; never waits."""
         waiting = self._waiting
-        while waiting:
-            if self._dead:
-                waiting.clear()
-                return
+        while waiting and not self._dead:
             sent = self._write([waiting[at] for at in range(min(len(waiting), MOST_PIECES))])
             if not sent:
-                return
+                break
             while sent and sent >= waiting[0].nbytes:
                 sent -= waiting.popleft().nbytes
             if sent:
                 waiting[0] = waiting[0][sent:]
+        if self._dead:
+            waiting.clear()
 
     def _write(self, pieces: Sequence[Any]) -> int:
-        """Return how many bytes went; 0 when there is no room now."""
+        """Return the number of bytes written; 0 if there is no room now."""
         try:
             return self._socket.send(pieces[0]) if len(pieces) == 1 else self._socket.sendmsg(pieces)
         except (BlockingIOError, InterruptedError):
@@ -239,16 +292,7 @@ class Outgoing:
             return 0
 
 
-def _length(frame: Any) -> int:
-    return len(frame) | CONSTANT if type(frame) is bytes else memoryview(frame).nbytes
-
-
-def _zeros(size: int) -> tuple[bytearray, memoryview]:
-    frame = bytearray(size)
-    return frame, memoryview(frame)
-
-
 def _sane(size: int) -> int:
-    if size & ~CONSTANT > LONGEST_FRAME:
+    if size > LONGEST_FRAME:
         raise FrameError("this is no stream of frames")
     return size

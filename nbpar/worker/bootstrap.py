@@ -1,7 +1,7 @@
 # mypy: ignore-errors
-"""Begin the worker loop on an engine, also where nbpar is not installed.
+"""Start the worker loop on an engine, even if nbpar is not installed there.
 
-The source of this file is executed there as text, so it must run on any Python 3 and may
+The source of this file is sent and executed there, so it must run on any Python 3 and may
 import the standard library only.
 """
 
@@ -23,17 +23,17 @@ def enter(settings):  # noqa: D103
 
 
 def _has(version):
-    """Whether this nbpar is here, installed or sent before."""
+    """Whether this version of nbpar is available, installed or sent before."""
     try:
         import nbpar.worker.engine  # noqa: F401
-        from nbpar import __version__
+        from nbpar.version import __version__
     except ImportError:
         return False
     return __version__ == version
 
 
 def _install(packed):
-    """Make modules importable that came as text."""
+    """Make modules importable from their source."""
     import importlib.abc
     import importlib.util
     import json
@@ -57,7 +57,7 @@ def _install(packed):
             return sources[name][1]
 
         def get_code(self, name):
-            return compile(sources[name][1], sources[name][2], "exec")  # so that its frames are known as ours
+            return compile(sources[name][1], sources[name][2], "exec")  # marks its frames as nbpar's
 
         def is_package(self, name):
             return sources[name][0]

@@ -1,35 +1,36 @@
-"""How functions, items and values pass between client and worker: as bytes, or as they are."""
+"""Pass functions, items and values between client and worker: pickled, or by reference."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from nbpar.core.call_style import Lent
 from nbpar.errors import PicklingError
-from nbpar.wire.diagnosis import explain, explain_unpickling
+from nbpar.wire.diagnosis.explain import explain, explain_unpickling
 from nbpar.wire.faults import Fault, describe
-from nbpar.wire.lodging import Lodged
-from nbpar.wire.pickling import Packed, pack, unpack, unpack_one
+from nbpar.wire.pickling import Packed, arrived, pack, unpack, unpack_one
+from nbpar.wire.shared_memory import Mapped
 
 
 class Codec(Protocol):
-    """What the worker loop needs to know of the way."""
+    """The conversions that the worker loop needs for its transport."""
 
-    def function(self, load: Any) -> Callable[..., Any]:
-        """Make the function of a `Load`; raises what unpickling raises."""
+    def function(self, load: Any) -> Callable[..., Any] | Lent:
+        """Make the function of a `Load`; errors of unpickling propagate."""
 
     def items(self, body: Any, first: int) -> tuple[Sequence[Any], dict[int, Fault]]:
         """Make the items of a `Call`, and faults of those that could not be made, by offset."""
 
     def values(self, values: list[Any], first: int) -> tuple[Any, dict[int, Fault]]:
-        """Prepare values for the way back, and faults of those that cannot travel, by offset."""
+        """Prepare values to be sent, and faults of those that cannot be serialized, by offset."""
 
     def describe(self, error: BaseException) -> Fault:
-        """Prepare an exception for the way back."""
+        """Serialize an exception for the client."""
 
 
 class Pickled:
-    """Everything travels as bytes."""
+    """All values are sent as bytes."""
 
     def function(self, load: Packed) -> Callable[..., Any]:
         made: Callable[..., Any] = unpack_one(load._replace(buffers=_own(load.buffers)))
@@ -54,13 +55,13 @@ class Pickled:
 
 
 class ByReference:
-    """Everything stays in this process as it is."""
+    """All objects are passed by reference."""
 
-    def function(self, load: Callable[..., Any]) -> Callable[..., Any]:
+    def function(self, load: Lent) -> Lent:
         return load
 
     def items(self, body: Sequence[Any], first: int) -> tuple[Sequence[Any], dict[int, Fault]]:  # noqa: ARG002
-        return body, {}
+        return list(body), {}  # the client keeps its own whatever happens to these
 
     def values(self, values: list[Any], first: int) -> tuple[list[Any], dict[int, Fault]]:  # noqa: ARG002
         return values, {}
@@ -70,10 +71,10 @@ class ByReference:
 
 
 def _own(buffers: Any) -> list[Any]:
-    """Return buffers that a function may change without changing them for the next run."""
-    if type(buffers) is Lodged:
+    """Return buffers that a function may change without affecting the next run."""
+    if type(buffers) is Mapped:
         return buffers.buffers(writable=True)
-    return [bytearray(buffer) for buffer in buffers]
+    return [bytearray(buffer) for buffer in arrived(buffers)]
 
 
 def _fault(message: str, error: BaseException) -> Fault:

@@ -1,6 +1,6 @@
-"""Serve on an ipyparallel engine: find the way to the client and run the loop on it.
+"""Run the worker loop on an ipyparallel engine.
 
-Touches these attributes of the engine's application: `context`, `session`,
+Uses these attributes of the engine's application: `context`, `session`,
 `connection_info`, `init_connector` (ipyparallel 8.8 to 9.2; a contract test holds them).
 """
 
@@ -13,55 +13,66 @@ import socket as network
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from multiprocessing.process import current_process
 from pathlib import Path
 from typing import Any
 
 import zmq
 
-from nbpar.wire.lodging import give_back
+from nbpar.host.event_loops import no_event_loop
+from nbpar.host.machine import is_here, machine
 from nbpar.wire.shared import forget_arrived
+from nbpar.wire.shared_memory import give_back
 from nbpar.wire.signing import Signer
-from nbpar.worker.catching import caught
+from nbpar.worker.cleanup import ItemCleanup, Leftovers
 from nbpar.worker.codec import Pickled
-from nbpar.worker.descriptors import Descriptors, can_be_caught
-from nbpar.worker.freshness import freshness_of_this_process
-from nbpar.worker.inside import inside
-from nbpar.worker.interrupting import Interrupts
-from nbpar.worker.output import NOTHING, OutputRecorder
-from nbpar.worker.preparing import Preparing
-from nbpar.worker.serve import Loop
-from nbpar.worker.sockets import SocketTransport, StreamTransport
+from nbpar.worker.loop import Loop
+from nbpar.worker.module_reload import freshness_of_this_process
+from nbpar.worker.nesting import inside
+from nbpar.worker.output.descriptors import Descriptors, can_be_caught
+from nbpar.worker.output.recorder import NOTHING
+from nbpar.worker.output.streams import caught
+from nbpar.worker.run_setup import RunSetup, WorkerHooks
+from nbpar.worker.signals import Interrupts
+from nbpar.worker.transports import SocketTransport, StreamTransport
 
 
 def serve_engine(settings: dict[str, Any]) -> None:
-    """Run the worker loop until the client lets this engine go."""
+    """Run the worker loop until the client releases this engine."""
     from IPython import get_ipython
 
     app = get_ipython().kernel.parent
+    if "authkey" in settings:  # so that proxies of the client's managers can connect from this process
+        current_process().authkey = settings["authkey"]
     local = _same_host(settings)
     way = _connect_local(settings) if local else _connect_through_controller(settings, app)
     with closing(way) as transport:
         facts = {
             "pid": os.getpid(),
             "host": network.gethostname(),
+            "machine": machine(),
             "python": platform.python_version(),
             "local": local,
             "address": settings["address"] if local else "",
         }
-        with _mortal(), Interrupts() as interrupts, inside(whole_process=True):
+        with no_event_loop(), _mortal(), Interrupts() as interrupts, inside(whole_process=True):
             _serve(Loop(transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"]))
     forget_arrived()
     give_back()
 
 
 def _serve(loop: Loop) -> None:
-    with _recorded(loop):
-        loop.serve()
+    try:
+        with _recorded(loop) as hooks:
+            loop.serve(hooks)
+    except BaseException:  # raised by an item's leftovers
+        if not loop.over:
+            raise
 
 
 @contextmanager
 def _mortal() -> Iterator[None]:
-    """Let SIGTERM end the process: the engine's own handler asks its event loop, which waits for us."""
+    """Let SIGTERM end the process: the engine's own handler waits for its event loop, which waits for us."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -73,10 +84,9 @@ def _mortal() -> Iterator[None]:
 
 
 @contextmanager
-def _recorded(loop: Loop) -> Iterator[None]:
-    """Have everything that items put out sent to the client, and make the engine like it for each run."""
-    recorder = OutputRecorder(lambda: loop.index, loop.send_output, far=True)
-    loop.channels.printed = recorder.take
+def _recorded(loop: Loop) -> Iterator[WorkerHooks]:
+    """Send all output of items to the client, and adopt the client's environment for each run."""
+    recorder = loop.recorder
 
     def note(stream: str, text: str, index: int | None) -> bool:
         if index is None and recorder.item == NOTHING:
@@ -86,17 +96,19 @@ def _recorded(loop: Loop) -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(caught(recorder, whole_process=True))
-        if can_be_caught():
-            descriptors = stack.enter_context(Descriptors(note))
-            loop.look, recorder.before = descriptors, descriptors.look
-        loop.prepared = stack.enter_context(Preparing(loop.look)).prepared
-        loop.note_imports = freshness_of_this_process().note_imports
-        yield
+        descriptors = stack.enter_context(Descriptors(note)) if can_be_caught() else None
+        if descriptors is not None:
+            recorder.before = descriptors.look
+        stack.enter_context(loop.imports)
+        cleanup = ItemCleanup(Leftovers(whole_process=True), descriptors)
+        stack.callback(cleanup.clear)
+        prepared = stack.enter_context(RunSetup()).prepared
+        yield WorkerHooks(cleanup, prepared, freshness_of_this_process().note_imports)
 
 
 def _same_host(settings: dict[str, Any]) -> bool:
     address: str = settings["address"]
-    return bool(address) and settings["host"] == network.gethostname() and Path(address).exists()
+    return bool(address) and is_here(settings) and Path(address).exists()
 
 
 def _connect_local(settings: dict[str, Any]) -> StreamTransport:

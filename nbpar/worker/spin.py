@@ -1,7 +1,7 @@
-"""Look for what comes at once, rather than sleep until it comes.
+"""Adaptive spinning: poll briefly before blocking, when recent waits were short.
 
-To wake a thread on another core can take longer than a short answer takes to be made.  So a wait
-that follows a short one looks again and again for a moment before it sleeps.
+Waking a thread on another core can take longer than computing a short answer.  So a wait
+after a short one polls for a moment before it blocks.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from nbpar.worker.cores import cores
+from nbpar.host.cpus import cores
 
 NEAR = 500e-6
-"""Seconds of looking at most for what comes from the same host."""
+"""Maximal seconds of polling for messages from the same host."""
 
 FAR = 1e-3
-"""The same for what comes through a controller."""
+"""The same through a controller."""
 
 WAKING = 100e-6
-"""Seconds more that a wait in sleep may take for the next one to look."""
+"""Additional seconds that a blocking wait may take for the next one to poll."""
 
 MOST_SKIPPED = 64
-"""Waits that begin without looking, at most, after looking was in vain again and again."""
+"""Upper bound of the back-off: waits that skip polling after it kept failing."""
 
 clock = time.perf_counter
 
@@ -32,13 +32,13 @@ _let_others_run = getattr(os, "sched_yield", lambda: time.sleep(0))
 _Found = TypeVar("_Found")
 
 
-class Spin:
-    """What one who waits again and again has learned of how soon things come.
+class AdaptiveSpin:
+    """Decides, from the durations of earlier waits, whether to poll before blocking.
 
     Args:
-        longest: seconds of looking at most.
+        longest: maximal seconds of polling.
 
-    On a single core there is nobody to wait for who could run meanwhile, so it never looks.
+    On a single core the other side could not run meanwhile, so it never polls.
     """
 
     def __init__(self, longest: float = NEAR) -> None:
@@ -49,14 +49,14 @@ class Spin:
 
     @property
     def due(self) -> bool:
-        """Whether the wait that begins now begins with `look_for`."""
+        """Whether the next wait starts with `look_for`."""
         return self._soon and self._skip == 0
 
     def look_for(self, look: Callable[[], _Found]) -> _Found:
-        """Call `look` for a moment, until it returns something true; return what it did last.
+        """Poll `look` for a moment, until it returns a true value; return its last result.
 
-        Others may have the core in between.  Where one of them keeps it for longer than the
-        moment, the look was in vain whatever it found.
+        Yields the core in between.  If another process keeps it for longer than the
+        moment, polling counts as failed whatever the result.
         """
         now = clock()
         until = now + self._longest
@@ -68,6 +68,6 @@ class Spin:
         return found
 
     def slept(self, seconds: float) -> None:
-        """A wait in sleep took so long."""
+        """Record the duration of a blocking wait."""
         self._soon = seconds < self._longest + WAKING and not self._alone
         self._skip = max(0, self._skip - 1)

@@ -1,11 +1,11 @@
-"""What Ctrl-C must not break."""
+"""Operations that Ctrl-C must not interrupt halfway."""
 
 import signal
 import threading
 
 import pytest
 
-from nbpar.backends.holding import hold
+from nbpar.host.deferred_sigint import hold
 
 
 def test_an_interrupt_in_a_held_block_takes_effect_at_its_end():

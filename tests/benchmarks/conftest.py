@@ -1,4 +1,4 @@
-"""Makes the benchmarks importable, which are not part of the package; and a peer without workers."""
+"""Make the benchmarks importable, which are not part of the package; a peer without workers."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ class PeerHere:
         return self.answer(items)
 
     def map_one_by_one(self, function, items):
+        return self.map(function, items, cheap=False)
+
+    def submit_each(self, function, items):
         return self.map(function, items, cheap=False)
 
     def close(self):

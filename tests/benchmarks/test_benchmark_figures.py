@@ -1,4 +1,4 @@
-"""Collaboration: how the benchmarks' figures are compared, judged and laid out."""
+"""Collaboration: comparing, judging and formatting the benchmarks' figures."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ def test_all_promises_are_judged():
         measured("single", "pool", 1.0, items=21),
         measured("single", "nbpar-controller", 1.0, items=3000),
         measured("single", "ipyparallel", 1.0, items=200),
+        measured("submit", "nbpar", 1.1),
+        measured("submit", "executor", 1.0),
         measured("busy", "nbpar", 2.09),
         measured("small", "nbpar", 0.0031),
     ]
@@ -61,9 +63,9 @@ def test_all_promises_are_judged():
 
     judged = verdicts(measurements, growths)
 
-    assert [verdict.kept for verdict in judged] == [True, False, True, True, False, False, True]
+    assert [verdict.kept for verdict in judged] == [True, False, True, False, True, False, False, True]
     assert judged[0].text == "no-op map, nbpar / Pool.map: 0.81 (at least 0.8)"
-    assert judged[4].text == "map(f, range(4)) on a warm pool, median: 3.10 ms (at most 3 ms)"
+    assert judged[5].text == "map(f, range(4)) on a warm pool, median: 3.10 ms (at most 3 ms)"
 
 
 def test_what_was_not_measured_is_not_judged_but_a_failure_is():
@@ -75,7 +77,7 @@ def test_what_was_not_measured_is_not_judged_but_a_failure_is():
 
     judged = verdicts(failed, [Growth("nbpar", 100, 0.0, 0.0, 0.0, "hangs")])
 
-    assert [verdict.kept for verdict in judged] == [False, None, None, False, None, False]
+    assert [verdict.kept for verdict in judged] == [False, None, None, None, False, None, False]
     assert judged[0].text.endswith("nbpar failed, hangs")
 
 

@@ -1,4 +1,4 @@
-"""Collaboration: how peers are opened, measured in turns and closed; peers compute in this process."""
+"""Collaboration: opening, measuring in turns and closing peers that compute in this process."""
 
 from __future__ import annotations
 
@@ -141,6 +141,7 @@ def test_ideal_times():
     assert ideal == {
         "noop": None,
         "single": None,
+        "submit": None,
         "busy": pytest.approx(0.05),
         "sleep": 0.5,
         "skewed": 0.3,

@@ -1,4 +1,4 @@
-"""End to end: the program runs, with real workers, in sizes that measure nothing."""
+"""End to end: the program runs with real workers, in sizes that measure nothing."""
 
 from __future__ import annotations
 
@@ -39,18 +39,21 @@ def test_all_workloads_run_in_tiny_sizes(tmp_path):
         "one item per message",
         "1 ms",
         "10 ms",
+        "submitted",
         "10 x 100 ms",
         "range(4)",
         "streams",
     ):
         assert title in done.stdout
-    assert done.stdout.count("nbpar, threads  ") == 7
+    assert done.stdout.count("nbpar, threads  ") == 8
     assert "Promises are not judged by tiny sizes." in done.stdout
 
 
 @pytest.mark.engines
 def test_engines_take_part_on_both_paths(tmp_path):
-    done = run(tmp_path, "--quick", *only("nbpar", "nbpar-controller", "noop", "single", "small", "memory"))
+    done = run(
+        tmp_path, "--quick", *only("nbpar", "nbpar-controller", "noop", "single", "submit", "small", "memory")
+    )
 
     assert done.returncode == 0, done.stderr
     assert "left out" not in done.stdout

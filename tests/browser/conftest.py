@@ -1,4 +1,4 @@
-"""What the tests in a browser rely on.
+"""Fixtures of the tests in a browser.
 
 `make test-browser` runs them, in an environment of their own; other runs of pytest leave this folder out.
 """
@@ -28,6 +28,16 @@ import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from plays import play, play_in_background, play_together"""
 
 Open = Callable[..., Notebook]
+
+AT_NIGHT = {"test_looks_in_browser.py", "test_reload_in_browser.py"}
+"""Modules whose tests are run in Notebook 7 at night only: it consists of parts of JupyterLab."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave to the night what is hardly different in another front end."""
+    front_end = item.callspec.params.get("front_end") if hasattr(item, "callspec") else None
+    if item.path.name in AT_NIGHT and front_end == "notebook":
+        item.add_marker("nightly")
 
 
 @pytest.fixture(scope="session")

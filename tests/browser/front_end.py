@@ -1,4 +1,4 @@
-"""A notebook in a real front end, driven as its user drives it."""
+"""A notebook in a real front end, driven like a user would."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FINISHED = """index => {
   return cell.model.executionCount !== null && !cell.promptNode?.textContent.includes("*")
     && cell.model.executionState !== "running";
 }"""
-# ipykernel 7 may leave a request unread until somebody connects (https://github.com/ipython/ipykernel/issues/1554).
+# ipykernel 7 may leave a request unread until a client connects (https://github.com/ipython/ipykernel/issues/1554).
 CONNECT = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.reconnect()"
 IS_BUSY = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'busy'"
 OUTPUTS = "index => window.jupyterapp.shell.currentWidget.content.model.cells.get(index).outputs.toJSON()"
@@ -62,8 +62,7 @@ class Notebook:
         page.on("pageerror", self._note)
         lab = f"lab/workspaces/{uuid4().hex}/tree/{file.name}?reset"
         page.goto(f"{address}/{lab if front_end == 'lab' else f'notebooks/{file.name}'}")
-        page.wait_for_function(KERNEL)
-        page.evaluate(READY)
+        self._wait_ready()
 
     @staticmethod
     def write(file: Path, sources: Sequence[str]) -> None:
@@ -127,7 +126,7 @@ class Notebook:
         self.page.wait_for_function(SAYS, arg=[part, pattern])
 
     def wait_moving(self, card: Locator, by: int = 1) -> None:
-        """Wait until so many more items are done."""
+        """Wait until that many more items are done."""
         before = self.done(card)
         self.page.wait_for_function(DONE, arg=before + by)
 
@@ -156,7 +155,7 @@ class Notebook:
         self.choose_theme("Light")
 
     def save(self) -> dict[str, Any]:
-        """Save as a click on the disk does; return what is stored."""
+        """Save like a click on the disk; return the stored notebook."""
         self.page.evaluate(SAVE)
         self.page.wait_for_function(SAVED)
         stored: dict[str, Any] = json.loads(self.file.read_text())
@@ -168,6 +167,16 @@ class Notebook:
         answer = self.page.request.get(address, headers={"referer": self._address})
         assert answer.ok, answer.status_text
         return answer.text()
+
+    def reload(self) -> None:
+        """Reload the page like a user; unsaved changes are lost."""
+        self.page.once("dialog", lambda dialog: dialog.accept())
+        self.page.reload()
+        self._wait_ready()
+
+    def _wait_ready(self) -> None:
+        self.page.wait_for_function(KERNEL)
+        self.page.evaluate(READY)
 
     def close(self) -> None:
         """End the kernel, close the page, and tell what went wrong in the card."""

@@ -1,4 +1,4 @@
-"""Runs for people to look at: made-up work in real time, with buttons that do what they say."""
+"""Runs for people to look at: simulated work in real time, with buttons that work."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "views")]
 
 from fake_runs import FakeRun  # noqa: E402
 
+from nbpar.core import events  # noqa: E402
+from nbpar.core.outcome import Failure  # noqa: E402
 from nbpar.views.base import Controls  # noqa: E402
 from nbpar.views.choose import choose  # noqa: E402
 
 
 class Play:
-    """A run whose workers take random times, until all is done or somebody presses Stop."""
+    """A run whose workers take random times, until everything is done or Stop is pressed."""
 
     def __init__(
         self,
@@ -31,6 +33,8 @@ class Play:
         label="count_words",
         history=0.0,
         names="{}",
+        dies_every=None,
+        low=False,
     ):
         self.run = FakeRun(total, workers=0, label=label, now=time.monotonic() - history)
         self.total, self.mean, self.chunk, self.fails, self.dies_at = total, mean, chunk, set(fails), dies_at
@@ -38,9 +42,11 @@ class Play:
         self.random = random.Random(4)
         self.due: dict[str, tuple] = {}
         self.paused = self.stopped = False
-        self.names, self.joined = names, 0
+        self.names, self.joined, self.dies_every = names, 0, dies_every
         self.returned: list[tuple[int, int]] = []
         self.resize(workers)
+        if low:
+            self.run.tell(events.MemoryLow(self.run.now, True, 400_000_000))
 
     def resize(self, by):
         for _ in range(by):
@@ -73,7 +79,7 @@ class Play:
         return self.returned or self.run.next < self.total
 
     def advance(self, upto):
-        """Let everything happen that happens by then."""
+        """Let everything happen that is due by then."""
         while True:
             for worker, call in self.due.items():
                 if call is None and not self.paused and self.waiting:
@@ -83,8 +89,9 @@ class Play:
                 break
             self.take(min(coming)[1])
             if self.dies_at is not None and self.run.now - self.begun > self.dies_at:
-                self.dies_at = None
+                self.dies_at = None if self.dies_every is None else self.dies_at + self.dies_every
                 self.lose(next(iter(self.due)))
+                self.run.now += 0.05
                 self.resize(1)
         self.run.now = max(upto, self.run.now)
 
@@ -95,15 +102,14 @@ class Play:
         self.due[worker] = (self.run.now + seconds, call, first, count, seconds)
 
     def take(self, worker):
-        from nbpar.core import events
-        from nbpar.core.outcome import Failure
-
         at, call, first, count, seconds = self.due[worker]
         self.due[worker], self.run.now = None, at
         bad = sorted(self.fails & set(range(first, first + count)))
         for index in bad:
-            text = f"Traceback (most recent call last):\n  ...\nValueError: no words in line {index}\n"
-            error = ValueError(f"no words in line {index}")
+            kind, line = (KeyError, 7) if index % 41 == 40 else (ValueError, 3)
+            error = kind(f"no words in line {index}")
+            place = f'  File "<cell 3>", line {line}, in count_words'
+            text = f"Traceback (most recent call last):\n{place}\n{kind.__name__}: {error}\n"
             self.run.tell(
                 events.ItemFailed(
                     at, Failure(index, f"text {index}", error, text, f"reading {index}\n", worker, 1.2)

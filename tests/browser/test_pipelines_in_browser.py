@@ -1,4 +1,6 @@
-"""A pipeline's card: a lane for each stage, whose queues show which one limits."""
+"""The card of a pipeline: a lane for each stage, whose queues show the limiting one."""
+
+from nbpar.testing import until
 
 SETUP = """\
 import time
@@ -27,9 +29,9 @@ def test_queues_are_full_up_to_the_stage_that_limits(open_notebook):
     card = notebook.card()
 
     notebook.wait_until("hint", "^tag limits: 3.* ms an item; one more worker could make it")
-    notebook.wait_until("queues", "^[1-9].* waiting0 waiting$")
-    notebook.wait_until("names", "^cut.*1 of 1 worker.*tag1 of 1 worker")
-    notebook.wait_until("dones", "2 failed")
+    notebook.wait_until(
+        "table", r"^cut[\d.]+ of 1 worker.*tag[\d.]+ of 1 worker[1-9].* waiting2 failed.*write.*0 waiting"
+    )
     notebook.shoot_both("pipeline", card)
 
     notebook.press("Pause")
@@ -37,7 +39,7 @@ def test_queues_are_full_up_to_the_stage_that_limits(open_notebook):
     notebook.press("Resume")
     notebook.press("Stop")
     notebook.wait_finished(1)
-    assert "corpus over 5,000 items\nstopped: " in notebook.text(1)
+    assert "corpus: stopped: " in notebook.text(1)
     assert "in 3 stages, 2 failed: item 20 (20) in tag: ValueError: no tag for 20" in notebook.text(1)
 
 
@@ -76,6 +78,6 @@ def test_a_pipeline_in_the_background_turns_into_its_report(open_notebook):
 
     assert notebook.result_of(2) == "58"
     card.wait_for(state="detached")
-    assert "cut | tag | write over 60 items\n58 of 60 done in 3 stages, 2 failed" in notebook.text(1)
+    until(lambda: "cut | tag | write: 58 of 60 done in 3 stages, 2 failed" in notebook.text(1))
     assert "`tag` limits with 3" in notebook.result_of(3)
     notebook.shoot_both("pipeline-report", notebook.shown(3))

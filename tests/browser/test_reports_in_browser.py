@@ -1,4 +1,4 @@
-"""What is read after a run, or before it: reports and advice, in both themes and wherever a notebook goes."""
+"""Reports and advice, in both themes and in any front end."""
 
 import json
 
@@ -65,6 +65,7 @@ def test_advice_is_a_table(open_notebook):
     shown = notebook.shown(1)
 
     assert shown.locator("tr").count() > 2
+    assert shown.locator("caption strong").text_content().startswith("wait: ")
     notebook.shoot_both("advice", shown)
 
 

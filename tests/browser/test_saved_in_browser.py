@@ -1,11 +1,11 @@
-"""What is left of a run in a saved notebook, wherever it is opened."""
+"""The display of a run in a saved notebook, wherever it is opened."""
 
 import json
 
 import pytest
 
 RUN = "play(total=60, workers=2, fails=[3, 5])"
-REPORT = "count_words over 60 items", "58 of 60 done, 2 failed: item 3"
+REPORT = "count_words", "58 of 60 items", " on 2 workers", "2 failed: item 3"
 
 
 def test_the_report_is_there_when_a_notebook_is_opened_again(open_notebook, reopen, front_end):

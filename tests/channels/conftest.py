@@ -1,4 +1,4 @@
-"""Every way to a worker has to pass the same tests of channels."""
+"""The tests of channels run on every transport."""
 
 from contextlib import ExitStack
 
@@ -10,6 +10,16 @@ from nbpar.cluster.cluster import Cluster
 from nbpar.testing import until
 
 WAYS = ("threads", "engines", "controller", "encrypted")
+
+OWN = {"own_pool", "shared"}
+"""Fixtures that start engines for each test."""
+
+
+def pytest_itemcollected(item):
+    """Break engines behind an encrypted controller only at night: by day, the other way stands for both."""
+    way = item.callspec.params.get("engine_way") if hasattr(item, "callspec") else None
+    if way == "encrypted" and OWN.intersection(item.fixturenames):
+        item.add_marker("nightly")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ def echo(channel):
 
 
 def swallow(channel):
-    """Say that it is there, then take nothing until it is told to by the channel it got first."""
+    """Send a first item, then receive nothing until the channel it got first says so."""
     gate = channel.receive()
     channel.send("ready")
     gate.receive()

@@ -1,4 +1,4 @@
-"""Functions that are called with what comes through a channel."""
+"""Callbacks for the items of a channel."""
 
 import threading
 
@@ -19,7 +19,7 @@ def test_callbacks_get_what_is_here_what_comes_and_the_end(gateway):
     channel = gateway.remote_exec("for n in range(200): channel.send(n)", buffersize=10)
     channel.set_callback(take, end_marker="end")
 
-    assert ended.wait(10)
+    assert ended.wait(60)
     assert got == [*range(200), "end"]
     with pytest.raises(ChannelError, match="callback"):
         channel.set_callback(take)
@@ -29,7 +29,7 @@ def test_wait_closed_waits_until_the_callback_has_had_everything(gateway):
     got, gate = [], threading.Event()
 
     def take(item):
-        gate.wait(10)
+        gate.wait(60)
         got.append(item)
 
     channel = gateway.remote_exec("for n in range(100): channel.send(n)")
@@ -37,7 +37,7 @@ def test_wait_closed_waits_until_the_callback_has_had_everything(gateway):
     with pytest.raises(TimeoutError, match="not closed"):
         channel.wait_closed(timeout=0.05)
     gate.set()
-    channel.wait_closed(timeout=10)
+    channel.wait_closed(timeout=60)
 
     assert got == [*range(100), "end"]
 
@@ -52,7 +52,7 @@ def test_a_callback_may_wait_for_the_end_of_its_own_channel(gateway):
 
     channel.set_callback(wait)
 
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 def test_a_callback_that_raises_closes_the_channel_with_its_error(gateway):
@@ -67,7 +67,7 @@ def test_a_callback_that_raises_closes_the_channel_with_its_error(gateway):
     channel = gateway.remote_exec(listen, told=told)
     channel.set_callback(lambda item: 1 / 0)
 
-    assert "division by zero" in told.receive(timeout=10)
+    assert "division by zero" in told.receive(timeout=60)
 
 
 def test_callbacks_work_there_while_the_code_computes(gateway):
@@ -81,11 +81,11 @@ def test_callbacks_work_there_while_the_code_computes(gateway):
 
     other = gateway.new_channel()
     channel = gateway.remote_exec(compute, other=other)
-    assert channel.receive(timeout=10) == "computing"
+    assert channel.receive(timeout=60) == "computing"
     for item in range(3):
         other.send(item)
 
-    assert channel.receive(timeout=10) == [0, 1, 2]
+    assert channel.receive(timeout=60) == [0, 1, 2]
     other.close()
 
 

@@ -1,4 +1,4 @@
-"""One channel: items both ways, its end, its bounds."""
+"""One channel: items in both directions, its end, its limits."""
 
 import threading
 
@@ -16,7 +16,7 @@ def test_items_come_back_in_order(gateway):
         for item in range(100):
             channel.send(item)
 
-        assert [channel.receive(timeout=10) for _ in range(100)] == list(range(100))
+        assert [channel.receive(timeout=60) for _ in range(100)] == list(range(100))
 
 
 @pytest.mark.parametrize("item", [
@@ -27,7 +27,7 @@ def test_any_picklable_item_comes_back_as_it_was(gateway, item):
     with gateway.remote_exec(echo) as channel:
         channel.send(item)
 
-        back = channel.receive(timeout=10)
+        back = channel.receive(timeout=60)
 
     assert type(back) is type(item)
     assert repr(back) == repr(item)
@@ -38,7 +38,7 @@ def test_arrays_travel_out_of_band_and_arrive_writable(gateway):
     with gateway.remote_exec(echo) as channel:
         channel.send({"array": array})
 
-        back = channel.receive(timeout=10)["array"]
+        back = channel.receive(timeout=60)["array"]
 
     assert (back == array).all()
     back[0] = 7
@@ -53,8 +53,8 @@ def test_what_is_changed_after_sending_has_been_sent_as_it_was(gateway):
         array[:] = 1
         items.append(2)
 
-        assert channel.receive(timeout=10).sum() == 0
-        assert channel.receive(timeout=10) == [1]
+        assert channel.receive(timeout=60).sum() == 0
+        assert channel.receive(timeout=60) == [1]
 
 
 def test_what_cannot_be_pickled_is_named_and_the_channel_goes_on(gateway):
@@ -63,7 +63,7 @@ def test_what_cannot_be_pickled_is_named_and_the_channel_goes_on(gateway):
             channel.send({"key": threading.Lock()})
 
         channel.send(1)
-        assert channel.receive(timeout=10) == 1
+        assert channel.receive(timeout=60) == 1
 
 
 def test_receive_gives_up_after_its_timeout_and_the_item_can_still_come(gateway):
@@ -72,7 +72,7 @@ def test_receive_gives_up_after_its_timeout_and_the_item_can_still_come(gateway)
             channel.receive(timeout=0.01)
 
         channel.send(1)
-        assert channel.receive(timeout=10) == 1
+        assert channel.receive(timeout=60) == 1
 
 
 def test_iteration_ends_when_the_code_does(gateway):
@@ -85,8 +85,8 @@ def test_iteration_ends_when_the_code_does(gateway):
     assert list(channel) == [0, 1, 2, 3, 4]
     assert channel.closed
     with pytest.raises(EndOfChannel, match="nothing more comes"):
-        channel.receive(timeout=1)
-    with pytest.raises(EndOfChannel, match="nobody takes"):
+        channel.receive(timeout=60)
+    with pytest.raises(EndOfChannel, match="receives nothing more"):
         channel.send(1)
 
 
@@ -96,7 +96,7 @@ def test_what_was_closed_here_says_so(gateway):
     channel.close()
 
     with pytest.raises(ChannelClosed, match="you closed"):
-        channel.receive(timeout=1)
+        channel.receive(timeout=60)
     with pytest.raises(ChannelClosed, match="you closed"):
         channel.send(1)
     assert list(channel) == []
@@ -113,13 +113,13 @@ def test_closing_ends_the_code_that_waits_there(gateway):
     channel = gateway.remote_exec(wait, told=told)
     channel.close()
 
-    assert told.receive(timeout=10) == "over"
+    assert told.receive(timeout=60) == "over"
 
 
 def test_wait_closed_waits_and_leaves_what_has_come(gateway):
     channel = gateway.remote_exec("channel.send(1); channel.send(2)")
 
-    channel.wait_closed(timeout=10)
+    channel.wait_closed(timeout=60)
 
     assert list(channel) == [1, 2]
 
@@ -136,13 +136,13 @@ def test_an_error_there_is_raised_once_and_then_the_channel_is_over(gateway):
 
     channel = gateway.remote_exec(fail)
 
-    assert channel.receive(timeout=10) == "before"
+    assert channel.receive(timeout=60) == "before"
     with pytest.raises(RemoteError, match="no such thing") as raised:
-        channel.receive(timeout=10)
+        channel.receive(timeout=60)
     assert isinstance(raised.value.__cause__, LookupError)
     assert raised.value.formatted.startswith("Traceback (most recent call last):")
     with pytest.raises(EndOfChannel):
-        channel.receive(timeout=10)
+        channel.receive(timeout=60)
 
 
 @pytest.mark.parametrize("error", ["EOFError('mine')", "SystemExit(3)", "KeyboardInterrupt()"])
@@ -150,7 +150,7 @@ def test_every_error_there_is_told(gateway, error):
     channel = gateway.remote_exec(f"raise {error}")
 
     with pytest.raises(RemoteError):
-        channel.wait_closed(timeout=10)
+        channel.wait_closed(timeout=60)
 
 
 @pytest.mark.parametrize("error", ["in my words", ValueError("in my words")])
@@ -158,7 +158,7 @@ def test_code_can_close_with_an_error(gateway, error):
     channel = gateway.remote_exec(lambda channel, error: channel.close(error), error=error)
 
     with pytest.raises(RemoteError, match="in my words"):
-        channel.receive(timeout=10)
+        channel.receive(timeout=60)
 
 
 def test_closing_with_an_error_raises_it_there(gateway):
@@ -171,7 +171,7 @@ def test_closing_with_an_error_raises_it_there(gateway):
     told = gateway.new_channel()
     gateway.remote_exec(listen, told=told).close("I am through with you")
 
-    assert "through with you" in told.receive(timeout=10)
+    assert "through with you" in told.receive(timeout=60)
 
 
 def test_a_channel_inside_a_message_is_the_same_channel(gateway):
@@ -184,8 +184,8 @@ def test_a_channel_inside_a_message_is_the_same_channel(gateway):
     channel = gateway.remote_exec(answer_elsewhere)
     channel.send({"to": other})
 
-    assert other.receive(timeout=10) == "through the other one"
-    assert channel.receive(timeout=10) is other
+    assert other.receive(timeout=60) == "through the other one"
+    assert channel.receive(timeout=60) is other
 
 
 def test_code_can_make_channels_too(gateway):
@@ -195,10 +195,53 @@ def test_code_can_make_channels_too(gateway):
         made.send(made.receive() + 1)
 
     channel = gateway.remote_exec(make)
-    made = channel.receive(timeout=10)
+    made = channel.receive(timeout=60)
     made.send(1)
 
-    assert made.receive(timeout=10) == 2
+    assert made.receive(timeout=60) == 2
+
+
+def test_what_came_through_a_channel_is_there_when_that_is_received_after_its_end(gateway):
+    channel = gateway.remote_exec("""
+        made = channel.new_channel()
+        channel.send([made, made])
+        made.send("from there")
+        made.close()
+        gate = channel.new_channel()
+        channel.send(gate)
+        gate.receive()
+        one, other = channel.receive()
+        channel.send((one is other, one.receive(), list(other)))
+    """)
+    mine = gateway.new_channel()
+    channel.send([mine, mine])
+    mine.send("from here")
+    mine.close()
+
+    first = channel.receive(20)
+    gate = channel.receive(20)
+    gate.send(1)
+    there = channel.receive(20)
+    channel.wait_closed(20)
+
+    assert first[0] is first[1]
+    assert (first[0].receive(20), list(first[1])) == ("from there", [])
+    assert there == (True, "from here", [])
+
+
+def test_a_channel_that_is_received_after_the_code_is_over_still_has_its_items(gateway):
+    channel = gateway.remote_exec("""
+        made = channel.new_channel()
+        channel.send(made)
+        made.send("hello")
+    """)
+
+    channel.wait_closed(20)
+    made = channel.receive(20)
+
+    assert made.receive(20) == "hello"
+    with pytest.raises(EndOfChannel):
+        made.receive(20)
 
 
 def test_a_channel_cannot_go_through_another_gateway(pool):
@@ -232,7 +275,7 @@ def alive(channel=None):
     import gc
     import threading
 
-    from nbpar.worker.end import End
+    from nbpar.endpoint.end import End
 
     gc.collect()
     ends = sum(isinstance(thing, End) for thing in gc.get_objects())

@@ -1,4 +1,4 @@
-"""What becomes of channels and their engines when the client is killed, on a cluster that goes on."""
+"""Channels and their engines on a cluster that stays, after the client is killed."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from nbpar.testing import until
 CLIENT = """
 import sys
 import nbpar
-from nbpar.backends import engines
+from nbpar.backends.engines import backend as engines
 
 engines.PING_EVERY = 0.2
 file, path, text = sys.argv[1:]
@@ -27,7 +27,7 @@ sys.stdin.read()
 
 
 BE_IMPATIENT = """
-from nbpar.worker.serve import Loop
+from nbpar.worker.loop import Loop
 Loop.__init__.__kwdefaults__["silence"] = 2.0
 """
 """Makes an engine give up a client sooner that says nothing."""

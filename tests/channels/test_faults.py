@@ -1,4 +1,4 @@
-"""What happens to channels when something goes wrong."""
+"""Channels after errors, lost workers and broken connections."""
 
 import gc
 import os
@@ -36,18 +36,18 @@ def test_an_engine_killed_while_it_waits_breaks_the_channel(own_pool, how):
     marked = gateway.remote_exec(echo, thread=True)
     marked.set_callback(ends.append, end_marker="end")
     channel.send("before")
-    assert channel.receive(timeout=10) == "before"
+    assert channel.receive(timeout=60) == "before"
     multi = nbpar.MultiChannel([channel])
 
     kill(pool, gateway, how)
 
     with pytest.raises(ChannelBroken, match="gone"):
-        channel.receive(timeout=10)
+        channel.receive(timeout=60)
     with pytest.raises(ChannelBroken):
         channel.send(1)
     with pytest.raises(ChannelBroken):
-        multi.wait_closed(timeout=10)
-    deadline = time.monotonic() + 10
+        multi.wait_closed(timeout=60)
+    deadline = time.monotonic() + 60
     while ends != ["end"] and time.monotonic() < deadline:
         threading.Event().wait(0.01)
     assert ends == ["end"]
@@ -58,7 +58,7 @@ def test_an_engine_killed_while_it_sends_gives_what_had_come(own_pool):
     pool = own_pool()
     gateway = pool.gateways[0]
     channel = gateway.remote_exec("n = 0\nwhile True: channel.send(n); n += 1")
-    assert channel.receive(timeout=10) == 0
+    assert channel.receive(timeout=60) == 0
 
     kill(pool, gateway)
 
@@ -72,7 +72,7 @@ def test_an_engine_killed_while_we_send_breaks_the_channel(own_pool):
     pool = own_pool()
     gateway = pool.gateways[0]
     channel = gateway.remote_exec("channel.send(1); import time; time.sleep(60)")
-    assert channel.receive(timeout=10) == 1
+    assert channel.receive(timeout=60) == 1
     threading.Timer(0.3, kill, (pool, gateway)).start()
 
     with pytest.raises(ChannelBroken):
@@ -106,27 +106,27 @@ def test_stop_interrupts_receive_here_and_the_code_there(engines):
     gateway = engines.gateways[0]
     told = gateway.new_channel()
     channel = gateway.remote_exec(wait, told=told)
-    assert told.receive(timeout=10) == "waiting"
+    assert told.receive(timeout=60) == "waiting"
 
-    interrupt_soon()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 (it may come at once)
+        interrupt_soon()
         channel.receive()
 
-    assert told.receive(timeout=10) == "interrupted"
+    assert told.receive(timeout=60) == "interrupted"
     with pytest.raises(RemoteError, match="interrupted"):
-        channel.receive(timeout=10)
+        channel.receive(timeout=60)
     assert gateway.remote_exec("channel.send('free')").receive(10) == "free"
 
 
 def test_code_that_computes_is_interrupted_too(engines):
     gateway = engines.gateways[0]
     channel = gateway.remote_exec("channel.send(1)\nwhile True: pass")
-    assert channel.receive(timeout=10) == 1
+    assert channel.receive(timeout=60) == 1
 
     channel.interrupt()
 
     with pytest.raises(RemoteError, match="CodeInterrupted: the code was interrupted") as raised:
-        channel.receive(timeout=10)
+        channel.receive(timeout=60)
     assert type(raised.value.__cause__) is nbpar.CodeInterrupted
 
 
@@ -135,9 +135,9 @@ def test_sending_can_be_interrupted(engines):
     gate = gateway.new_channel()
     channel = gateway.remote_exec(lambda channel, gate: gate.receive(), thread=True, buffersize=1, gate=gate)
     channel.send(0)
-    interrupt_soon()
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 (it may come at once)
+        interrupt_soon()
         channel.send(1)
 
     gate.send("go")
@@ -147,36 +147,46 @@ def test_the_worker_takes_maps_after_many_interrupts(engines):
     gateway = engines.gateways[0]
     for _ in range(10):
         channel = gateway.remote_exec("channel.send(1)\nchannel.receive()")
-        assert channel.receive(timeout=10) == 1
+        assert channel.receive(timeout=60) == 1
         channel.interrupt()
         with pytest.raises(RemoteError, match="interrupted"):
-            channel.wait_closed(timeout=10)
+            channel.wait_closed(timeout=60)
 
     assert engines.map(abs, range(100)) == list(range(100))
 
 
-def test_garbage_that_arrives_there_is_dropped(engines):
-    from nbpar.worker.sockets import send_frames
+def test_garbage_that_arrives_there_is_dropped_or_ends_the_loop_and_nothing_waits_for_it(
+    own_pool, engine_way
+):
+    from nbpar.worker.transports import send_frames
 
+    engines = own_pool()
     gateway = engines.gateways[0]
     with gateway.remote_exec(echo) as channel:
         channel.send(1)
-        assert channel.receive(timeout=10) == 1
+        assert channel.receive(timeout=60) == 1
         backend = engines.launcher._backend
         sockets, engine = backend._sockets, backend._engines[gateway.worker]
         if engine.local:
             sockets._local.send(engine.identity, [b"garbage", b""])
-        else:
-            with sockets._far_lock:
-                send_frames(sockets._far, [engine.identity, b"<IDS|MSG>", b"signature", b"garbage"])
+            with pytest.raises(ChannelBroken, match="the other end of the channel is gone"):
+                channel.receive(timeout=30)
+        else:  # it is not genuine
+            with sockets._far._lock:
+                send_frames(sockets._far._socket, [engine.identity, b"<IDS|MSG>", b"signature", b"garbage"])
+            channel.send(2)
+            assert channel.receive(timeout=60) == 2
 
-        channel.send(2)
-        assert channel.receive(timeout=10) == 2
+    assert engines.map(abs, [-1, -2]) == [1, 2]
 
 
-def test_garbage_that_arrives_here_is_dropped(engines):
-    channel = engines.gateways[0].remote_exec("""
-        way = channel._end.port._desk._transport
+def test_garbage_that_arrives_here_is_dropped_or_costs_the_engine_and_nothing_waits_for_it(
+    own_pool, engine_way
+):
+    engines = own_pool()
+    gateway = engines.gateways[0]
+    channel = gateway.remote_exec("""
+        way = channel._end.port.mailbox._transport
         if hasattr(way, "_write"):
             way._write([b"garbage", b""])
         else:
@@ -185,7 +195,12 @@ def test_garbage_that_arrives_here_is_dropped(engines):
         channel.send("after it")
     """)
 
-    assert channel.receive(timeout=10) == "after it"
+    if engine_way == "engines":
+        with pytest.raises(ChannelBroken, match="it said what could not be understood"):
+            channel.receive(timeout=30)
+    else:  # it is not genuine
+        assert channel.receive(timeout=60) == "after it"
+    assert engines.map(abs, [-1, -2]) == [1, 2]
 
 
 def test_a_channel_dropped_there_ends_here(gateway):
@@ -194,7 +209,7 @@ def test_a_channel_dropped_there_ends_here(gateway):
         channel.receive()
 
     channel = gateway.remote_exec(drop)
-    made = channel.receive(timeout=10)
+    made = channel.receive(timeout=60)
 
     assert list(made) == []
     channel.close()
@@ -210,7 +225,7 @@ def test_a_channel_dropped_here_ends_the_code_there(gateway):
     channels.clear()
     gc.collect()
 
-    assert told.receive(timeout=10) == [1]
+    assert told.receive(timeout=60) == [1]
 
 
 def test_an_item_that_could_not_be_sent_does_not_keep_its_channel(gateway):
@@ -243,21 +258,21 @@ def test_an_item_that_cannot_be_unpickled_here_is_named(engines):
     channel = engines.gateways[0].remote_exec(send)
 
     with pytest.raises(nbpar.PicklingError, match="not here"):
-        channel.receive(timeout=10)
-    assert channel.receive(timeout=10) == "next"
+        channel.receive(timeout=60)
+    assert channel.receive(timeout=60) == "next"
 
 
 def test_closing_the_pool_ends_code_and_channels(own_pool):
     pool = own_pool()
     computing = pool.gateways[0].remote_exec("channel.send(1)\nwhile True: pass")
-    assert computing.receive(timeout=10) == 1
+    assert computing.receive(timeout=60) == 1
 
     begun = time.monotonic()
     pool.close()
 
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
     with pytest.raises(ChannelBroken):
-        computing.receive(timeout=1)
+        computing.receive(timeout=60)
 
 
 OWNER = """
@@ -269,6 +284,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.engines
 def test_engines_end_when_the_client_is_killed():
     owner = subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     engine = int(owner.stdout.readline())

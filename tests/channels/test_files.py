@@ -1,4 +1,4 @@
-"""Files pushed to workers: only what differs, with modes, times and links."""
+"""Files pushed to workers: only changed ones, with modes, times and links."""
 
 import os
 import stat
@@ -29,7 +29,7 @@ def tree(root):
 def test_a_folder_arrives_as_it_is(gateway, source, tmp_path):
     target = tmp_path / "target"
 
-    assert gateway.push_files(source, target) == 4
+    assert nbpar.push_files(source, target, [gateway]) == 4
 
     assert tree(target) == tree(source)
     assert (target / "deep/er/b.bin").read_bytes() == (source / "deep/er/b.bin").read_bytes()
@@ -41,12 +41,13 @@ def test_a_folder_arrives_as_it_is(gateway, source, tmp_path):
 
 def test_only_what_differs_travels(gateway, source, tmp_path):
     target = tmp_path / "target"
-    gateway.push_files(source, target)
+    nbpar.push_files(source, target, [gateway])
     (source / "a.txt").write_text("two")
     os.utime(source / "tool", ns=(1, 1))
     sent = []
 
-    count = gateway.push_files(source, target, progress=lambda path, size, to: sent.append((path, size, to)))
+    note = lambda path, size, to: sent.append((path, size, to))  # noqa: E731
+    count = nbpar.push_files(source, target, [gateway], progress=note)
 
     assert (count, sent) == (1, [("a.txt", 3, gateway)])
     assert (target / "a.txt").read_text() == "two"
@@ -58,9 +59,9 @@ def test_delete_takes_away_what_is_not_here(gateway, source, tmp_path):
     (target / "old").mkdir(parents=True)
     (target / "old" / "file").write_text("x")
 
-    gateway.push_files(source, target)
+    nbpar.push_files(source, target, [gateway])
     assert (target / "old" / "file").exists()
-    gateway.push_files(source, target, delete=True)
+    nbpar.push_files(source, target, [gateway], delete=True)
 
     assert tree(target) == tree(source)
 
@@ -68,7 +69,7 @@ def test_delete_takes_away_what_is_not_here(gateway, source, tmp_path):
 def test_a_filter_leaves_out_files_and_folders(gateway, source, tmp_path):
     target = tmp_path / "target"
 
-    gateway.push_files(source, target, filter=lambda path: path.name not in ("deep", "tool"))
+    nbpar.push_files(source, target, [gateway], filter=lambda path: path.name not in ("deep", "tool"))
 
     assert tree(target) == tree(source) - {"deep", "deep/er", "deep/er/b.bin", "tool"}
 
@@ -78,7 +79,7 @@ def test_a_file_becomes_what_was_a_folder_and_the_other_way_round(gateway, sourc
     (target / "a.txt").mkdir(parents=True)
     (target / "deep").write_text("a file")
 
-    gateway.push_files(source, target)
+    nbpar.push_files(source, target, [gateway])
 
     assert (target / "a.txt").read_text() == "one"
     assert (target / "deep" / "er").is_dir()
@@ -98,8 +99,8 @@ def test_what_is_no_file_is_refused_unless_it_is_left_out(gateway, source, tmp_p
     os.mkfifo(source / "pipe")
 
     with pytest.raises(ValueError, match=r"cannot push .*pipe"):
-        gateway.push_files(source, tmp_path / "target")
-    gateway.push_files(source, tmp_path / "target", filter=lambda path: path.name != "pipe")
+        nbpar.push_files(source, tmp_path / "target", [gateway])
+    nbpar.push_files(source, tmp_path / "target", [gateway], filter=lambda path: path.name != "pipe")
 
     assert tree(tmp_path / "target") == tree(source) - {"pipe"}
 
@@ -108,7 +109,7 @@ def test_a_file_that_is_deleted_meanwhile_is_left_out(gateway, source, tmp_path)
     def delete_as_it_is_sent(path, size, to):
         (source / "tool").unlink(missing_ok=True)
 
-    gateway.push_files(source, tmp_path / "target", progress=delete_as_it_is_sent)
+    nbpar.push_files(source, tmp_path / "target", [gateway], progress=delete_as_it_is_sent)
 
     assert tree(tmp_path / "target") == tree(source)
 
@@ -116,7 +117,7 @@ def test_a_file_that_is_deleted_meanwhile_is_left_out(gateway, source, tmp_path)
 def test_folders_that_may_not_be_written_to_arrive_with_what_is_in_them(gateway, source, tmp_path):
     (source / "deep" / "er").chmod(0o500)
 
-    gateway.push_files(source, tmp_path / "target")
+    nbpar.push_files(source, tmp_path / "target", [gateway])
 
     assert (tmp_path / "target" / "deep" / "er" / "b.bin").exists()
     assert stat.S_IMODE((tmp_path / "target" / "deep" / "er").stat().st_mode) == 0o500
@@ -127,4 +128,4 @@ def test_what_goes_wrong_there_is_told(gateway, source, tmp_path):
     (tmp_path / "in the way").write_text("a file")
 
     with pytest.raises(nbpar.RemoteError, match=r"NotADirectoryError|FileExistsError"):
-        gateway.push_files(source, tmp_path / "in the way" / "below")
+        nbpar.push_files(source, tmp_path / "in the way" / "below", [gateway])

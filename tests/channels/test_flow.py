@@ -1,4 +1,4 @@
-"""Many items: nothing is lost, doubled, or overtaken, whoever sends and receives at the same time."""
+"""Many items at once: none is lost, duplicated or reordered, with any number of senders and receivers."""
 
 import signal
 import threading

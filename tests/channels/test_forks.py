@@ -1,7 +1,9 @@
-"""Processes that fork while they have channels: the child must not speak for its parent."""
+"""Processes that fork while they have channels: the child must not use the parent's."""
 
 import subprocess
 import sys
+
+import pytest
 
 from nbpar.testing import until
 
@@ -32,6 +34,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.engines
 def test_a_fork_of_the_client_leaves_the_workers_to_its_parent(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(CLIENT)

@@ -1,4 +1,4 @@
-"""Many channels as one, groups, specs, tables."""
+"""Multichannels, groups, specs, and tables of the workers."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ def test_each_gets_and_gives_one_item(pool):
     with pool.remote_exec(echo) as channels:
         channels.send_each("same")
 
-        assert channels.receive_each(timeout=10) == ["same", "same"]
+        assert channels.receive_each(timeout=60) == ["same", "same"]
         channels[1].send("other")
         channels[0].send("one")
         assert channels.receive_each(with_channel=True) == [(channels[0], "one"), (channels[1], "other")]
@@ -33,9 +33,9 @@ def test_the_queue_gives_what_comes_in_the_order_of_its_coming(pool):
     with pool.remote_exec(echo) as channels:
         received = channels.receive_queue()
         channels[1].send("first")
-        assert received.get(timeout=10) == (channels[1], "first")
+        assert received.get(timeout=60) == (channels[1], "first")
         channels[0].send("second")
-        assert received.get(timeout=10) == (channels[0], "second")
+        assert received.get(timeout=60) == (channels[0], "second")
 
         with pytest.raises(queue.Empty):
             received.get(timeout=0.01)
@@ -48,7 +48,7 @@ def test_the_queue_marks_the_end_of_each_channel(pool):
     for channel in channels:
         assert [item for other, item in received if other is channel] == [*range(50), None]
     with pytest.raises(EndOfChannel):
-        channels.receive_queue().get(timeout=1)
+        channels.receive_queue().get(timeout=60)
 
 
 def test_the_queue_raises_errors_unless_ends_are_marked(pool):
@@ -78,7 +78,7 @@ def test_the_queue_holds_senders_back(gateway, pool):
     )])  # fmt: skip
     received = channels.receive_queue()
 
-    assert received.get(timeout=10)[1] == 0
+    assert received.get(timeout=60)[1] == 0
     with pytest.raises(TimeoutError):
         channels.wait_closed(timeout=0.05)
     assert [item for _, item in received] == list(range(1, 100))
@@ -95,7 +95,7 @@ def test_wait_closed_waits_for_all_and_raises_the_first_error(pool):
     with pytest.raises(RemoteError, match="the first"):
         channels.wait_closed(timeout=0.05)
     gate.send("go")
-    channels.wait_closed(timeout=10)
+    channels.wait_closed(timeout=60)
 
 
 def test_a_group_names_its_gateways(pool):
@@ -107,19 +107,20 @@ def test_a_group_names_its_gateways(pool):
     assert [gateway.id for gateway in group] == ["a", "gw0"]
     with pytest.raises(KeyError, match="no gateway 'b'"):
         group["b"]
-    assert group.remote_exec("channel.send(1)").receive_each(timeout=10) == [1, 1]
+    assert group.remote_exec("channel.send(1)").receive_each(timeout=60) == [1, 1]
 
 
 def test_a_group_leaves_the_workers_of_somebody_elses_pool_free(engines):
     with nbpar.Group(pool=engines) as group:
         channels = group.remote_exec("channel.send(1)\nwhile True: pass")
-        assert channels.receive_each(timeout=20) == [1, 1]
+        assert channels.receive_each(timeout=60) == [1, 1]
 
     with pytest.raises(nbpar.ChannelClosed):
-        channels[0].receive(timeout=1)
+        channels[0].receive(timeout=60)
     assert engines.map(abs, range(10)) == list(range(10))
 
 
+@pytest.mark.engines
 def test_a_group_of_its_own_ends_in_time_whatever_its_code_does():
     group = nbpar.Group(1)
     channel = group[0].remote_exec("""
@@ -128,7 +129,7 @@ def test_a_group_of_its_own_ends_in_time_whatever_its_code_does():
         channel.send(os.getpid())
         time.sleep(1000)
     """)
-    pid = channel.receive(timeout=20)
+    pid = channel.receive(timeout=60)
     os.kill(pid, signal.SIGSTOP)
 
     group.terminate(timeout=20)
@@ -141,6 +142,7 @@ def test_two_gateways_cannot_have_one_name(pool):
         nbpar.Group(["id=a", "id=a"], pool=pool)
 
 
+@pytest.mark.engines
 def test_a_group_of_its_own_does_what_its_specs_ask_for(tmp_path):
     folder = tmp_path / "new"
     specs = [f"id=a//chdir={folder}//env:NBPAR_TEST=x=1//nice=5", "id=b"]
@@ -153,7 +155,7 @@ def test_a_group_of_its_own_does_what_its_specs_ask_for(tmp_path):
         assert group["b"].remote_exec(text).receive(10)[1:] == (None, nice)
         channel = group["b"].remote_exec(echo)
     with pytest.raises(ChannelBroken):
-        channel.receive(timeout=10)
+        channel.receive(timeout=60)
 
 
 @pytest.mark.parametrize(("text", "message"), [
@@ -169,7 +171,7 @@ def test_gateways_and_groups_show_as_tables(pool):
     gateway = pool.gateways[0]
     with gateway.remote_exec(echo) as channel:
         channel.send(1)
-        channel.receive(timeout=10)
+        channel.receive(timeout=60)
 
         status = gateway.remote_status()
         assert (status.numchannels, status.numexecuting, status.state) == (1, 1, "running")
@@ -207,3 +209,36 @@ def test_a_pool_that_had_gateways_is_forgotten_like_any_other():
     pool = used()
 
     until(lambda: gc.collect() is not None and pool() is None)
+
+
+def test_a_pool_gives_the_same_gateways_as_long_as_they_are_held(pool):
+    gateways = pool.gateways
+
+    assert all(one is other for one, other in zip(gateways, pool.gateways, strict=True))
+
+
+def test_a_channel_that_comes_through_another_leads_to_its_gateway_when_that_one_is_gone(pool):
+    def send_one(channel):
+        with channel.new_channel() as new:
+            channel.send(new)
+            channel.receive()
+
+    gateway = pool.gateways[0]
+    channel = gateway.remote_exec(send_one)
+    new = channel.receive(30)
+    worker = gateway.worker
+    del gateway
+    channel.send(None)
+    channel.wait_closed(30)
+    del channel
+
+    assert new.gateway.worker == worker
+
+
+def test_a_group_is_where_its_channels_lead_although_the_pool_gives_gateways(pool):
+    group = nbpar.Group(pool=pool)
+    channels = group.remote_exec(lambda channel: channel.send(channel.new_channel()))
+
+    assert len(pool.gateways) == len(group)
+    for gateway, channel in zip(group, channels, strict=True):
+        assert channel.receive(30).gateway is gateway

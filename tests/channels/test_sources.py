@@ -1,4 +1,4 @@
-"""What can be run: texts, functions, modules, files; and where they run."""
+"""The kinds of code that can run: source texts, functions, modules, files; and the place where it runs."""
 
 import importlib
 import sys
@@ -16,7 +16,7 @@ def test_a_text_finds_its_channel_and_its_name(gateway):
             channel.send(__name__)
     """)
 
-    assert channel.receive(timeout=10) == "__channelexec__"
+    assert channel.receive(timeout=60) == "__channelexec__"
 
 
 def test_closures_lambdas_and_arguments_travel(gateway):
@@ -93,7 +93,7 @@ def test_code_waits_for_its_turn_or_says_busy(gateway):
             gateway.remote_exec(echo, busy="raise")
 
         first.close()
-        assert second.receive(timeout=10) == "my turn"
+        assert second.receive(timeout=60) == "my turn"
 
 
 def test_code_in_threads_runs_at_the_same_time(gateway):
@@ -102,7 +102,7 @@ def test_code_in_threads_runs_at_the_same_time(gateway):
         for round_ in range(20):
             for channel in (*channels, main):
                 channel.send(round_)
-            assert [channel.receive(timeout=10) for channel in (*channels, main)] == [round_] * 6
+            assert [channel.receive(timeout=60) for channel in (*channels, main)] == [round_] * 6
     for channel in channels:
         channel.close()
 
@@ -115,11 +115,11 @@ def test_a_thread_talks_while_the_main_thread_computes(gateway):
             total += 1
 
     main = gateway.remote_exec(compute)
-    assert main.receive(timeout=10) == "computing"
+    assert main.receive(timeout=60) == "computing"
     with gateway.remote_exec(echo, thread=True) as channel:
         for number in range(20):
             channel.send(number)
-            assert channel.receive(timeout=10) == number
+            assert channel.receive(timeout=60) == number
         main.close()
 
 
@@ -127,7 +127,7 @@ def test_maps_leave_a_worker_alone_whose_main_thread_is_taken(pool):
     first, second = pool.gateways
     where = "import os, threading; channel.send((os.getpid(), threading.get_ident()))"
     taken = first.remote_exec(where + "\nchannel.receive()")
-    place = taken.receive(timeout=10)
+    place = taken.receive(timeout=60)
 
     def here(_):
         import os
@@ -143,13 +143,13 @@ def test_maps_leave_a_worker_alone_whose_main_thread_is_taken(pool):
 def test_workers_are_not_let_go_while_a_channel_is_open(engines):
     with engines.gateways[0].remote_exec(echo) as channel:
         channel.send(1)
-        channel.receive(timeout=10)
+        channel.receive(timeout=60)
         driver = engines.launcher.dispatcher._driver
 
         driver.jobs.idle_since -= 100
         channel.send(2)
 
-        assert channel.receive(timeout=10) == 2
+        assert channel.receive(timeout=60) == 2
 
 
 @pytest.mark.parametrize("source", [

@@ -1,4 +1,4 @@
-"""What code prints, and errors that nobody looks at."""
+"""Printed output of a channel's code, and errors that no receiver has retrieved."""
 
 import gc
 import subprocess
@@ -35,13 +35,13 @@ def test_an_error_of_a_channel_that_nobody_ever_held_is_shown(gateway, capsys):
 def test_an_error_of_code_that_was_stopped_is_not_shown(engines, capsys):
     gateway = engines.gateways[0]
     channels = [gateway.remote_exec("channel.send(1)\nwhile True: pass")]
-    assert channels[0].receive(timeout=10) == 1
+    assert channels[0].receive(timeout=60) == 1
     channels[0].interrupt()
     until(lambda: channels[0].closed)
     channels.clear()
     gc.collect()
 
-    assert gateway.remote_exec("channel.send(2)").receive(timeout=10) == 2
+    assert gateway.remote_exec("channel.send(2)").receive(timeout=60) == 2
     assert capsys.readouterr().err == ""
 
 
@@ -73,7 +73,7 @@ def test_an_error_that_somebody_saw_is_not_shown_again(gateway, capsys):
 
     with gateway.remote_exec(echo) as other:
         other.send(1)
-        other.receive(timeout=10)
+        other.receive(timeout=60)
     assert "seen" not in capsys.readouterr().err
 
 
@@ -89,7 +89,7 @@ def test_prints_and_logs_arrive_labelled_before_what_is_sent_after_them(engines,
 
 
 def test_a_line_stays_whole_when_two_threads_show_its_pieces(engines, monkeypatch):
-    """The one who waits shows what was printed, and so does the thread of callbacks."""
+    """Printed output is shown by a waiting receiver, and by the thread of callbacks."""
     channel = engines.gateways[0].remote_exec("channel.receive()")
     end, written = channel._end, []
     begun, overtaken = threading.Event(), threading.Event()
@@ -106,9 +106,9 @@ def test_a_line_stays_whole_when_two_threads_show_its_pieces(engines, monkeypatc
     end.printed += [("stdout", "at"), ("stdout", " 1\n")]
     first, second = (threading.Thread(target=end.show) for _ in range(2))
     first.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     second.start()
-    first.join(10)
-    second.join(10)
+    first.join(60)
+    second.join(60)
 
     assert "".join(written) == "[engine 0] at 1\n"

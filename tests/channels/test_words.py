@@ -1,4 +1,4 @@
-"""What is wrong is refused at once, and named."""
+"""Invalid arguments are rejected at once, by name."""
 
 import pytest
 
@@ -19,7 +19,7 @@ import nbpar
 )
 def test_a_spec_is_judged_before_workers_are_started(workers, words, monkeypatch):
     started = []
-    monkeypatch.setattr("nbpar.pool.place_on_engines", lambda *args, **_: started.append(args))
+    monkeypatch.setattr("nbpar.pool.pool.place_on_engines", lambda *args, **_: started.append(args))
 
     with pytest.raises((ValueError, TypeError), match=words):
         nbpar.Group(workers)

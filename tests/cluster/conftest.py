@@ -1,4 +1,4 @@
-"""Fixtures for clusters: real ones, and programs that own one and are then mistreated."""
+"""Fixtures for clusters: real ones, and programs that own one and are then killed or disturbed."""
 
 import os
 

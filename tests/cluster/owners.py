@@ -1,4 +1,4 @@
-"""Programs that own a cluster and are mistreated, and how to look at what is left of them."""
+"""Programs that own a cluster and are killed or disturbed, and checks of what they leave behind."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What goes wrong around a cluster is said in plain words, and nothing is left."""
+"""Problems of a cluster's environment give plain error messages, and nothing is left behind."""
 
 import errno
 import os
@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from nbpar.cluster import opening
+from nbpar.cluster import client as opening
 from nbpar.cluster.cluster import Cluster
-from nbpar.cluster.warm import Template
+from nbpar.cluster.fork_server import ForkServer
 from nbpar.errors import ClusterError
 
 pytestmark = pytest.mark.engines
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engines
 
 @pytest.fixture
 def sabotage(tmp_path, monkeypatch):
-    """Have the template import a module with this code, which then does harm in there."""
+    """Make the template import a module with this code, which does harm there."""
 
     def write(code):
         (tmp_path / "sabotage.py").write_text(code)
@@ -46,13 +46,11 @@ def test_engines_that_fail_at_once_are_not_waited_for(sabotage):
     harm = sabotage(
         "from nbpar.cluster.engine import SteadyEngine\n"
         "def fail(arguments):\n"
-        "    raise RuntimeError('no licence for this engine')\n"
+        "    raise RuntimeError('no license for this engine')\n"
         "SteadyEngine.launch_instance = fail\n"
     )
 
-    with pytest.raises(
-        ClusterError, match=r"(?s)end before they register \(exit code 1\).*no licence for this"
-    ):
+    with pytest.raises(ClusterError, match=r"before they register \(exit code 1, RuntimeError: no license"):
         Cluster(2, **harm).start()
 
 
@@ -64,7 +62,7 @@ def test_a_controller_that_fails_is_shown_with_its_log(sabotage):
         "Controller.initialize = fail\n"
     )
 
-    with pytest.raises(ClusterError, match=r"(?s)controller ended \(exit code 1\).*no port is free"):
+    with pytest.raises(ClusterError, match=r"ended \(exit code 1, RuntimeError: no port is free\)"):
         Cluster(2, **harm).start()
 
 
@@ -114,7 +112,7 @@ def test_no_process_for_the_template_is_an_error_that_says_what_to_do(monkeypatc
     monkeypatch.setattr(subprocess, "Popen", refuse)
 
     with pytest.raises(ClusterError, match="no more processes are allowed; end some or raise `ulimit -u`"):
-        Template()
+        ForkServer()
 
 
 def test_no_free_descriptors_are_an_error_that_says_what_to_do(monkeypatch):
@@ -190,3 +188,25 @@ def test_a_module_beside_the_notebook_does_not_shadow_what_the_template_needs(tm
 
     with Cluster(1) as cluster:
         assert cluster.client[0].apply_sync(int) == 0
+
+
+def test_a_limit_that_is_too_low_for_the_controller_is_an_error_at_once(monkeypatch):
+    monkeypatch.setattr(opening, "allowed_descriptors", lambda *, hard: 128)
+
+    with pytest.raises(
+        ClusterError, match=r"only 128 files and the controller of 2 engines needs 158; raise"
+    ):
+        Cluster(2).start()
+
+
+def test_a_limit_that_is_too_low_for_more_engines_leaves_those_that_there_are(monkeypatch):
+    with Cluster(1) as cluster:
+        monkeypatch.setattr(opening, "allowed_descriptors", lambda *, hard: 170)
+
+        for grow in (lambda: cluster.add(4), lambda: cluster.resize(5)):
+            with pytest.raises(ClusterError, match="the controller of 5 engines needs 185"):
+                grow()
+
+        assert len(cluster.engines) == cluster.n == 1
+        cluster.resize(2)
+        assert len(cluster.engines) == 2

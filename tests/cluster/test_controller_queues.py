@@ -1,11 +1,11 @@
-"""A queue that cannot have its port must not leave a controller that looks well."""
+"""If a queue cannot bind its port, the controller must not appear healthy."""
 
 import socket
 
 import pytest
 import zmq
 
-from nbpar.cluster.queues import BoundQueue
+from nbpar.cluster.controller import BoundQueue
 
 
 def test_a_taken_port_is_an_error_in_the_thread_that_starts_the_queue():

@@ -1,4 +1,4 @@
-"""The private directory: where it is made, who may enter, when it is swept away."""
+"""The private directory: its place, its permissions, and when it is removed."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nbpar.cluster.directory import LONGEST, create_directory, hold, remove_directory, sweep
+from nbpar.cluster.directory import LONGEST, RuntimeDirectory, create_directory, hold, remove_directory, sweep
 from nbpar.errors import ClusterError
 
 
@@ -130,3 +130,23 @@ def test_a_directory_may_be_removed_twice(base):
     directory = create_directory([base])
     remove_directory(directory)
     remove_directory(directory)
+
+
+def test_a_directory_in_use_is_made_again_and_one_that_was_removed_is_not(base, monkeypatch):
+    monkeypatch.setattr("nbpar.cluster.directory._bases", lambda: [base])
+    runtime = RuntimeDirectory()
+    remove_directory(runtime.path)
+
+    runtime.restore()
+    assert (runtime.path / "lock").exists()
+
+    runtime.remove()
+    other = os.open(base, os.O_RDONLY)  # takes the number of the descriptor that was closed
+    try:
+        with pytest.raises(FileNotFoundError, match="was removed"):
+            runtime.restore()
+        runtime.remove()
+        os.fstat(other)
+    finally:
+        os.close(other)
+    assert not runtime.path.exists()

@@ -1,17 +1,17 @@
-"""What `nbpar doctor` says of healthy and of ill installations."""
+"""Findings of `nbpar doctor` for healthy and broken installations."""
 
 import importlib.metadata
 
 import pytest
 
-from nbpar import doctor
-from nbpar.doctor import Diagnosis, Finding, examine
+from nbpar.diagnostics import doctor
+from nbpar.diagnostics.doctor import CheckResult, Diagnosis, examine
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """Leave the cluster out."""
-    monkeypatch.setattr(doctor, "_cluster", lambda workers: Finding("cluster", f"{workers} engines"))
+    monkeypatch.setattr(doctor, "_cluster", lambda workers: CheckResult("cluster", f"{workers} engines"))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_check_that_fails_is_a_finding(quick):
 
     diagnosis = examine(fail)
 
-    assert found(diagnosis, "map") == Finding("map", "RuntimeError: the map broke", "problem")
+    assert found(diagnosis, "map") == CheckResult("map", "RuntimeError: the map broke", "problem")
     assert not diagnosis.healthy
     assert diagnosis.summary == "1 problem found"
 
@@ -112,7 +112,9 @@ def test_a_system_without_fork_is_noted(quick, monkeypatch):
 
 
 def test_it_reads_as_text_and_as_a_table():
-    diagnosis = Diagnosis((Finding("CPUs", "2 usable"), Finding("a<b", "bad", "problem", "do this & that")))
+    diagnosis = Diagnosis(
+        (CheckResult("CPUs", "2 usable"), CheckResult("a<b", "bad", "problem", "do this & that"))
+    )
 
     assert str(diagnosis).splitlines() == [
         "ok  CPUs  2 usable",

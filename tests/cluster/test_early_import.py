@@ -1,4 +1,4 @@
-"""On some versions of Python the user's code can fail that parses while a thread of ours does."""
+"""On some versions of Python, parsing in user code can fail while a thread of ours parses."""
 
 import subprocess
 import sys

@@ -1,6 +1,6 @@
-"""When dead engines are replaced, on a clock of numbers."""
+"""When dead engines are replaced, with a fake clock."""
 
-from nbpar.cluster.healing import Healing
+from nbpar.cluster.forked import Healing
 
 
 def test_an_engine_is_replaced_at_once():

@@ -1,4 +1,4 @@
-"""Joining clusters that exist, and being told quickly about those that do not."""
+"""Joining existing clusters, and quick errors for those that do not exist."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 import nbpar
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.join import connect
-from nbpar.dispatch import driver
+from nbpar.dispatch import workforce as patience
 from nbpar.errors import ClusterError
 from nbpar.testing import Gate
 
@@ -165,7 +165,7 @@ def test_joining_from_several_threads_is_safe(shared):
 
 
 def test_a_run_waits_for_engines_that_are_busy_with_something_else(shared, monkeypatch):
-    monkeypatch.setattr(driver, "PATIENCE", 0.1)
+    monkeypatch.setattr(patience, "PATIENCE", 0.1)
     gate = Gate()
     busy = shared.client[:].apply_async(gate.wait)
     gate.until_waiting(2)

@@ -10,13 +10,13 @@ from owners import alive
 
 from nbpar.cluster import launchers
 from nbpar.cluster.join import connect
-from nbpar.cluster.launchers import TemplateControllerLauncher, TemplateEngineSetLauncher
+from nbpar.cluster.launchers import ForkServerControllerLauncher, ForkServerEngineSetLauncher
 from nbpar.errors import ClusterError
 from nbpar.testing import until
 
 pytestmark = pytest.mark.engines
 
-OURS = {"n": 2, "engines": TemplateEngineSetLauncher, "controller": TemplateControllerLauncher}
+OURS = {"n": 2, "engines": ForkServerEngineSetLauncher, "controller": ForkServerControllerLauncher}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def started(tmp_path):
 
 @pytest.fixture
 def template_of_its_own(monkeypatch):
-    """Nobody else in this process uses the template."""
+    """Nothing else in this process uses the template."""
     monkeypatch.setattr(launchers, "_shared", None)
     monkeypatch.setattr(launchers, "_holders", set())
 
@@ -64,13 +64,13 @@ def test_a_dead_engine_is_known_to_the_controller_at_once(started):
 
 
 def test_engines_work_with_ipyparallels_controller(started):
-    _, client, _ = started(n=1, engines=TemplateEngineSetLauncher)
+    _, client, _ = started(n=1, engines=ForkServerEngineSetLauncher)
 
     assert client[0].apply_sync(eval, "__import__('sys').argv") == ["ipengine"]
 
 
 def test_the_controller_works_with_ipyparallels_engines(started):
-    _, client, _ = started(n=1, controller=TemplateControllerLauncher)
+    _, client, _ = started(n=1, controller=ForkServerControllerLauncher)
 
     assert client[0].apply_sync(int) == 0
 

@@ -1,10 +1,10 @@
-"""Contract of the share of CPUs: affinity and quotas count, the user's own limits win."""
+"""Contract of the usable CPUs: affinity and quotas count, the user's own limits take precedence."""
 
 import os
 
 import pytest
 
-from nbpar.cluster.limits import THREAD_VARIABLES, quota_of, thread_limits, usable_cpus
+from nbpar.host.cpus import THREAD_VARIABLES, quota_of, thread_limits, usable_cpus
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,20 @@
-"""Faults: whoever is killed, within five seconds no process and no file of the cluster is left."""
+"""Faults: five seconds after any process is killed, no process and no file of the cluster is left."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from owners import alive
 
+from nbpar.cluster.cluster import Cluster
+from nbpar.errors import ClusterError
 from nbpar.testing import until
 
 pytestmark = pytest.mark.engines
@@ -128,6 +133,48 @@ def test_ipyparallels_local_processes_go_with_a_killed_owner():
     until(lambda: not alive(pids) and not Path(directory).exists(), LIMIT)
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("victim", ["template", "controller"])
+def test_a_start_that_is_killed_at_any_moment_leaves_nothing(victim):
+    directories = []
+    for moment in range(0, 500, 40):  # milliseconds
+        cluster = Cluster(1)
+        start = threading.Thread(target=lambda cluster=cluster: _start(cluster))
+        start.start()
+        until(lambda cluster=cluster: cluster._room)
+        directories.append(str(cluster._room.directory))
+        pid = until(lambda cluster=cluster: _pids(cluster)[victim])
+
+        threading.Event().wait(moment / 1000)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        start.join()
+        cluster.stop()
+
+    until(lambda: not _of(directories), LIMIT)
+    assert not any(Path(directory).exists() for directory in directories)
+
+
+def _start(cluster):
+    with suppress(ClusterError):
+        cluster.start()
+
+
+def _pids(cluster):
+    room = cluster._room
+    return {"template": room._template._process.pid, "controller": room._controller.pid}
+
+
+def _of(directories):
+    """The processes of clusters with these directories: what is forked keeps its template's command line."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            found += [process.pid] if any(directory in line for directory in directories) else []
+    return alive(found)
+
+
 def test_two_owners_do_not_disturb_each_other(own):
     first, second = own(), own()
 
@@ -139,7 +186,7 @@ def test_two_owners_do_not_disturb_each_other(own):
 
 
 def test_a_template_that_only_waits_goes_with_its_owner():
-    code = "from nbpar.cluster import spare; spare.warm(); print(spare._spare.pid, flush=True); input()"
+    code = "from nbpar.cluster import fork_server as f; f.warm(); print(f._spare.pid, flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -152,6 +199,4 @@ def test_a_template_that_only_waits_goes_with_its_owner():
 
 
 def _children(pid):
-    import psutil
-
     return [child.pid for child in psutil.Process(pid).children()]

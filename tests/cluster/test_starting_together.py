@@ -1,4 +1,4 @@
-"""Several clusters may be started at the same time, by several threads of a fresh process."""
+"""Several threads of a fresh process may start clusters at the same time."""
 
 import subprocess
 import sys

@@ -1,11 +1,13 @@
-"""Tests that take `execnet` run on execnet itself and on ours: what holds there has to hold here."""
+"""Tests with the fixture `execnet` run on execnet itself and on ours: both must pass."""
 
 import importlib
 
 import pytest
 
 
-@pytest.fixture(scope="package", params=["execnet", "nbpar.compat.execnet"])
+@pytest.fixture(
+    scope="package", params=["execnet", pytest.param("nbpar.compat.execnet", marks=pytest.mark.engines)]
+)
 def execnet(request):
     return importlib.import_module(request.param)
 

@@ -77,7 +77,7 @@ def test_callbacks_and_end_markers(gateway):
     channel = gateway.remote_exec("for n in range(3): channel.send(n)")
     channel.setcallback(got.put, endmarker=None)
 
-    assert [got.get(timeout=10) for _ in range(4)] == [0, 1, 2, None]
+    assert [got.get(timeout=60) for _ in range(4)] == [0, 1, 2, None]
     with pytest.raises(OSError, match="callback"):
         channel.receive()
 
@@ -116,7 +116,7 @@ def test_a_second_task_runs_beside_the_first(gateway):
     first = gateway.remote_exec("channel.receive()")
     second = gateway.remote_exec("channel.send(1)")
 
-    assert second.receive(timeout=10) == 1
+    assert second.receive(timeout=60) == 1
     second.waitclose(10)
     status = gateway.remote_status()
     assert status.numexecuting >= 1
@@ -136,7 +136,7 @@ def test_sends_are_never_held_back(gateway):
         channel.send(1)
     gate.send("go")
 
-    assert channel.receive(timeout=10) == 5000
+    assert channel.receive(timeout=60) == 5000
 
 
 def test_a_channel_is_its_own_iterator_and_knows_its_gateway(gateway):
@@ -172,7 +172,7 @@ def test_a_callback_gets_what_had_come_to_a_closed_channel(gateway):
 
     channel.setcallback(got.put, endmarker="end")
 
-    assert [got.get(timeout=20) for _ in range(4)] == [0, 1, 2, "end"]
+    assert [got.get(timeout=60) for _ in range(4)] == [0, 1, 2, "end"]
 
 
 def test_an_error_of_code_whose_items_go_to_a_callback_is_asked_for_once(gateway):

@@ -49,7 +49,7 @@ def test_multichannels(group):
     channels = group.remote_exec("channel.send(1)")
     received = channels.make_receive_queue(endmarker=None)
     assert channels.make_receive_queue() is received
-    items = [received.get(timeout=10) for _ in range(4)]
+    items = [received.get(timeout=60) for _ in range(4)]
     assert sorted(item is None for _, item in items) == [False, False, True, True]
 
 
@@ -57,18 +57,18 @@ def test_exit_ends_one_gateway_and_delivers_end_markers(execnet):
     with new_group(execnet, ["popen//id=a", "popen//id=b"]) as group:
         ended = threading.Event()
         channel = group["a"].remote_exec("channel.send(1); channel.receive()")
-        assert channel.receive(timeout=10) == 1
+        assert channel.receive(timeout=60) == 1
         channel.setcallback(lambda item: ended.set(), endmarker=None)
 
         first = group["a"]
         first.exit()
         first.exit()
 
-        assert ended.wait(10)
+        assert ended.wait(60)
         assert [gateway.id for gateway in group] == ["b"]
         with pytest.raises(EOFError):
             channel.waitclose(10)
-        assert group["b"].remote_exec("channel.send(2)").receive(timeout=10) == 2
+        assert group["b"].remote_exec("channel.send(2)").receive(timeout=60) == 2
 
 
 def test_a_gateway_is_made_right_after_another_has_exited(execnet):
@@ -79,14 +79,14 @@ def test_a_gateway_is_made_right_after_another_has_exited(execnet):
         fresh = group.makegateway()
 
         assert [gateway.id for gateway in group] == [fresh.id]
-        assert fresh.remote_exec("channel.send(3)").receive(timeout=10) == 3
+        assert fresh.remote_exec("channel.send(3)").receive(timeout=60) == 3
 
 
 def test_specs_are_obeyed(execnet, tmp_path):
     with new_group(execnet, [f"popen//chdir={tmp_path / 'new'}//env:NBPAR_ENV=yes//nice=3"]) as group:
         text = "import os; channel.send((os.getcwd(), os.environ['NBPAR_ENV']))"
 
-        assert group[0].remote_exec(text).receive(timeout=10) == (str(tmp_path / "new"), "yes")
+        assert group[0].remote_exec(text).receive(timeout=60) == (str(tmp_path / "new"), "yes")
 
 
 def test_a_group_can_be_filled_again_after_its_end(execnet):
@@ -103,12 +103,12 @@ def test_a_queue_marks_the_end_of_gateways_that_are_terminated(execnet):
         channels = group.remote_exec("channel.send(channel.receive() + 1)")
         received = channels.make_receive_queue(endmarker="end")
         channels[0].send(1)
-        first = received.get(timeout=20)
+        first = received.get(timeout=60)
 
         group.terminate(timeout=1)
 
         assert first == (channels[0], 2)
-        assert [received.get(timeout=20)[1] for _ in range(3)] == ["end"] * 3
+        assert [received.get(timeout=60)[1] for _ in range(3)] == ["end"] * 3
 
 
 def test_names_are_known_before_gateways_are_made(execnet):
@@ -145,7 +145,7 @@ def test_a_gateway_to_another_interpreter_is_used_like_any_other(execnet):
         received = channels.make_receive_queue()
         channels.send_each(21)
 
-        assert {received.get(timeout=20)[1] for _ in channels} == {42}
+        assert {received.get(timeout=60)[1] for _ in channels} == {42}
         with pytest.raises(execnet.RemoteError, match="ValueError: over"):
             channels.waitclose()
         with pytest.raises(execnet.TimeoutError):

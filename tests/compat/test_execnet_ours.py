@@ -1,4 +1,4 @@
-"""What programs written for execnet meet on engines only."""
+"""Behavior that programs written for execnet meet on nbpar's engines only."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ import pytest
 
 import nbpar.compat.execnet as execnet
 from nbpar.compat.execnet.group import default
+from nbpar.testing import until
 
 
 def test_specs_that_lead_elsewhere_need_execnet(monkeypatch):
@@ -39,11 +40,46 @@ def test_gateways_elsewhere_are_found_where_our_package_has_taken_the_name(monke
     assert sys.modules["execnet"] is execnet
 
 
+@pytest.mark.engines
+@pytest.mark.parametrize("count", [1, 2])
+def test_gateways_can_be_made_and_ended_again_and_again(count):
+    with execnet.Group() as group:
+        for number in range(12):
+            gateways = [group.makegateway() for _ in range(count)]
+            channels = [gateway.remote_exec("channel.send(6 * 7)") for gateway in gateways]
+
+            assert [channel.receive(60) for channel in channels] == [42] * count
+            assert [gateway.id for gateway in group] == [f"gw{number * count + n}" for n in range(count)]
+            assert len(group._cluster.engines) == count
+
+            for gateway in gateways:
+                gateway.exit()
+            assert len(group._cluster.engines) == 0
+        lines = group._pool.launcher.dispatcher.lines
+        until(lambda: not lines._boxes)  # nothing of them is kept
+        assert not lines._users._ports
+
+
+@pytest.mark.engines
+def test_a_group_whose_controller_was_killed_makes_its_next_gateway_on_a_new_one():
+    with execnet.Group() as group:
+        old = group.makegateway()
+        group._cluster.broke("the controller was killed")
+
+        new = group.makegateway()
+
+        assert new.remote_exec("channel.send(1)").receive(60) == 1
+        assert not old.hasreceiver()
+        old.exit()
+        assert new.remote_exec("channel.send(2)").receive(60) == 2
+
+
 @pytest.mark.parametrize("value", [-(2**40), {1: (2, [3.5])}])
 def test_what_execnet_cannot_send_is_sent(value):
     assert execnet.loads(execnet.dumps(value)) == value
 
 
+@pytest.mark.engines
 def test_the_default_group_is_made_when_it_is_used():
     program = (
         "import nbpar.compat.execnet as execnet\n"
@@ -86,6 +122,7 @@ def test_skipped(): pass
 """
 
 
+@pytest.mark.engines
 def test_pytest_xdist_runs_its_workers_on_engines(tmp_path):
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     (tmp_path / "test_suite.py").write_text(SUITE)

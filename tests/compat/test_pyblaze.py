@@ -1,5 +1,6 @@
 """`Vectorizer`: the original's arguments and results, without its hangs."""
 
+import logging
 import os
 import time
 
@@ -58,6 +59,7 @@ def test_the_initialiser_serves_later_calls_too(make):
     assert len(first | second) <= 2
 
 
+@pytest.mark.engines
 def test_each_rank_gets_one_part_of_a_list(pool):
     called = []
     vectorizer = Vectorizer(lambda x, rank: (x, rank), lambda rank: rank, lambda: called.append(1), 3)
@@ -69,6 +71,49 @@ def test_each_rank_gets_one_part_of_a_list(pool):
     assert len(called) == 7
 
 
+@pytest.mark.parametrize("callback", [None, lambda: None])
+@pytest.mark.parametrize("kind", [list, iter])
+def test_what_workers_print_is_shown(make, capsys, callback, kind):
+    vectorizer = make(_talk, lambda rank: print("init"), callback)
+
+    vectorizer.process(kind("abc"))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in sorted(lines) if "init" not in line] == ["[0] hi a", "[1] hi b", "[2] hi c"]
+    assert 1 <= sum(line.endswith("init") for line in lines) <= 2
+
+
+@pytest.mark.engines
+def test_what_ranks_print_and_log_is_shown_in_the_order_of_the_items(pool, capsys, caplog):
+    vectorizer = Vectorizer(_talk, lambda rank: print("init", rank), num_workers=2)
+    vectorizer.pool = pool
+
+    with caplog.at_level(logging.INFO, "talks"):
+        vectorizer.process(list("abc"))
+
+    expected = ["[0] init 0", "[0] hi a", "[1] hi b", "[2] init 1", "[2] hi c"]
+    assert capsys.readouterr().out.splitlines() == expected
+    assert caplog.messages == ["log of a", "log of b", "log of c"]
+
+
+@pytest.mark.engines
+def test_what_ranks_have_printed_is_shown_when_one_of_them_fails(pool, capsys):
+    vectorizer = Vectorizer(_print_and_fail, lambda rank: rank, num_workers=2)
+    vectorizer.pool = pool
+
+    with pytest.raises(ZeroDivisionError):
+        vectorizer.process([0, 1])
+
+    assert "[1] about to fail" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("init", [None, lambda rank: None])
+@pytest.mark.parametrize("callback", [None, lambda: None])
+def test_a_sequence_that_knows_no_end_is_read_up_to_its_length(make, init, callback):
+    assert make(lambda x, *_: x * x, init, callback).process(Squares(6)) == [0, 1, 16, 81, 256, 625]
+
+
+@pytest.mark.engines
 def test_when_one_rank_fails_the_others_are_stopped(pool):
     vectorizer = Vectorizer(_sleep_or_fail, lambda rank: rank, num_workers=2)
     vectorizer.pool = pool
@@ -109,6 +154,7 @@ def test_a_callback_that_fails_ends_the_call(make):
         make(lambda x: x, None, _enough).process(range(100))
 
 
+@pytest.mark.engines
 def test_a_worker_that_dies_ends_the_call(pool):
     vectorizer = Vectorizer(lambda x: os._exit(1) if x == 3 else x, num_workers=2)
     vectorizer.pool, vectorizer.progress = pool, "none"
@@ -125,6 +171,31 @@ def test_what_is_not_iterable_is_refused(make):
 
 def _sleep_or_fail(item, rank):
     return 1 // 0 if rank else time.sleep(600)
+
+
+class Squares:
+    """Gives an item for any index, as a data set may that makes its items up."""
+
+    def __init__(self, length):
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(self.length))]
+        return index * index
+
+
+def _talk(item, *init):
+    print("hi", item)
+    logging.getLogger("talks").info("log of %s", item)
+
+
+def _print_and_fail(item, rank):
+    print("about to fail")
+    return item // (1 - rank)
 
 
 def _no_model(rank):

@@ -1,4 +1,4 @@
-"""Sentences of Python's documentation are tagged with NLTK: round robin, and by a map."""
+"""Tag sentences of Python's documentation with NLTK: round robin, and by a map."""
 
 import itertools
 import os
@@ -49,6 +49,7 @@ def remote_tag(tmp_path, monkeypatch):
     del sys.modules["remote_tag"]
 
 
+@pytest.mark.engines
 def test_two_gateways_tag_round_robin(tagger, sentences, remote_tag):
     with execnet.Group(["popen"] * 2) as group:
         channels = [gateway.remote_exec(remote_tag) for gateway in group]
@@ -66,6 +67,7 @@ def test_two_gateways_tag_round_robin(tagger, sentences, remote_tag):
         assert own == [tagger.tag(sentence) for sentence in sentences[place::2]]
 
 
+@pytest.mark.engines
 def test_a_map_tags_in_order_and_survives_the_death_of_a_worker(tagger, sentences, tmp_path):
     died = tmp_path / "died"
 

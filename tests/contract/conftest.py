@@ -1,4 +1,4 @@
-"""Every kind of worker has to pass the same tests.
+"""The contract tests run on every kind of worker.
 
 A new kind is one more line in `KINDS`.  Functions in these tests may travel: they capture
 plain values and gates, and tell what they did by what they return or by files.
@@ -44,6 +44,16 @@ KINDS = {
 }
 MARKS = {name: pytest.mark.engines for name in KINDS if name.startswith("engines")}
 
+AT_NIGHT = {"test_broken_pools.py", "test_dropped_pools.py"}
+"""Modules whose tests start pools of their own: by day, one kind of engines stands for both."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave what takes long, and is hardly different from another case, to the night."""
+    kind = item.callspec.params.get("kind") if hasattr(item, "callspec") else None
+    if item.path.name in AT_NIGHT and kind == "engines through the controller":
+        item.add_marker("nightly")
+
 
 @pytest.fixture(scope="session", params=[pytest.param(name, marks=MARKS.get(name, ())) for name in KINDS])
 def kind(request: pytest.FixtureRequest) -> Kind:
@@ -82,7 +92,7 @@ def make_pool(kind: Kind) -> Iterator[Callable[..., nbpar.Pool]]:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Gate]:
-    """A gate that is open at the end in any case, so that nobody waits for ever."""
+    """A gate that is open at the end in any case, so that no thread waits for ever."""
     folder = tmp_path / "gate"
     folder.mkdir()
     gate = Gate(str(folder))

@@ -1,4 +1,4 @@
-"""A pool as an executor: what the standard library's own tests ask of executors."""
+"""A pool as an executor: the requirements of the standard library's own tests."""
 
 from __future__ import annotations
 
@@ -230,6 +230,17 @@ def test_nothing_is_taken_after_shutdown_and_the_pool_goes_on(pool):
     assert pool.map(abs, [-1]) == [1]
 
 
+def test_nothing_is_taken_after_the_pool_is_closed(make_pool):
+    pool = make_pool()
+    executor = pool.executor()
+    pool.close()
+
+    with pytest.raises(RuntimeError, match="the pool is closed"):
+        executor.submit(pow, 2, 5)
+    with pytest.raises(RuntimeError, match="the pool is closed"):
+        executor.map(abs, [1])
+
+
 def test_shutdown_waits_for_what_was_asked(busy_pool, gate):
     executor = busy_pool.executor()
     future = executor.submit(gate.wait)
@@ -283,4 +294,4 @@ def test_futures_that_are_done_are_not_kept(executor):
     gc.collect()
 
     executor.shutdown()
-    assert not executor._futures
+    assert not executor._work.futures

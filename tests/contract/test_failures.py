@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import traceback
 
 import pytest
 
@@ -232,3 +233,59 @@ def test_an_initializer_that_fails_ends_every_map_with_its_error(make_pool):
     for _ in range(2):
         with pytest.raises(LookupError, match="no model there"):
             pool.map(abs, range(4))
+
+
+def with_a_cause(item):
+    try:
+        {}[item]
+    except KeyError as missing:
+        raise ValueError("outer") from missing
+
+
+def with_a_context(item):
+    try:
+        {}[item]
+    except KeyError:
+        raise ValueError("outer")  # noqa: B904 (that is the point)
+
+
+def without_context(item):
+    try:
+        {}[item]
+    except KeyError:
+        raise ValueError("outer") from None
+
+
+def test_the_cause_of_an_exception_arrives_with_it_and_its_line(pool):
+    with pytest.raises(ValueError, match="outer") as raised:
+        pool.map(with_a_cause, ["nothing"])
+
+    cause = raised.value.__cause__
+    assert type(cause) is KeyError
+    assert cause.args == ("nothing",)
+    names = [frame.name for frame in traceback.extract_tb(cause.__traceback__)]
+    assert names[-1] == "with_a_cause"
+
+
+def test_the_context_of_an_exception_arrives_unless_it_is_hidden(pool):
+    with pytest.raises(ValueError, match="outer") as raised:
+        pool.map(with_a_context, ["nothing"])
+    with pytest.raises(ValueError, match="outer") as hidden:
+        pool.map(without_context, ["nothing"])
+
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "KeyError: 'nothing'" in shown
+    assert "During handling of the above exception" in shown or "direct cause" in shown
+    assert "During handling" not in "".join(traceback.format_exception(hidden.value))
+
+
+def test_exceptions_that_lead_to_each_other_arrive(pool):
+    def fails(_):
+        first, second = ValueError("first"), ValueError("second")
+        first.__cause__, second.__cause__ = second, first
+        raise first
+
+    with pytest.raises(ValueError, match="first") as raised:
+        pool.map(fails, [0])
+
+    assert str(raised.value.__cause__) == "second"

@@ -1,4 +1,4 @@
-"""Ctrl-C on a serial pool, at any moment: it strikes items and input at once, and breaks nothing of ours."""
+"""Ctrl-C on a serial pool, at any time: it interrupts items and input at once, and keeps our state intact."""
 
 import itertools
 import os
@@ -10,7 +10,7 @@ import time
 import pytest
 
 import nbpar
-from nbpar.backends.here import Deferred
+from nbpar.backends.serial import DeferredSigint
 
 MOMENTS = int(os.environ.get("NBPAR_STOPS", "30"))
 
@@ -101,6 +101,46 @@ def test_an_item_that_swallows_it_is_struck_again(pool):
     assert pool.map(swallows, [7]) == [7]
 
 
+def test_an_item_that_makes_another_exception_of_it_is_stopped(pool):
+    def translates(x):
+        try:
+            interrupt()
+            time.sleep(60)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt("by the user") from error
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.map(translates, range(6), errors="collect")
+
+    assert nbpar.last_run.state == "stopped"
+
+
+def test_what_strikes_a_pool_inside_an_item_stops_the_outer_one(pool):
+    def strikes(x):
+        interrupt()
+        time.sleep(60)
+
+    def nested(x):
+        with nbpar.Pool(backend="serial", progress="none") as inner:
+            return inner.map(strikes, [x])
+
+    calls = []
+    with pytest.raises(KeyboardInterrupt):
+        pool.map(lambda x: calls.append(x) or nested(x), range(6), errors="collect")
+
+    assert calls == [0]
+
+
+def test_a_run_inside_an_item_that_was_stopped_by_code_fails_the_item_alone(pool):
+    def raises(x):
+        raise nbpar.StoppedError("the inner one")
+
+    [first, second] = pool.map(lambda x: raises(x) if x else x, [0, 1], errors="collect")
+
+    assert first == 0
+    assert "StoppedError" in str(second.exception)
+
+
 def test_input_that_takes_long_is_struck_at_once(pool):
     def endless():
         yield 1
@@ -143,7 +183,7 @@ def test_what_comes_while_a_block_ends_is_raised_there_and_not_in_the_next():
             interrupt()
             return super().pop()
 
-    deferred = Deferred()
+    deferred = DeferredSigint()
     deferred._outside = Struck()
     with pytest.raises(KeyboardInterrupt), deferred:
         pass
@@ -157,7 +197,7 @@ def test_what_comes_in_a_block_is_raised_at_its_end():
     reached = []
 
     def work():
-        with Deferred():
+        with DeferredSigint():
             interrupt()
             reached.append(1)
 

@@ -1,4 +1,4 @@
-"""What comes out of a map, on every kind of worker."""
+"""Results of maps, on every kind of worker."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_an_imap_that_nobody_looks_at_ends_when_it_is_forgotten(pool):
     gc.collect()
 
     with pytest.raises(KeyboardInterrupt, match="was stopped"):
-        run.get(timeout=10)
+        run.get(timeout=60)
 
 
 @pytest.mark.parametrize("buffersize", [1, 2, 5])

@@ -1,4 +1,4 @@
-"""Items put in one by one, results got as they are ready."""
+"""Items put in one by one, results retrieved as they are ready."""
 
 from __future__ import annotations
 
@@ -110,6 +110,18 @@ def test_what_items_print_is_shown_with_their_results(pool, capsys):
         queue.get(20)
 
     assert "saw 7" in capsys.readouterr().out
+
+
+def test_what_items_have_printed_whose_results_were_not_asked_for_is_shown_at_the_end(pool, capsys):
+    with pool.queue(lambda n: print("saw", n)) as queue:
+        queue.put(7)
+        queue.put(8)
+        queue.get(20)
+        while queue.unanswered and pool.backend != "serial":
+            threading.Event().wait(0.01)
+
+    seen = 1 if pool.backend == "serial" else 2
+    assert capsys.readouterr().out.count("saw") == seen
 
 
 def test_several_threads_may_put_and_get(busy_pool):

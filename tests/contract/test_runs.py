@@ -1,4 +1,4 @@
-"""Runs and futures under way, on every kind of worker."""
+"""Runs and futures in progress, on every kind of worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import nbpar
 from nbpar import PoolClosedError
-from nbpar.telling import teller
+from nbpar.run.callbacks import callback_thread
 from nbpar.testing import until
 
 
@@ -48,7 +48,7 @@ def test_a_slow_first_item_does_not_keep_the_others_from_finishing(busy_pool, ga
     run = busy_pool.map_async(lambda i: gate.wait() if i == 0 else i, range(4), chunksize=1)
     gate.until_waiting()
     while len(run.finished_indices) < 3:
-        with pytest.raises(TimeoutError, match="is not over after"):
+        with pytest.raises(TimeoutError, match="is still running after"):
             run.wait(0.01)
 
     assert run.finished_indices == {1, 2, 3}
@@ -86,15 +86,14 @@ def test_a_cancelled_run_keeps_what_is_done_and_frees_the_pool(busy_pool, gate):
 
 def test_only_a_run_that_is_remembered_says_where_its_results_are(busy_pool, gate):
     run = busy_pool.map_async(lambda _: gate.wait(), [0])
-    begun = []
-    busy_pool.launcher.everywhere(gate.wait, (), begun)
-    for stopped in (run, *begun):
+    other = busy_pool.launcher.everywhere(gate.wait, ()).begin()
+    for stopped in (run, other):
         stopped.cancel()
 
     with pytest.raises(KeyboardInterrupt, match=r"in nbpar\.last_run\.results\(\)$"):
         run.get(timeout=30)
     with pytest.raises(KeyboardInterrupt, match=r"was stopped$"):
-        begun[0].get(timeout=30)
+        other.get(timeout=30)
     gate.open()
 
 
@@ -115,7 +114,7 @@ def test_a_paused_run_begins_nothing_until_it_is_resumed(busy_pool, gate):
 
     run.pause()
     gate.open()
-    with pytest.raises(TimeoutError, match="is not over after"):
+    with pytest.raises(TimeoutError, match="is still running after"):
         run.wait(0.3)
     assert run.snapshot.state == "paused"
     assert len(run.results()) < 30
@@ -154,7 +153,7 @@ def test_a_callback_that_fails_harms_nobody_else(busy_pool, gate, caplog):
 
     assert run.get(timeout=30) == [None]
     assert busy_pool.map(abs, [-1]) == [1]
-    teller.wait()
+    callback_thread.wait()
     assert "a callback of the run <lambda> failed" in caplog.text
 
 
@@ -235,3 +234,16 @@ def test_a_pool_tells_who_its_workers_are(pool, kind):
 
     assert len(pool.workers) == kind.workers
     assert all({"worker", "host", "pid"} <= worker.keys() for worker in pool.workers)
+
+
+def test_a_future_among_the_arguments_is_named_by_its_place(pool, kind):
+    if not kind.own_process:
+        pytest.skip("arguments are not sent anywhere")
+    first = pool.submit(abs, -1)
+
+    in_a_list, by_name = pool.submit(pow, 2, [first]), pool.submit(int, "3", base=first)
+
+    with pytest.raises(nbpar.PicklingError, match=r"argument 2: `\[0\]` is a .*CallFuture.*its `result\(\)`"):
+        in_a_list.result(30)
+    with pytest.raises(nbpar.PicklingError, match=r"argument `base`: it is a .*CallFuture"):
+        by_name.result(30)

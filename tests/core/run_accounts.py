@@ -1,4 +1,4 @@
-"""Runs as the simulation of the scheduler sees them: a plan, an input, and an account of every item."""
+"""Runs of the scheduler's simulation: a plan, an input, and an account of every item."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Poison(Exception):
 
 @dataclass
 class Plan:
-    """What a run is like."""
+    """The properties of a run."""
 
     items: int = 20
     ordered: bool = True
@@ -31,7 +31,7 @@ class Plan:
     seconds: float = 0.01
     retries: int = 0
     late: bool = False
-    """Items arrive by and by, and nobody knows how many."""
+    """Items arrive gradually, and their number is unknown."""
 
     most_workers: int | None = None
     pinned: bool = False
@@ -85,7 +85,7 @@ class ReadySource(LateSource):
 
 
 class Account:
-    """One run, and what has become of its items so far."""
+    """One run, and the state of each of its items."""
 
     def __init__(self, number: int, plan: Plan) -> None:
         source = LateSource(plan.items) if plan.late else ReadySource(0 if plan.pinned else plan.items)

@@ -1,4 +1,4 @@
-"""A small world around a scheduler: workers, inputs and consumers that behave by chance.
+"""A simulated world around a scheduler: workers, inputs and consumers that act at random.
 
 It checks every promise at every step, from the outside: it keeps its own account of each
 item and compares it with what the scheduler hands out.
@@ -92,11 +92,11 @@ class World:
         self._part(worker, died=True)
 
     def leave(self, worker: Worker) -> None:
-        """Let a worker go in peace."""
+        """Let a worker leave normally."""
         self._part(worker, died=False)
 
     def retire(self, worker: Worker) -> None:
-        """Let a worker go when it is through with what it runs."""
+        """Let a worker leave after its current call."""
         worker.retiring = True
         for call in self.scheduler.retire(worker.name):
             self.hand_back(call)
@@ -111,12 +111,15 @@ class World:
         worker.held = not worker.held
 
     def recall(self) -> None:
-        """Let workers hand back what waits behind a call that lasts."""
+        """Let workers return the items that wait behind a slow one."""
         for call in self.scheduler.windows.recall(self.now):
             worker = self.workers[call.worker]
-            assert call is not worker.calls[0]
-            assert any(not other.calls for other in self.workers.values())
-            self.hand_back(call)
+            assert call.cut or call is not worker.calls[0]
+            assert any(self._could_help(other, call) for other in self.workers.values())
+            if call is worker.calls[0]:
+                self.shorten(call)
+            else:
+                self.hand_back(call)
 
     def hand_back(self, call: Assignment) -> None:
         """Let a worker answer that it has not begun a call, or let it be too late for that."""
@@ -130,6 +133,22 @@ class World:
         self.scheduler.answer(call.id, 0, 0.0, self.now, final=True)
         if not self._account(call).cancelled:
             self._settle(call, call.chunk.first, [], {})
+
+    def shorten(self, call: Assignment) -> None:
+        """Let a worker end a call with the item at hand, or let it be too late for that.
+
+        Meanwhile it may have begun any of the items that it has not answered.
+        """
+        number = len(call.chunk.items)
+        if number - call.done < 2 or self.random.random() < 0.2:
+            return
+        kept = self.random.randint(call.done + 1, number)
+        given_back = range(call.chunk.first + kept, call.chunk.first + number)
+        account = self._account(call)
+        account.under_way.difference_update(given_back)
+        account.given_back.update(given_back)
+        self.scheduler.shorten(call.id, kept)
+        assert len(call.chunk.items) == kept
 
     def consume(self, account: Account, most: int) -> None:
         items = min(most, account.unconsumed)
@@ -156,14 +175,14 @@ class World:
     # ---- the whole story
 
     def live(self, steps: int, chances: dict[str, float]) -> None:
-        """Let things happen by chance."""
+        """Let random events happen."""
         names, weights = list(chances), list(chances.values())
         for _ in range(steps):
             self.assign()
             self._happen(self.random.choices(names, weights)[0])
 
     def end(self) -> None:
-        """Let everything come to its end without further trouble, and check all accounts."""
+        """Let everything end without further faults, and check all accounts."""
         for _ in range(20_000):
             for account in self.accounts:
                 account.state.paused = False
@@ -188,7 +207,7 @@ class World:
             account.check()
 
     def _happen(self, what: str) -> None:
-        """Let one thing happen to a worker or run that it may happen to, if there is one."""
+        """Let one event happen to a worker or run for which it is possible, if there is one."""
         workers = list(self.workers.values())
         staying = [worker for worker in workers if not worker.retiring]
         busy = [worker for worker in workers if worker.calls]
@@ -213,11 +232,16 @@ class World:
         elif what in on_accounts:
             on_accounts[what](dice.choice(self.accounts))
         elif what != "join" or len(workers) < 6:
-            {"join": self.join, "recall": self.recall, "wait": self.wait}[what]()
+            {"join": self.join, "recall": self._recall_later, "wait": self.wait}[what]()
 
     def _answer_later(self, worker: Worker) -> None:
         self.now += self.random.random() * 0.01
         self.answer(worker)
+
+    def _recall_later(self) -> None:
+        self.now += self.random.random() * 0.2
+        self.assign()
+        self.recall()
 
     # ---- inside
 
@@ -239,6 +263,11 @@ class World:
         account.take(assignment, self.now)
         worker.calls.append(assignment)
         assert self.scheduler.windows.load(worker.name) == len(worker.calls)
+
+    def _could_help(self, worker: Worker, call: Assignment) -> bool:
+        busy = worker.calls or worker.retiring or worker.held
+        relieved = self.scheduler.windows.relieves(worker.name, call.run)
+        return not busy and not call.run.paused and (call.run.admits(worker.name) or relieved)
 
     def _check_membership(self, assignment: Assignment) -> None:
         most = self._account(assignment).plan.most_workers

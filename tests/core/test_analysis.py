@@ -1,4 +1,4 @@
-"""Where the time of a run went, and what is said about it."""
+"""Time use of a run, and the advice that follows from it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from nbpar.core import events
 from nbpar.core.analysis import Figures, figures_of, findings
 from nbpar.core.progress import Progress
-from nbpar.core.units import percent, seconds, size
+from nbpar.core.snapshot import PackageImports
+from nbpar.core.text import percent, seconds, size
 
 GOOD = Figures(
     elapsed=10.0, workers=4, starting=0.4, computing=38.0, packing=0.2, transfer=0.4, items=4000, chunks=760,
@@ -53,7 +54,21 @@ def test_nothing_is_said_of_a_run_that_went_well():
             {"computing": 2.0, "transfer": 19.8, "chunks": 8000},
         ),
         ("starting", "not there yet for 50 % of the time", {"starting": 20.0, "computing": 19.0}),
+        (
+            "imports",
+            "importing `sklearn` took 1.5 s on each of 4 workers, importing `wave` took 1.0 s on 1 worker",
+            {
+                "importing": 7.2,
+                "computing": 31.0,
+                "imports": (
+                    PackageImports("sklearn", 6.0, 4),
+                    PackageImports("wave", 1.0, 1),
+                    PackageImports("json", 0.2, 4),
+                ),
+            },
+        ),
         ("idle CPU", "used the CPU for 2 % of their time", {"cpu": 0.8, "cpu_of_thread": 0.8}),
+        ("busy machine", "waited for a CPU for 75 %", {"cpu": 4.0, "cpu_of_thread": 4.0, "queued": 28.5}),
     ],
 )
 def test_each_finding_has_the_figure_that_led_to_it(kind, because, changed):
@@ -64,10 +79,32 @@ def test_each_finding_has_the_figure_that_led_to_it(kind, because, changed):
     assert str(found) == f"{found.because}: {found.advice}"
 
 
+def test_items_that_wait_for_a_cpu_are_not_told_to_be_more():
+    assert kinds(cpu=4.0, cpu_of_thread=4.0, queued=28.0) == ["busy machine"]
+    assert kinds(cpu=4.0, cpu_of_thread=4.0, queued=5.0) == []
+
+
 def test_a_chunk_size_that_suits_is_named():
     [found] = findings(replace(GOOD, computing=2.0, transfer=19.8, chunks=4000, chunksize=1))
 
     assert found.advice == "leave `chunksize=1` out, or make it about 100"
+
+
+def test_a_chunk_size_that_is_large_enough_is_not_to_be_left_out():
+    small = {"computing": 2.0, "transfer": 19.8, "chunks": 4000}
+
+    assert kinds(**small, chunksize=1) == ["chunks"]
+    assert kinds(**small, chunksize=10_000) == []
+
+
+def test_large_items_are_not_to_be_made_larger():
+    assert kinds(computing=2.0, transfer=19.8, chunks=8000, moved=20_000_000_000) == ["results"]
+
+
+def test_imports_that_are_many_and_short_are_not_named():
+    many = tuple(PackageImports(f"package{number}", 0.4, 4) for number in range(20))
+
+    assert kinds(importing=8.0, computing=30.0, imports=many) == []
 
 
 def test_nothing_is_said_of_what_is_over_at_once():

@@ -1,4 +1,4 @@
-"""Chunk sizes and windows, from what chunks cost."""
+"""Chunk sizes and windows, from the cost of chunks."""
 
 from __future__ import annotations
 

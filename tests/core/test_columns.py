@@ -1,6 +1,6 @@
-"""Rows of words as tables."""
+"""Rows of text formatted as tables."""
 
-from nbpar.core.columns import html_table, text_table
+from nbpar.core.tables import html_table, text_table
 
 
 def test_cells_stand_below_one_another_and_no_blanks_at_the_end():
@@ -24,6 +24,14 @@ def test_html_has_the_heads_as_such_and_nothing_of_a_cell_is_markup():
         '<table><thead><tr><th scope="col">&lt;b&gt;</th><th scope="col">c</th></tr></thead>'
         "<tbody><tr><td>&lt;i&gt;</td><td>&amp;</td></tr></tbody></table>"
     )
+
+
+def test_numbers_are_at_the_right_and_foreign_texts_apart():
+    html = html_table(["a", "b"], [["x<", "1"]], cell="padding:0", right=(1,), own=(0,))
+
+    assert '<td style="text-align:left;padding:0"><bdi>x&lt;</bdi></td>' in html
+    assert '<td style="text-align:right;padding:0">1</td>' in html
+    assert '<th scope="col" style="text-align:right;padding:0">b</th>' in html
 
 
 def test_a_caption_and_styles_are_there_where_they_were_given():

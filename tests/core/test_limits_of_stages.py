@@ -1,13 +1,12 @@
-"""What is said of a pipeline's limit, from figures alone."""
+"""The description of a pipeline's limit, from numbers alone."""
 
 from dataclasses import replace
 
 import pytest
 
-from nbpar.core.analysis import Figures
-from nbpar.core.limits import limit_of
+from nbpar.core.analysis import Figures, limit_of
 from nbpar.core.progress import Progress
-from nbpar.core.stages import StageFigures
+from nbpar.core.snapshot import StageFigures
 
 NOTHING = Progress().snapshot(0.0)
 

@@ -1,4 +1,4 @@
-"""How far a run reads ahead of its consumer."""
+"""Look-ahead of a run: the distance that it reads ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from nbpar.core.chunking import Chunker
-from nbpar.core.runstate import RunState
+from nbpar.core.runstate import MOST_BYTES, RunState
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.source import DirectSource, SequenceSource
 
@@ -15,7 +15,7 @@ MILLION = range(10**6)
 
 
 def answered_without_consumer(source, *, seconds, round_trip, workers=2, **more):
-    """Let workers answer everything they are given while nobody takes a result."""
+    """Let workers answer all their calls while no result is taken."""
     scheduler, now = Scheduler(), 0.0
     run = RunState(1, source, Chunker(largest=4096), streaming=True, **more)
     scheduler.add(run)
@@ -75,3 +75,12 @@ def test_a_small_buffer_is_shared_among_the_workers():
     served = {call.worker for call in scheduler.assign(0.0)}
 
     assert served == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("size", [10**5, 10**6, 10**8])
+def test_a_stream_of_large_items_is_bounded_by_bytes_too(size):
+    run = answered_without_consumer(
+        DirectSource(itertools.repeat(bytes(size))), seconds=1e-6, round_trip=1e-2
+    )
+
+    assert 4 <= run.taken <= max(MOST_BYTES // size + 1, 5)

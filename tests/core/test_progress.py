@@ -1,10 +1,11 @@
-"""What a view sees of a run: events folded into snapshots."""
+"""Events of a run folded into the snapshots that views get."""
 
 from __future__ import annotations
 
 import itertools
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,6 +155,25 @@ def test_the_failures_that_are_kept_do_not_depend_on_the_order_in_which_they_cam
     assert [f.index for f in fold.snapshot(102.0).failures] == list(range(FIRST_FAILURES))
 
 
+def test_every_failure_is_in_a_group_also_those_that_are_not_kept():
+    fold = progress(*(events.ItemFailed(101.0, failure(index)) for index in range(50)))
+
+    [group] = fold.snapshot(102.0).failure_groups
+
+    assert (group.number, group.example.index) == (50, 0)
+
+
+def test_a_pause_is_timed_from_its_beginning_and_over_with_the_run():
+    fold = progress(events.RunPaused(101.0, True), events.RunPaused(103.0, True))
+
+    assert fold.snapshot(104.0).paused == 3.0
+    fold(events.RunPaused(105.0, False))
+    assert fold.snapshot(106.0).paused == 0.0
+    fold(events.RunPaused(107.0, True))
+    fold(events.RunFinished(108.0, "stopped"))
+    assert (fold.snapshot(109.0).state, fold.snapshot(109.0).paused) == ("stopped", 0.0)
+
+
 def test_the_slowest_items_are_kept_themselves():
     event = done(first=4, count=2, each=(0.3, 0.7))
     event.chunk = SimpleNamespace(first=3, items=["d", "e", "f"])
@@ -272,3 +292,100 @@ def test_events_of_a_worker_that_never_joined_do_no_harm():
     fold = progress(sent(worker="?"), done(worker="?"), events.WorkerLost(101.0, "?", "gone"))
 
     assert fold.snapshot(102.0).done == 4
+
+
+def test_what_a_worker_gives_back_of_a_chunk_is_not_its_work_any_more():
+    fold = progress(sent(count=9), events.ChunkCut(101.0, "a", 1, 3))
+
+    assert [(lane.first, lane.count) for lane in fold.snapshot(101.0).lanes] == [(0, 3)]
+    fold(events.WorkerLost(102.0, "a", "killed"))
+    assert fold.snapshot(103.0).lanes[0].dropped == 3
+
+
+@pytest.mark.parametrize(
+    "late", [events.ChunkCut(102.0, "a", 1, 2), events.ChunkCut(102.0, "?", 1, 2), object()]
+)
+def test_what_comes_too_late_or_concerns_nobody_changes_nothing(late):
+    fold = progress(sent(), done())
+    before = fold.snapshot(102.0)
+
+    fold(late)
+
+    assert fold.snapshot(102.0) == before
+
+
+def test_a_worker_that_joins_twice_is_one_worker():
+    fold = progress(events.WorkerJoined(101.0, "a", "here", 1))
+
+    snapshot = fold.snapshot(102.0)
+    assert (snapshot.workers, len(snapshot.lanes), snapshot.lanes[0].joined) == (1, 1, 0.0)
+
+
+def test_the_counts_are_those_of_a_snapshot():
+    fold = progress(sent(), done(failed=1, retried=1))
+
+    snapshot = fold.snapshot(102.0)
+    assert (fold.done, fold.failed) == (snapshot.done, snapshot.failed) == (3, 1)
+
+
+def test_items_known_from_before_are_done_and_say_nothing_of_the_rate():
+    fold = progress(
+        events.ItemsKnown(100.5, 0, 90), sent(first=90, count=10), done(102.0, first=90, count=10), total=200
+    )
+
+    snapshot = fold.snapshot(102.0)
+    assert (snapshot.done, snapshot.known) == (100, 90)
+    assert (snapshot.rate, snapshot.left) == (5.0, 20.0)
+    fold(events.RunFinished(104.0, "done"))
+    assert fold.snapshot(105.0).rate == 2.5
+
+
+def test_imports_are_added_up_by_package_and_worker_slowest_first():
+    fold = progress(
+        events.PackagesImported(101.0, "a", (("numpy", 0.5), ("json", 0.1))),
+        events.WorkerJoined(101.0, "b", "here", 2),
+        events.PackagesImported(102.0, "b", (("numpy", 1.0),)),
+        events.PackagesImported(103.0, "b", (("numpy", 0.25),)),
+        events.PackagesImported(103.0, "gone", (("json", 0.1),)),
+    )
+
+    snapshot = fold.snapshot(104.0)
+
+    assert [tuple(row) for row in snapshot.imports] == [("numpy", 1.75, 2), ("json", 0.2, 2)]
+    assert [lane.importing for lane in snapshot.lanes] == [0.6, 1.25]
+
+
+def test_a_stream_keeps_only_small_ones_of_its_slowest_items():
+    fold = Progress(frugal=True)
+    fold(events.RunStarted(100.0, "count", 10))
+    event = done(count=2, each=(0.3, 0.7))
+    event.chunk = SimpleNamespace(first=0, items=[[0] * 10_000, "name"])
+    fold(event)
+
+    assert fold.snapshot(102.0).slow_items == (["name"], ())
+
+
+def test_an_empty_answer_is_no_work():
+    fold = progress(sent(), done(count=0, seconds=0.0))
+
+    [lane] = fold.snapshot(102.0).lanes
+
+    assert (lane.chunks, lane.done, lane.state) == (1, 0, "idle")
+    assert list(lane.spans) == list(reversed(lane.spans)) == []
+
+
+def test_the_latest_work_can_be_read_both_ways_and_compared():
+    fold = progress(total=None)
+    for n in range(3):
+        fold(sent(call=n, first=n, count=1))
+        fold(done(101.0 + n, call=n, first=n, count=1))
+
+    spans, again = (fold.snapshot(104.0).lanes[0].spans for _ in range(2))
+
+    assert list(reversed(spans)) == [spans[2], spans[1], spans[0]]
+    assert spans[1:] == (spans[1], spans[2])
+    assert spans == again
+    fold(sent(call=3, first=3, count=1))
+    fold(done(104.0, call=3, first=3, count=1))
+    assert spans != fold.snapshot(105.0).lanes[0].spans
+    assert spans != list(spans)

@@ -1,17 +1,23 @@
-"""Results put together from parts, and sources they come from."""
+"""Results assembled from parts, and the sources of items."""
 
 from __future__ import annotations
 
+import copy
+import pickle
+import weakref
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from user_code import leave, press_ctrl_c
 
+from nbpar.core.call_style import CallStyle, Lent, caller
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.results import Results, assemble
-from nbpar.core.source import DirectSource, SequenceSource
-from nbpar.core.spread import Spread, caller
+from nbpar.core.results import Results, assemble, values_of
+from nbpar.core.source import DirectSource, EndedSource, HandedOverSource, SequenceSource
+from nbpar.errors import InputExitedError, StoppedError
 
 
 def parts_of(values, cuts, failed):
@@ -47,6 +53,15 @@ def test_results_are_a_list():
     assert repr(results) == "[1, 2]"
 
 
+def test_results_of_a_run_make_its_report_and_others_have_none():
+    results = Results([1])
+    assert results.report is None
+
+    results.make_report = lambda: "a report"
+    assert results.report == "a report"
+    assert copy.copy(results) == pickle.loads(pickle.dumps(Results([1]))) == [1]
+
+
 def test_a_failure_without_its_function_says_that_it_cannot_be_replayed():
     with pytest.raises(ValueError, match="item 3 cannot be replayed"):
         Failure(3, "x", ValueError("no")).replay()
@@ -55,13 +70,14 @@ def test_a_failure_without_its_function_says_that_it_cannot_be_replayed():
 @pytest.mark.parametrize(
     ("spread", "item", "result"),
     [
-        (Spread.ONE, (1, 2), ((1, 2), 0)),
-        (Spread.STAR, (1, 2), (1, 2)),
-        (Spread.STAR, {"a": 5, "b": 6}, (5, 6)),
-        (Spread.CALL, ((1,), {"b": 7}), (1, 7)),
+        (CallStyle.ONE, (1, 2), ((1, 2), 0)),
+        (CallStyle.STAR, (1, 2), (1, 2)),
+        (CallStyle.STAR, {"a": 5, "b": 6}, (5, 6)),
+        (CallStyle.CALL, ((1,), {"b": 7}), (1, 7)),
+        (CallStyle.BATCH, [1, 2], ([1, 2], 0)),
     ],
 )
-def test_an_item_becomes_arguments_in_one_of_three_ways(spread, item, result):
+def test_an_item_becomes_arguments_in_one_of_four_ways(spread, item, result):
     assert caller(lambda a, b=0: (a, b), spread)(item) == result
 
 
@@ -97,3 +113,174 @@ def test_a_direct_source_gives_what_came_before_an_exception():
     assert source.take(5, eager=True) == [1]
     assert source.ended
     assert isinstance(source.error, OSError)
+
+
+def test_a_function_that_was_lent_is_kept_no_longer_than_that():
+    class Captured:
+        def __call__(self):
+            """Does not matter."""
+
+    function = Captured()
+    left = weakref.ref(function)
+    lent = Lent(function)
+    assert lent.fn is function
+    del function
+
+    lent.take_back()
+    lent.take_back()
+
+    assert (lent.fn, left()) == (None, None)
+
+
+def test_a_failure_is_replayed_with_the_arguments_that_the_item_stands_for():
+    failure = Failure(
+        3, {"a": 7, "b": 2}, ValueError("no"), function=divmod_of, spread=CallStyle.STAR, attempts=2
+    )
+
+    assert failure.replay() == (3, 1)
+    assert failure.where == ""
+    assert repr(failure) == "<Failure of item 3 ({'a': 7, 'b': 2}): ValueError: no>"
+
+
+def divmod_of(a, b):
+    return divmod(a, b)
+
+
+class Value:
+    """Can be seen to be gone."""
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("told", [False, True])
+def test_values_of_a_part_are_dropped_one_by_one_as_they_are_taken(kind, told):
+    values = [Value() for _ in range(3)]
+    left = [weakref.ref(value) for value in values]
+    part, asked = Part(5, kind(values)), []
+    del values
+
+    stream = values_of(part, errors="raise", before=asked.append if told else None)
+    for place in range(3):
+        value = next(stream)
+        assert value is left[place]()
+        del value
+        assert [ref() is None for ref in left] == [at <= place for at in range(3)]
+    assert next(stream, "over") == "over"
+    assert asked == ([5, 6, 7] if told else [])
+    assert part.values == ()
+
+
+@pytest.mark.parametrize(("errors", "expected"), [("collect", ["a", "F6", "c"]), ("skip", ["a", "c"])])
+def test_failures_among_the_values_of_a_part_are_collected_or_skipped(errors, expected):
+    part = Part(5, ["a", None, "c"], {6: Failure(6, "item", ValueError("no"))})
+
+    seen = [f"F{v.index}" if isinstance(v, Failure) else v for v in values_of(part, errors=errors)]
+
+    assert seen == expected
+
+
+def test_a_failure_among_the_values_of_a_part_raises_in_its_place_and_holds_nothing():
+    error = ValueError("no")
+    failure = Failure(6, Value(), error)
+    left = weakref.ref(failure.item)
+    stream = values_of(Part(5, ["a", None, "c"], {6: failure}), errors="raise")
+    del failure
+
+    assert next(stream) == "a"
+    with pytest.raises(ValueError, match="no"):
+        next(stream)
+    assert next(stream, "over") == "over"
+    assert left() is None  # the traceback has the frame of the stream, which has let go of it
+
+
+def test_a_stream_of_values_can_be_left_early():
+    stream = values_of(Part(0, [1, 2, 3]), errors="raise", before=lambda _: None)
+    next(stream)
+
+    stream.close()
+
+    assert list(stream) == []
+
+
+def test_what_was_handed_over_is_held_by_nobody_else():
+    items = [Value() for _ in range(3)]
+    left = [weakref.ref(item) for item in items]
+    source = HandedOverSource(items)
+    del items
+
+    assert (source.ready, source.ended, source.remaining) == (True, False, 3)
+    assert [item is ref() for item, ref in zip(source.take(2, eager=False), left, strict=False)] == [
+        True,
+        True,
+    ]
+    assert [ref() is None for ref in left] == [True, True, False]
+    source.take(9, eager=True)
+    assert (source.ready, source.ended, source.remaining) == (False, True, 0)
+    assert left[2]() is None
+
+
+def test_nothing_is_left_of_a_source_that_has_ended_but_its_figures():
+    error = OSError("gone")
+    source = EndedSource(1.5, error)
+
+    assert (source.ready, source.ended, source.remaining) == (False, True, 0)
+    assert list(source.take(5, eager=True)) == []
+    assert (source.reading, source.error) == (1.5, error)
+
+
+@pytest.mark.parametrize(
+    "source", [EndedSource(), SequenceSource([]), HandedOverSource(()), DirectSource([])]
+)
+def test_sources_whose_items_are_here_read_nothing_ahead_and_know_nothing(source):
+    source.want(5)
+    source.close()
+    source.close()
+
+    assert source.known() is None
+    assert source.error is None
+    assert not source.reading
+
+
+def test_a_direct_source_with_a_total_says_how_much_is_left_and_is_never_sure_of_the_end():
+    source = DirectSource(iter("abc"), total=2)
+    source.want(9)
+
+    assert (source.remaining, source.ready) == (2, True)
+    assert source.take(2, eager=True) == ["a", "b"]
+    assert (source.remaining, source.ended) == (1, False)
+    assert source.take(5, eager=True) == ["c"]
+    assert (source.remaining, source.ended, source.ready) == (1, True, False)
+    assert DirectSource("abc").remaining is None
+
+
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [(leave, InputExitedError), (press_ctrl_c, KeyboardInterrupt), (lambda: 1 / 0, ZeroDivisionError)],
+)
+def test_ctrl_c_reaches_the_input_only_while_it_computes(act, kind):
+    arms = SimpleNamespace(armed=False)
+    seen = []
+
+    def items():
+        seen.append(arms.armed)
+        yield 1
+        act()
+
+    source = DirectSource(items(), arms=arms)
+    source.want(5)
+
+    assert source.take(5, eager=True) == [1]
+    assert (seen, arms.armed) == ([True], False)
+    assert type(source.error) is kind
+    assert source.ended
+
+
+def test_an_input_that_was_stopped_is_no_broken_input():
+    def items():
+        yield from ()
+        raise StoppedError("the inner map was stopped")
+
+    source = DirectSource(items())
+    source.want(1)
+    source.take(1, eager=True)
+
+    assert isinstance(source.error, StoppedError)

@@ -130,3 +130,7 @@ def test_a_retry_survives_pickling():
     retry = Retry(3, first=1, on=OSError)
 
     assert pickle.loads(pickle.dumps(retry)) == retry
+
+
+def test_a_delay_that_no_number_can_hold_is_the_longest():
+    assert Retry(9, growth=1e300, longest=5.0).delay_before(9) == 5.0

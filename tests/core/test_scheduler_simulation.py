@@ -1,4 +1,4 @@
-"""Thousands of runs by chance: losses, retries, slow consumers, late inputs, Stop; no promise may break."""
+"""Thousands of random runs: losses, retries, slow consumers, late inputs, Stop; no guarantee may break."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ chances = st.fixed_dictionaries(
         "leave": st.sampled_from([0.0, 0.2]),
         "retire": st.sampled_from([0.0, 0.2]),
         "hold": st.sampled_from([0.0, 0.2]),
-        "recall": st.sampled_from([0.0, 0.5]),
+        "recall": st.sampled_from([0.0, 0.5, 3.0]),
         "join": st.sampled_from([0.0, 0.3]),
         "cancel": st.sampled_from([0.0, 0.0, 0.2]),
         "pause": st.sampled_from([0.0, 0.0, 0.4]),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbpar.core.seeding import item_seed, randomness_kept, rng, seeded
+from nbpar.worker.seeding import item_seed, randomness_kept, rng, seeded
 
 whole = st.integers(-(2**200), 2**200)
 
@@ -142,13 +142,13 @@ def test_what_was_before_comes_back_when_items_of_several_threads_overlap():
     def second_item():
         with seeded(3, 2):
             inside.set()
-            leave.wait(10)
+            leave.wait(60)
 
     before = state()
     second = threading.Thread(target=second_item)
     with seeded(3, 1):
         second.start()
-        inside.wait(10)
+        inside.wait(60)
     draw()
     during = state()
     leave.set()
@@ -212,9 +212,9 @@ def test_items_in_threads_have_generators_of_their_own():
 
     def run(index):
         with seeded(3, index):
-            together.wait(10)
+            together.wait(60)
             found[index] = float(rng().random())
-            together.wait(10)
+            together.wait(60)
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(4)]
     for thread in threads:
@@ -229,7 +229,7 @@ def test_items_in_threads_have_generators_of_their_own():
 
 
 def in_a_fresh_python(*lines):
-    setup = "import sys, random; from nbpar.core.seeding import seeded, randomness_kept, rng"
+    setup = "import sys, random; from nbpar.worker.seeding import seeded, randomness_kept, rng"
     code = "\n".join([setup, *lines])
     return subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""Several runs on the same workers: fair by time, and none stuck behind another."""
+"""Several runs on the same workers: fair by time, and none is starved by another."""
 
 from __future__ import annotations
 

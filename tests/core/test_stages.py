@@ -1,11 +1,12 @@
-"""Which stage limits a pipeline, from its figures alone."""
+"""The limiting stage of a pipeline, from its numbers alone."""
 
 from dataclasses import replace
 
 import pytest
 
 from nbpar.core.progress import Progress
-from nbpar.core.stages import StageFailure, StageFigures, bottleneck
+from nbpar.core.snapshot import StageFigures
+from nbpar.core.stages import StageFailure, bottleneck
 
 
 def figures(name, workers, seconds, *, shared=False, done=100, elapsed=10.0):

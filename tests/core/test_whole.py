@@ -1,4 +1,4 @@
-"""The snapshot of a pipeline is made of those of its stages."""
+"""The snapshot of a pipeline is combined from those of its stages."""
 
 from types import SimpleNamespace
 
@@ -6,8 +6,8 @@ import pytest
 
 from nbpar.core import events
 from nbpar.core.progress import Progress
-from nbpar.core.stages import StageFigures
-from nbpar.core.whole import whole
+from nbpar.core.snapshot import StageFigures
+from nbpar.core.stages import whole
 
 
 class Stage:
@@ -80,6 +80,46 @@ def test_what_has_failed_on_the_way_counts_before_its_turn_comes(stages):
     seen = at_its_end(stages, failed=2)
 
     assert (seen.done, seen.failed) == (3, 2)
+
+
+def test_imports_of_all_pools_are_added_up_by_package(stages):
+    pools = [Stage("here", 0), Stage("there", 0)]
+    for pool, packages in zip(pools, ((("numpy", 1.0), ("json", 0.1)), (("numpy", 2.0),)), strict=True):
+        pool.join("0")
+        pool.progress(events.PackagesImported(101.0, "0", packages))
+
+    seen = at_its_end(stages, pools=[pool.progress.snapshot(102.0) for pool in pools])
+
+    assert [tuple(row) for row in seen.imports] == [("numpy", 3.0, 2), ("json", 0.1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        (events.RunPaused(101.0, True), "paused"),
+        (events.RunFinished(101.0, "failed"), "failed"),
+        (events.RunFinished(101.0, "done"), "done"),
+    ],
+)
+def test_its_end_says_whether_it_is_paused_or_over(stages, event, state):
+    stages[-1].progress(event)
+
+    assert at_its_end(stages).state == state
+
+
+def test_a_stage_shows_the_figures_of_its_snapshot(stages):
+    first, second = stages
+    first.join("0", "1")
+    first.work("0", 101.0, 1.0, count=4, failed=1)
+    first.progress(events.ChunkSent(101.5, "1", 9, 4, 1, 1))
+
+    figures, idle = first.figures(), second.figures()
+
+    assert (figures.done, figures.failed, figures.retried, figures.working) == (4, 1, 0, 1)
+    assert (figures.busy, figures.elapsed, figures.rate, figures.state) == (1.0, 2.0, 2.0, "running")
+    assert (figures.seconds_per_item, figures.load) == (0.25, 0.25)
+    assert (idle.seconds_per_item, idle.load, idle.state) == (0.0, 0.0, "waiting")
+    assert StageFigures("none", 0, "serial", 0, False, 0, None, Progress().snapshot(0.0)).load == 0.0
 
 
 def test_it_waits_for_workers_as_long_as_every_stage_does(stages):

@@ -1,4 +1,4 @@
-"""When a worker gets its next chunk, and when it has to give one back."""
+"""When a worker gets its next chunk, and when one is recalled."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import deque
 
 import pytest
 
-from nbpar.core.chunking import Chunker
+from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.runstate import RunState
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.source import SequenceSource
-from nbpar.core.windows import EARLY, LASTS
+from nbpar.core.windows import EARLY, LASTS, Window, Windows
 
 
 def begun(items, *, seconds, workers=1):
@@ -130,3 +130,46 @@ def makespan(seconds, *, workers, round_trip):
         scheduler.answer(call.id, items, work, now, final=True)
         scheduler.settle(call, call.chunk.first, [None] * items, {}, now)
     return now
+
+
+def test_a_call_that_a_worker_got_again_waits_behind_the_others_and_is_recalled_from_there():
+    windows = Windows()
+    windows["busy"], windows["idle"] = Window(), Window()
+    run = RunState(1, SequenceSource([1, 2]))
+    first = windows.add("busy", run, Chunk(0, [1]), 0.0, 1e-6)
+    second = windows.add("busy", run, Chunk(1, [2]), 0.0, 1e-6)
+
+    windows.move_back(first, 1.0)
+
+    assert windows.head("busy") is second
+    assert windows.silence("busy", 1.5) == 0.5
+    assert windows.recall(1.0) == []
+    assert windows.recall(2.0) == [first]
+
+    windows.move_back(first, 2.5)  # it is the last already
+    assert windows.head("busy") is second
+    assert windows.silence("busy", 3.0) == 2.0
+    windows.move_back(second, 3.0)
+    assert windows.head("busy") is first
+    assert windows.recall(4.0) == [second]
+
+
+def test_a_call_of_a_worker_that_is_gone_is_not_moved():
+    windows = Windows()
+    windows["busy"] = Window()
+    call = windows.add("busy", RunState(1, SequenceSource([1])), Chunk(0, [1]), 0.0, 1e-6)
+    windows.lose("busy")
+
+    windows.move_back(call, 1.0)
+
+    assert not windows
+
+
+def test_a_single_call_that_a_worker_got_again_begins_anew():
+    scheduler = begun(1, seconds=0.1)
+    [call] = scheduler.assign(0.0)
+
+    scheduler.windows.move_back(call, 5.0)
+
+    assert scheduler.windows.head("0") is call
+    assert scheduler.windows.silence("0", 6.0) == 1.0

@@ -1,4 +1,4 @@
-"""A dispatcher whose workers, clock and steps are moved by hand."""
+"""A dispatcher whose workers, clock and steps are controlled by the test."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from manual_backend import ManualBackend
 from records import Record
 
+from nbpar.core.call_style import CallStyle
 from nbpar.core.chunking import Chunker
 from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
 from nbpar.core.source import SequenceSource
-from nbpar.core.spread import Spread
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job
-from nbpar.testing import FakeClock, ManualBackend
+from nbpar.testing import FakeClock
 from nbpar.wire.messages import Load
 
 STEPS = 100
@@ -45,7 +46,7 @@ class Bench:
             dice=lambda: 0.0,
         )  # fmt: skip
         record = Record()
-        spread = Spread.ONE if everywhere is None else Spread.CALL
+        spread = CallStyle.ONE if everywhere is None else CallStyle.CALL
         record.job = Job(state, record, load(fn), fn, spread=spread, everywhere=everywhere, **job)
         self.dispatcher.start(record.job)
         return record

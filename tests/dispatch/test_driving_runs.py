@@ -1,4 +1,4 @@
-"""Runs on workers moved by hand: what is sent to whom, and what comes of it."""
+"""Runs on workers controlled by the test: the messages sent to each, and the results."""
 
 from __future__ import annotations
 

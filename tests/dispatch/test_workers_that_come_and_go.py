@@ -1,12 +1,13 @@
-"""Workers that die, leave, come late, or never come."""
+"""Workers that die, leave, join late, or never join."""
 
 from __future__ import annotations
 
 import pytest
 
 from nbpar.core import events
-from nbpar.errors import NoWorkersError, WorkerDied
-from nbpar.wire.messages import Call
+from nbpar.dispatch.jobs import LOOK_FOR_OVERDUE
+from nbpar.errors import ItemTimeoutError, NoWorkersError, WorkerDied
+from nbpar.wire.messages import Call, Running
 
 
 def double(x):
@@ -53,6 +54,54 @@ def test_the_last_item_of_a_chunk_is_blamed_when_the_others_were_answered(make_b
 
     assert [failure.index for failure in run.failures] == [2]
     assert run.results[:2] == [0, 2]
+
+
+def test_a_worker_whose_answer_was_not_read_for_long_is_not_overdue(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, range(4), chunksize=2, timeout=1.0)
+    bench.step()
+    for _ in range(2):  # as when this machine was asleep, or this process stopped
+        bench.backend.say("worker 0", Running(bench.backend.calls("worker 0")[0].id, now=True))
+        bench.step()
+        bench.clock.advance(60.0)
+        bench.backend.answer("worker 0", 1, final=False)
+        bench.step()
+        bench.clock.advance(2 * LOOK_FOR_OVERDUE)
+        bench.backend.answer("worker 0")
+        bench.step()
+
+    assert bench.backend.killed == []
+    assert run.results == [0, 2, 4, 6]
+
+
+def test_a_worker_that_is_killed_for_an_overdue_item_ends_no_run_without_a_time_limit(make_bench):
+    bench = make_bench(1)
+    slow = bench.begin(double, ["stuck"], timeout=1.0, fail_fast=False)
+    bench.step()
+    bench.clock.advance(5.0)  # the worker loads the function
+    bench.step()
+    assert bench.backend.killed == []
+    bench.backend.say("worker 0", Running(bench.backend.calls("worker 0")[0].id, now=True))
+    bench.step()
+    everywhere = bench.begin(double, [], everywhere=((1,), {}), fail_fast=False)
+    plain = bench.begin(double, ["plain"], fail_fast=False)
+    bench.step()
+
+    bench.clock.advance(2.5)
+    bench.step()
+    assert bench.backend.killed == []  # its answer may have come, and is not read yet
+    bench.clock.advance(2 * LOOK_FOR_OVERDUE)
+    bench.step()
+    bench.run(slow, everywhere, plain)
+
+    assert bench.backend.killed == ["worker 0"]
+    assert [type(failure.exception) for failure in slow.failures] == [ItemTimeoutError]
+    [failure] = everywhere.failures
+    assert isinstance(failure.exception, WorkerDied)
+    assert "worker 0 was gone before it had answered (killed because its item did not stop" in str(
+        failure.exception
+    )
+    assert plain.results == ["plainplain"]
 
 
 def test_an_item_given_up_is_counted_as_done_and_failed(make_bench):
@@ -110,6 +159,22 @@ def test_without_any_worker_a_run_ends_with_the_reasons_after_a_while(make_bench
         raise run.error
 
 
+def test_a_moment_in_which_everything_stood_still_is_no_reason_to_give_up(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, [1, 2])
+    bench.step()
+    bench.backend.expected.clear()
+    bench.backend.lose("worker 0", "killed by SIGKILL")
+
+    bench.clock.advance(60.0)  # so a replacement of the worker had no time either
+    bench.step(3)
+    assert not run.over
+
+    bench.backend.come("worker 0")
+    bench.run(run)
+    assert run.results == [2, 4]
+
+
 def test_when_none_ever_came_the_error_says_so(make_bench):
     bench = make_bench(2, comes=False)
     run = bench.begin(double, range(3))
@@ -132,6 +197,7 @@ def test_a_run_waits_for_workers_that_have_something_else_to_do_first(make_bench
     assert not run.over
 
     bench.backend.on_the_way = []  # the backend does not believe in it any more
+    bench.step()
     bench.clock.advance(3.0)
     bench.step()
 
@@ -229,3 +295,53 @@ def test_an_initializer_that_was_interrupted_runs_again(make_bench):
 
     assert run.results == [2]
     assert begun == ["initializer"]
+
+
+def test_an_initializer_that_kills_its_workers_ends_the_run_with_its_name_and_their_deaths(make_bench):
+    def load_model():
+        """Never answered here: the workers die."""
+
+    bench = make_bench(1, initializer=load_model)
+    for _ in range(2):
+        run = bench.begin(double, [1])
+        for number in range(3):
+            bench.step()
+            assert not run.over
+            bench.backend.lose("worker 0", f"exit code {number}")
+        bench.step()
+
+        with pytest.raises(
+            WorkerDied, match=r"`load_model` killed its worker 3 times in a row \(worker 0: exit"
+        ):
+            raise run.error
+
+
+def test_workers_that_died_long_before_the_initializer_worked_are_not_held_against_it(make_bench):
+    bench = make_bench(1, initializer=int)
+    run = bench.begin(double, [1])
+    for _ in range(2):
+        bench.step()
+        bench.backend.lose("worker 0")
+    bench.run(run)
+    for _ in range(2):
+        bench.backend.lose("worker 0")
+        bench.step()
+    again = bench.begin(double, [2])
+
+    bench.run(again)
+
+    assert (run.results, again.results) == ([2], [4])
+
+
+def test_an_initializer_is_stopped_with_the_last_run_that_waits_for_it(make_bench):
+    bench = make_bench(1, initializer=lambda: None)
+    run, other = bench.begin(double, [1]), bench.begin(double, [2])
+    bench.step()
+
+    bench.dispatcher.stop(run.job, None)
+    bench.step()
+    assert bench.backend.interrupted == []
+    bench.dispatcher.stop(other.job, None)
+    bench.step()
+
+    assert bench.backend.interrupted == ["worker 0"]

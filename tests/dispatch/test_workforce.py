@@ -1,4 +1,4 @@
-"""Who is here."""
+"""The workforce: the workers that are present."""
 
 from nbpar.dispatch.workforce import Workforce
 

@@ -1,4 +1,4 @@
-"""A pool that every case must leave usable, and processes that must be gone at the end."""
+"""A pool that every case must leave usable, and processes that must have ended."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import psutil
 import pytest
 
 import nbpar
-from nbpar.backends import engines
+from nbpar.backends.engines import backend as engines
 
 PATHS = ("auto", "controller")
 
 
 @pytest.fixture(scope="module", params=PATHS, ids=["same host", "through the controller"])
 def path(request):
-    """How messages go to the engines."""
+    """The transport of messages to the engines."""
     return request.param
 
 

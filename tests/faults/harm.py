@@ -1,4 +1,4 @@
-"""What can be done to a pool: to its engines, to what they hang on, and to the way there."""
+"""Ways to harm a pool: its engines, the processes they depend on, and the connections."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def kill_all_engines(pool):
 
 
 def stop_an_engine(pool):
-    """Have it hang: it lives and does nothing more."""
+    """Make it hang: it is alive and does nothing more."""
     os.kill(min(engines(pool)), signal.SIGSTOP)
 
 

@@ -1,4 +1,4 @@
-"""Faults: what all engines hang on dies (controller, template), or their sockets are disturbed."""
+"""Faults: a process that all engines depend on dies (controller, template), or sockets are disturbed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .harm import family
 pytestmark = pytest.mark.engines
 
 
-@pytest.mark.parametrize("centre", ["controller", "template"])
-def test_a_centre_that_dies_during_a_run_ends_it_and_keeps_what_is_done(pool, centre, tmp_path):
-    victim = family(pool)[centre]
+@pytest.mark.parametrize("center", ["controller", "template"])
+def test_a_center_that_dies_during_a_run_ends_it_and_keeps_what_is_done(pool, center, tmp_path):
+    victim = family(pool)[center]
     begun = tmp_path / "begun"
 
     def function(item):

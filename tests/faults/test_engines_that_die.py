@@ -1,4 +1,4 @@
-"""Faults: an engine dies, at any moment and in any way."""
+"""Faults: an engine dies, at any time and in any way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults: an engine lives and does nothing more; its controller gives it up after a while."""
+"""Faults: an engine is alive but hangs; its controller declares it dead after a while."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_an_item_that_makes_every_engine_hang_costs_itself_alone(pool):
     )
 
     assert [failure.index for failure in results.failures] == [2]
-    assert results[2].exception.reason == "killed because it did not answer any more"
+    assert results[2].exception.reason == "killed because it stopped responding"
 
 
 def test_an_engine_that_hangs_can_be_stopped(pool, tmp_path):

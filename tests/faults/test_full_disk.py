@@ -1,4 +1,4 @@
-"""Faults: the disk is full.  Here a limit on the size of files says so, as a full disk would."""
+"""Faults: the disk is full, simulated by a limit on file sizes."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Faults: whatever is harmed, and whenever, a run ends with the right results or the right error."""
+"""Faults: whatever is harmed at any time, a run ends with the right results or the right error."""
 
 from __future__ import annotations
 
-import os
 import threading
 
 import pytest
+from user_code import WaitsElsewhere
 
 import nbpar
 from nbpar.testing import Gate
@@ -15,18 +15,6 @@ from . import harm
 pytestmark = pytest.mark.engines
 
 ITEMS = range(6)
-
-
-class WaitsWhenLoaded:
-    """What a function captures, and what is slow to arrive."""
-
-    def __init__(self, gate):
-        self.gate, self.home = gate, os.getpid()
-
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        if os.getpid() != self.home:
-            self.gate.wait()
 
 
 class WaitsWhenSent:
@@ -41,7 +29,7 @@ class WaitsWhenSent:
 
 
 def that_loads(gate):
-    waiter = WaitsWhenLoaded(gate)
+    waiter = WaitsElsewhere(gate)
     return lambda item: (item, waiter)[0]
 
 

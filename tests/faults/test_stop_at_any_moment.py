@@ -1,4 +1,4 @@
-"""Faults: Ctrl-C at random moments never hangs, never loses an engine, never strikes later."""
+"""Faults: Ctrl-C at random moments never hangs, never loses an engine, never takes effect later."""
 
 from __future__ import annotations
 

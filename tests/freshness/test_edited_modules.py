@@ -1,7 +1,8 @@
-"""Engines compute with the code that this process has, also when files were edited."""
+"""Engines run the code that this process has, also after files were edited."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import warnings
@@ -9,7 +10,7 @@ import warnings
 import pytest
 
 from nbpar.errors import StaleModuleWarning
-from nbpar.launch import reach_of_this_process
+from nbpar.pool.launch import reach_of_this_process
 from nbpar.wire.pickling import pack_one
 
 
@@ -195,4 +196,5 @@ def test_autoreload_here_is_enough(pool, folder, name, edit, monkeypatch, tmp_pa
         assert after.result[0] == after.result[1] != before.result[1]
     finally:
         shell.restore_sys_module_state()
+        atexit.unregister(shell.atexit_operations)  # it would keep the shell, and collect garbage at the end
         InteractiveShell.clear_instance()

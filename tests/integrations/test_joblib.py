@@ -144,16 +144,25 @@ def test_the_default_pool_gets_as_many_workers_as_jobs_are_asked_for():
     try:
         with joblib.parallel_config(backend="nbpar", n_jobs=2):
             assert Parallel()(delayed(abs)(n) for n in (-1, 1)) == [1, 1]
-            assert nbpar.defaults.default_pool().size == 2
+            assert nbpar.pool.defaults.default_pool().size == 2
         with joblib.parallel_backend("nbpar", n_jobs=3):
             assert joblib.effective_n_jobs(None) == 3
     finally:
-        nbpar.defaults.close_default_pools()
+        nbpar.pool.defaults.close_default_pools()
 
 
 def test_one_job_needs_no_worker():
     with joblib.parallel_config(backend="nbpar", n_jobs=1):
         assert Parallel()(delayed(os.getpid)() for _ in range(2)) == [os.getpid()] * 2
+
+
+def test_without_a_number_of_jobs_there_is_one_as_with_joblibs_own_backends(pool):
+    with joblib.parallel_config(backend="nbpar"):
+        assert joblib.effective_n_jobs(None) == Parallel().n_jobs == 1
+        assert Parallel()(delayed(where)(n) for n in range(2)) == [where(0)] * 2
+    with joblib.parallel_config(backend="nbpar", pool=pool):
+        assert joblib.effective_n_jobs(None) == 2
+        assert where(0) not in Parallel()(delayed(where)(n) for n in range(2))
 
 
 def test_inside_an_item_it_runs_right_there():

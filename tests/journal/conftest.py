@@ -1,4 +1,4 @@
-"""Journals in a folder of the test's own, and pools of every kind."""
+"""Journals in the test's own directory, and pools of every kind."""
 
 from __future__ import annotations
 

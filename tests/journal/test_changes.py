@@ -1,4 +1,4 @@
-"""Results serve the function that made them only, and what changed is said."""
+"""Results are reused only by the function that made them, and messages name what has changed."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_what_changed_is_told_shortly():
 def test_what_nobody_could_compare_is_refused_by_name():
     generator = (x for x in "abc")
 
-    with pytest.raises(nbpar.JournalError, match=r"whether `generator` changed.*make it inside the function"):
+    with pytest.raises(nbpar.JournalError, match=r"changes of `generator`.*make it inside the function"):
         parts(lambda x: next(generator))
 
 

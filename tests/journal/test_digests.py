@@ -1,4 +1,4 @@
-"""Equal values have equal digests in every process, others do not."""
+"""Equal values have equal digests in every process, different values do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file is used when it is whole and ours; anything else is reported and set aside."""
+"""A journal file is used if it is intact and ours; others are reported and set aside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same cell, in the kernel that follows one that was killed."""
+"""The same cell, in a new kernel after the first was killed."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ def run(client: Any, cell: str) -> None:
     assert reply["content"]["status"] == "ok", "\n".join(reply["content"]["traceback"])
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("backend", ["engines", "threads"])
 def test_a_cell_goes_on_where_the_killed_kernel_was(start, notes, tmp_path: Path, backend):
     (tmp_path / "gate").mkdir()

@@ -1,4 +1,4 @@
-"""What becomes of a journal when processes are killed, or two have the same one."""
+"""Journals of processes that are killed, or that use the same journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results are found however they were written and are asked for, also when few are seen at a time."""
+"""Results are found in any order, also if only few are read at a time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read(name, numbers, batch):
 names = map("journal {}".format, range(10**9))
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 @given(
     written=st.lists(st.integers(0, 40), max_size=60),
     asked=st.permutations(range(45)),

@@ -1,4 +1,4 @@
-"""What a journal holds is delivered, and nothing else is left out, on every kind of worker."""
+"""Results in the journal are delivered, and all others are computed, on every kind of worker."""
 
 from __future__ import annotations
 
@@ -236,6 +236,6 @@ class Point:
 
 
 def figures():
-    """How the last run went."""
+    """The figures of the last run."""
     run = nbpar.last_run
     return run.snapshot if hasattr(run, "snapshot") else run.report

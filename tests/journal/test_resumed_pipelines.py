@@ -1,4 +1,4 @@
-"""What a journal holds of a pipeline passes all stages untouched."""
+"""Results of a pipeline in the journal pass all stages untouched."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ pressed = Pressed()
 def view_of(who=pressed, **more):
     return choose("widget", who.controls, label="count", total=10**9, **more)
 
-def play(until, view=None, longest=10):
-    "Show a run until so many buttons were pressed."
+def play(until, view=None, longest=60):
+    "Show a run until so many buttons were pressed; return whether they were."
     run, view = FakeRun(10**9, label="count"), view or view_of()
     end = time.monotonic() + longest
     try:
@@ -33,8 +33,10 @@ def play(until, view=None, longest=10):
             time.sleep(0.1)
             run.work("0", 10, 0.1)
             view.show(run.snapshot)
+        heard = len(pressed.log) >= until
     finally:
         view.close(lambda: run.finish("stopped"))
+    return heard
 """
 
 
@@ -50,7 +52,7 @@ class FrontEnd:
         self.client = manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
-        self.info = self.client.kernel_info(reply=True, timeout=10)["content"]
+        self.info = self.client.kernel_info(reply=True, timeout=60)["content"]
         assert self.value(SETUP + "\n'ready'") == "'ready'"
 
     def close(self) -> None:
@@ -65,7 +67,7 @@ class FrontEnd:
         """Run a cell and return its result's text; nothing may have been printed since the last one."""
         asked = self.client.execute(code)
         while True:
-            message = self.client.get_iopub_msg(timeout=30)
+            message = self.client.get_iopub_msg(timeout=90)
             assert message["msg_type"] != "stream", message["content"]["text"]
             if message["parent_header"].get("msg_id") != asked:
                 continue
@@ -78,7 +80,7 @@ class FrontEnd:
     def card_of(self, asked: str) -> str:
         """Wait until a cell shows a card; return its comm."""
         while True:
-            message = self.client.get_iopub_msg(timeout=30)
+            message = self.client.get_iopub_msg(timeout=90)
             data = message["content"].get("data", {})
             mine = message["parent_header"].get("msg_id") == asked  # some kernels' threads have no parent
             if mine and message["msg_type"] == "comm_open" and "tick" in data.get("state", {}):
@@ -86,7 +88,7 @@ class FrontEnd:
 
     def wait_for_tick(self, comm: str) -> None:
         while True:
-            message = self.client.get_iopub_msg(timeout=30)
+            message = self.client.get_iopub_msg(timeout=90)
             content = message["content"]
             mine = message["msg_type"] == "comm_msg" and content["comm_id"] == comm
             if mine and "tick" in content["data"].get("state", {}):
@@ -103,14 +105,14 @@ class FrontEnd:
         message = self.client.session.msg("create_subshell_request", {})
         self.client.control_channel.send(message)
         while True:
-            reply = self.client.get_control_msg(timeout=10)
+            reply = self.client.get_control_msg(timeout=60)
             if reply["msg_type"] == "create_subshell_reply":
                 return reply["content"]["subshell_id"]
 
     def interrupt(self) -> None:
         self._manager.interrupt_kernel()
 
-    def reply(self, asked: str, timeout: float = 20) -> dict:
+    def reply(self, asked: str, timeout: float = 90) -> dict:
         """Wait for a cell's end."""
         end = time.monotonic() + timeout
         while True:

@@ -1,6 +1,4 @@
-"""Buttons work while their cell runs, at the level of messages, in whichever ipykernel is at hand."""
-
-import time
+"""Buttons work while their cell runs, at the level of messages, in the installed ipykernel."""
 
 import pytest
 from kernels import FrontEnd
@@ -29,20 +27,16 @@ def _clean(front_end):
 
 
 def test_stop_is_heard_while_the_cell_runs_and_the_next_cell_runs_normally(front_end, subshell):
-    cell = front_end.client.execute("play(until=1)")
+    cell = front_end.client.execute("heard = play(until=1)")
     following = front_end.client.execute("after = 6 * 7")
     comm = front_end.card_of(cell)
     front_end.wait_for_tick(comm)
 
-    begun = time.monotonic()
     front_end.press(comm, subshell, event="stop", press="a")
-    reply = front_end.reply(cell)
-    took = time.monotonic() - begun
 
-    assert reply["status"] == "ok"
-    assert took < 2, "the run went on to its own end"
-    print(f"stopped after {took * 1000:.0f} ms")
+    assert front_end.reply(cell)["status"] == "ok"
     assert front_end.reply(following)["status"] == "ok"
+    assert front_end.value("heard") == "True", "the run went on to its own end"
     assert front_end.value("pressed.log, after") == "(['stop'], 42)"
 
 
@@ -62,7 +56,7 @@ def test_two_runs_in_one_cell_hear_their_own_buttons(front_end, subshell):
     code = """
     first, second = Pressed(), Pressed()
     views = [view_of(first), view_of(second)]
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not (first.log and second.log) and time.monotonic() < end:
         time.sleep(0.1)
         for view in views: view.show(FakeRun(1).snapshot)
@@ -98,7 +92,7 @@ def test_a_run_in_the_background_hears_its_buttons_between_cells(front_end, subs
 
     front_end.press(comm, subshell, event="stop", press="b")
 
-    assert front_end.value("thread.join(5); pressed.log, thread.is_alive()") == "(['stop'], False)"
+    assert front_end.value("thread.join(60); pressed.log, thread.is_alive()") == "(['stop'], False)"
 
 
 def test_afterwards_the_kernel_receives_as_if_nobody_had_ever_looked(front_end):

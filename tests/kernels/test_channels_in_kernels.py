@@ -1,4 +1,4 @@
-"""End to end: where a notebook shows what code of channels prints, and errors that nobody looks at."""
+"""End to end: where a notebook shows printed output and unhandled errors of channels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.engines
 @pytest.fixture(scope="module")
 def kernel():
     kernel = FrontEnd()
-    run(kernel, "%load_ext nbpar\nimport nbpar\nfrom nbpar.channels import unseen\nunseen.PATIENCE = 0.3")
+    run(kernel, "%load_ext nbpar\nimport nbpar\nfrom nbpar.channels import end\nend.PATIENCE = 0.3")
     run(kernel, "pool = nbpar.Pool(1)\ngateway = pool.gateways[0]")
     yield kernel
     run(kernel, "pool.close()")
@@ -47,7 +47,7 @@ def test_an_error_that_nobody_looks_at_is_shown_under_the_cell_that_began_it(ker
 
     shown = shown_until(kernel, asked, "has no attribute 'nothing'")
 
-    assert "nobody looked at this error" in shown
+    assert "unhandled error in the code of a channel" in shown
 
 
 def test_what_code_prints_is_shown_under_the_cell_that_began_it(kernel):

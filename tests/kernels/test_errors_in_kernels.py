@@ -1,4 +1,4 @@
-"""End to end: what a notebook shows when a cell fails or is stopped, and what a debugger finds there."""
+"""End to end: the output of a cell that fails or is stopped, and the state for a debugger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nbpar.testing import Gate
 
 pytestmark = pytest.mark.engines
 
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Notebook(FrontEnd):
@@ -30,7 +30,7 @@ class Notebook(FrontEnd):
                 self.interrupt()
                 stop_at = None
         self.reply(asked)
-        return COLOURS.sub("", "\n".join(shown))
+        return COLORS.sub("", "\n".join(shown))
 
     def _take(self, asked: str, shown: list[str]) -> bool:
         """Take what the cell shows next, if there is something; whether that was the end."""

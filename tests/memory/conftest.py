@@ -1,22 +1,24 @@
-"""A dispatcher whose workers, clock and free memory are set by hand."""
+"""A dispatcher whose workers, clock and free memory are controlled by the test."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from manual_backend import ManualBackend
 from records import Record
 
 from nbpar.core.chunking import Chunker
 from nbpar.core.events import MemoryLow
-from nbpar.core.progress import Progress, Snapshot
+from nbpar.core.progress import Progress
 from nbpar.core.runstate import RunState
+from nbpar.core.snapshot import Snapshot
 from nbpar.core.source import SequenceSource
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.memory import MemoryRules
-from nbpar.memory_guard import EVERY, MemoryGuard
-from nbpar.testing import FakeClock, ManualBackend
+from nbpar.host.memory import EVERY, MemoryGuard
+from nbpar.testing import FakeClock
 from nbpar.wire.messages import Load
 
 LEAST = 100
@@ -56,11 +58,10 @@ class Machine:
         return record
 
     def come(self, *workers: str, **facts: Any) -> None:
-        import os
-        import platform
+        from nbpar.host.machine import this_process
 
         for worker in workers:
-            self.backend.come(worker, **{"host": platform.node(), "pid": os.getpid(), **facts})
+            self.backend.come(worker, **{**this_process(), **facts})
         self.step()
 
     def step(self, times: int = 2) -> None:
@@ -68,7 +69,7 @@ class Machine:
             self.dispatcher.step()
 
     def look(self) -> None:
-        """Let the time for a look at the memory come."""
+        """Advance the clock to the next check of the memory."""
         self.clock.advance(EVERY * 1.1)
         self.step()
 

@@ -1,11 +1,11 @@
-"""While memory is short nothing new begins, but for one thing at a time."""
+"""While memory is short, only one chunk at a time is started."""
 
 from __future__ import annotations
 
 import pytest
 
-from nbpar import memory_guard
-from nbpar.memory_guard import MemoryGuard, free_memory, threshold, whole_memory
+from nbpar.host import memory as memory_guard
+from nbpar.host.memory import MemoryGuard, free_memory, threshold, whole_memory
 from nbpar.wire.messages import Cancel
 
 
@@ -96,7 +96,7 @@ def test_a_run_that_begins_meanwhile_is_told(machine):
 
 def test_the_memory_of_other_hosts_is_not_ours_to_judge(machine):
     run = machine.begin(range(4))
-    machine.come("worker 0", host="far away")
+    machine.come("worker 0", machine="far away")
     machine.free = 50
     machine.look()
 

@@ -1,4 +1,4 @@
-"""Workers that have done enough, or hold too much, leave between two items, and nothing is lost."""
+"""Workers past a limit of items or memory are replaced between two items, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 import nbpar
 from nbpar.core.events import WorkerLeft
+from nbpar.core.windows import LASTS
 from nbpar.testing import until
 
 BIG = 10_000_000_000
@@ -34,6 +35,27 @@ def test_a_worker_leaves_after_so_many_items(make_machine):
         machine.step()
     assert machine.renewed == ["worker 0", "worker 1"]
     assert sorted(run.results) == [0, 1, 2, 3, 4, 5]
+
+
+def test_items_that_a_worker_gave_back_are_none_that_it_was_given(make_machine):
+    machine = make_machine(most_items=7)
+    run = machine.begin(range(6), chunksize=6)
+    machine.come("worker 0", "worker 1")
+    machine.clock.advance(LASTS)
+    machine.step()
+    assert [len(machine.backend.items(worker)) for worker in ("worker 0", "worker 1")] == [1, 5]
+    machine.backend.answer_all()
+    machine.step()
+    assert run.ends
+
+    machine.begin([6])
+    machine.step()
+    assert machine.backend.items("worker 0") == [6]
+    assert machine.renewed == []
+    machine.backend.answer_all()
+    machine.step()
+
+    assert machine.renewed == []
 
 
 def test_a_worker_that_holds_too_much_leaves_after_its_item(make_machine):
@@ -79,7 +101,7 @@ def test_the_death_of_a_worker_says_what_it_held(make_machine):
     machine = make_machine()
     run = machine.begin([1])
     for worker in ("worker 0", "worker 1"):
-        machine.come(worker, host="far away")
+        machine.come(worker, machine="far away")
         hold(machine, worker, 5_000_000, 0, final=False)
         machine.backend.lose(worker)
         machine.step()
@@ -138,6 +160,7 @@ def test_memory_may_be_guarded_on_every_backend(backend):
         assert pool.map(abs, range(-5, 0)) == [5, 4, 3, 2, 1]
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("chunksize", [1, 3, 100, "auto"])
 def test_engines_are_renewed_after_exactly_so_many_items_and_each_item_is_computed_once(chunksize):
     def who(x):
@@ -151,6 +174,7 @@ def test_engines_are_renewed_after_exactly_so_many_items_and_each_item_is_comput
     assert max(Counter(pid for _, pid in results).values()) == 4
 
 
+@pytest.mark.engines
 def test_a_fat_engine_is_renewed():
     def fatten(x):
         import builtins
@@ -165,6 +189,7 @@ def test_a_fat_engine_is_renewed():
         until(lambda: pool.map(fatten, [5]) == [0], 30.0, "the engine was not renewed")
 
 
+@pytest.mark.engines
 def test_engines_of_others_are_not_renewed():
     with (
         nbpar.Cluster(1) as cluster,
@@ -175,7 +200,7 @@ def test_engines_of_others_are_not_renewed():
 
 
 def hold(machine, worker, memory, items=None, *, final=True):
-    """Let a worker answer its call, as far as so many items, and say how much it holds."""
+    """Let a worker answer that many items of its call, and report its memory."""
     machine.backend.answer(worker, items, final=final)
     _, done = machine.backend._arrived.pop()
     machine.backend.say(worker, done._replace(memory=memory))

@@ -1,16 +1,18 @@
-"""A shell without a front end, and pools that run everything here and now."""
+"""A shell without a front end, and pools that run everything in this process, at once."""
 
 from __future__ import annotations
 
+import atexit
 import linecache
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nbpar.notebook.cell import Setting, item_function
-from nbpar.notebook.loop_line import read_loop
-from nbpar.notebook.place import Place
+from nbpar.notebook.cell import CellContext, item_function
+from nbpar.notebook.cell_source import CellSource
+from nbpar.notebook.magic_line import read_loop
 
 
 @dataclass
@@ -46,10 +48,21 @@ class InlinePools:
     """Default pools, one for each size and backend."""
 
     pools: list[InlinePool] = field(default_factory=list)
+    used: Any = None
 
     def default_pool(self, workers=None, backend="engines"):
         self.pools.append(InlinePool(workers, backend))
         return self.pools[-1]
+
+    def pool_for(self, backend, options):
+        return self.default_pool(backend=backend)
+
+    def used_place(self):
+        return self.used
+
+    def use(self, place):
+        self.used = None if place is None else SimpleNamespace(pool=place, what="a place")
+        return self.used
 
     def default_pools(self):
         return list(self.pools)
@@ -81,6 +94,7 @@ def shell(pools, tmp_path, monkeypatch):
     yield shell
     uninstall(shell)
     shell.restore_sys_module_state()
+    atexit.unregister(shell.atexit_operations)  # it would keep the shell, and collect garbage at the end
     InteractiveShell.clear_instance()
 
 
@@ -115,12 +129,12 @@ def make():
 
     def make_function(line, body, names=None, **setting):
         text = f"%%parallel_map {line}\n{body}"
-        place = Place("<the cell>", text, 1)
+        place = CellSource("<the cell>", text, 1)
         linecache.cache[place.filename] = (len(text), None, text.splitlines(keepends=True), place.filename)
         namespace = {} if names is None else names
         namespace.setdefault("__name__", "__main__")
         loop = read_loop(line, 1, place.column(line))
-        return item_function(loop.targets, body, Setting(namespace, place, **setting))
+        return item_function(loop.targets, body, CellContext(namespace, place, **setting))
 
     yield make_function
     linecache.cache.pop("<the cell>", None)

@@ -1,4 +1,4 @@
-"""Pure: what travels with a function, and about how large it is."""
+"""Pure: the objects that are sent with a function, and their approximate size."""
 
 from __future__ import annotations
 

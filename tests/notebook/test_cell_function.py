@@ -1,4 +1,4 @@
-"""Pure: a cell becomes a function of one item that means what the loop means."""
+"""Pure: a cell becomes a function of one item with the meaning of the loop."""
 
 from __future__ import annotations
 

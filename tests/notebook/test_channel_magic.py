@@ -25,21 +25,21 @@ def test_the_cell_runs_there_and_its_channel_has_a_name_here(shell, run):
 
     squares = shell.user_ns["squares"]
     squares.send(7)
-    assert squares.receive(timeout=10) == 49
+    assert squares.receive(timeout=60) == 49
     squares.close()
 
 
 def test_a_worker_can_be_chosen(shell, run):
     run("%%channel -t 1 here\nimport threading\nchannel.send(threading.current_thread().name)")
 
-    assert shell.user_ns["here"].receive(timeout=10) == "nbpar thread 1"
+    assert shell.user_ns["here"].receive(timeout=60) == "nbpar thread 1"
 
 
 def test_the_first_free_worker_is_taken(shell, run):
     run("%%channel one\nchannel.receive()")
     run("%%channel two\nimport threading\nchannel.send(threading.current_thread().name)")
 
-    assert shell.user_ns["two"].receive(timeout=10) != "nbpar thread 0"
+    assert shell.user_ns["two"].receive(timeout=60) != "nbpar thread 0"
     shell.user_ns["one"].close()
 
 

@@ -1,13 +1,14 @@
-"""Collaboration: `%nbpar` in a real shell, on pools that are lists."""
+"""Collaboration: `%nbpar` in a real shell, with lists as pools."""
 
 from __future__ import annotations
 
 import os
-import platform
 
 import pytest
 
-from nbpar.notebook.status import Status, Usage, status, usage_of
+from nbpar.host.machine import this_process
+from nbpar.notebook import commands
+from nbpar.notebook.commands import Status, Usage, status, usage_of
 
 
 def test_without_workers_the_table_says_how_to_start_some(run):
@@ -55,14 +56,69 @@ def test_restart_and_resize_reach_pools_that_offer_them(run, pools, monkeypatch)
     assert calls == ["restart", 12]
 
 
+class Shrinking:
+    """A pool whose workers leave one look after the other, down to those that are held."""
+
+    def __init__(self, count, held):
+        self.names, self.held, self.wanted = [f"engine {n}" for n in range(count)], held, count
+
+    @property
+    def workers(self):
+        here = [{"worker": name, "host": "elsewhere", "pid": 1} for name in self.names]
+        if len(self.names) > max(self.wanted, self.held):
+            self.names.pop()
+        return here
+
+    def resize(self, count):
+        self.wanted = count
+
+
+@pytest.mark.parametrize(
+    ("held", "sentence"),
+    [
+        (0, "2 workers now, 4 before"),
+        (3, "2 workers now, 4 before; 1 worker more will leave after the item that runs there"),
+    ],
+)
+def test_resize_says_in_a_sentence_what_it_did_and_shows_those_that_stay(
+    run, pools, monkeypatch, held, sentence
+):
+    monkeypatch.setattr(commands, "LEAVING", 0.2)
+    monkeypatch.setattr(pools, "default_pool", lambda: pool)
+    pool = Shrinking(4, held)
+
+    shown = repr(run("%nbpar resize 2")).splitlines()
+
+    assert shown[0] == sentence
+    assert [line.split("  ")[0] for line in shown[2:]] == ["engine 0", "engine 1"]
+
+
+def test_resize_to_what_there_is_says_so(run, pools, monkeypatch):
+    monkeypatch.setattr(pools, "default_pool", lambda: Shrinking(2, 0))
+
+    assert repr(run("%nbpar resize 2")).startswith("2 workers, as before\n")
+
+
+def test_a_worker_whose_process_is_gone_is_not_shown():
+    workers = [{"worker": f"engine {pid}", **this_process(), "pid": pid} for pid in (1, 2)]
+    pool = type("TwoWorkers", (), {"workers": workers})()
+
+    shown = status([pool], measure=lambda _: {2: Usage(cpu=0.0, memory=1_000_000)})
+
+    assert [row[0] for row in shown.rows] == ["engine 2"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("stat", "unknown command `%nbpar stat`; did you mean `%nbpar start`? (the commands are `%nbpar`, "),
         ("dance", "unknown command `%nbpar dance` (the commands are"),
-        ("start many", "expected one number of workers, from 1, was 'many'; write `%nbpar start [N]`"),
-        ("start 0", "expected one number of workers, from 1, was '0'"),
-        ("start 1 2", "was '1 2'"),
+        (
+            "start many",
+            "expected one number of workers, from 1, or --ssh, --python, --install, was 'many'; write",
+        ),
+        ("start 0", "from 1, or --ssh, --python, --install, was '0'"),
+        ("start 1 2", "was '2'"),
         ("stop 3", "`%nbpar stop` takes no arguments, was given '3'"),
         ("resize", "was ''; write `%nbpar resize N`"),
         ("resize 3", "this pool offers no resize; write `%nbpar stop`, then `%nbpar start N`"),
@@ -76,14 +132,13 @@ def test_a_wrong_command_is_told_in_one_line_that_helps(fail, line, message):
 
 
 def test_cpu_and_memory_are_shown_for_this_machine():
-    here = platform.node()
-    busy = {"worker": "engine 0", "host": here, "pid": 42, "runs": "naps, item 3"}
+    busy = {"worker": "engine 0", **this_process(), "pid": 42, "runs": "naps, item 3"}
     workers = [busy, {"worker": "engine 1"}]
     pool = type("TwoWorkers", (), {"workers": workers})()
 
     shown = status([pool], measure=lambda pids: {pid: Usage(cpu=37.4, memory=120_000_000) for pid in pids})
 
-    first = ("engine 0", here, "42", "37 %", "120 MB", "naps, item 3")
+    first = ("engine 0", busy["host"], "42", "37 %", "120 MB", "naps, item 3")
     assert shown.rows == (first, ("engine 1", "", "", "", "", ""))
 
 
@@ -95,7 +150,13 @@ def test_processes_that_are_gone_are_left_out():
 
 
 def test_html_is_escaped():
-    html = Status((("0", "<host>", "1", "", ""),))._repr_html_()
+    html = Status((("0", "<host>", "1", "", "", ""),))._repr_html_()
 
-    assert "<td>&lt;host&gt;</td>" in html
-    assert '<th scope="col">host</th>' in html
+    assert '<td style="text-align:left">&lt;host&gt;</td>' in html
+    assert '<th scope="col" style="text-align:left">host</th>' in html
+
+
+def test_numbers_end_below_one_another():
+    html = Status((("0", "host", "1234", "98 %", "57 MB", ""),))._repr_html_()
+
+    assert '<td style="text-align:right">1234</td>' in html

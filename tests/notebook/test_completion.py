@@ -1,4 +1,4 @@
-"""Options are proposed where an option may stand, and nowhere else."""
+"""Options are completed where an option may be written, and nowhere else."""
 
 from __future__ import annotations
 

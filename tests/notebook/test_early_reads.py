@@ -1,4 +1,4 @@
-"""Pure: random bodies do in a function what they do in a notebook."""
+"""Pure: random bodies behave in a function as in a notebook."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from nbpar.notebook import load_ipython_extension, unload_ipython_extension
 @pytest.fixture
 def calls(monkeypatch):
     calls = []
-    monkeypatch.setattr("nbpar.defaults.default_pool", lambda: calls.append("start"))
-    monkeypatch.setattr("nbpar.defaults.close_default_pools", lambda: calls.append("close"))
+    monkeypatch.setattr("nbpar.pool.defaults.default_pool", lambda: calls.append("start"))
+    monkeypatch.setattr("nbpar.pool.defaults.close_default_pools", lambda: calls.append("close"))
     return calls
 
 

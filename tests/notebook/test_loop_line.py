@@ -1,4 +1,4 @@
-"""Pure: the loop on the line of the magic is read as Python reads it."""
+"""Pure: the loop on the magic's line is parsed as by Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbpar.notebook.loop_line import read_loop
+from nbpar.notebook.magic_line import read_loop
 
 NAMES = st.sampled_from(["a", "b", "in_", "größe", "item", "_"])
 

@@ -1,8 +1,15 @@
-"""Collaboration: `%%parallel_map` in a real shell, on a pool that runs everything here."""
+"""Collaboration: `%%parallel_map` in a real shell, on a pool that runs everything in this process."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+
+from nbpar import LostChangeWarning
+from nbpar.views.base import Silent
+from nbpar.views.choose import choose
+from nbpar.views.text import Text
 
 
 def test_the_last_expression_of_the_body_is_the_result_of_each_item(run, shell):
@@ -34,11 +41,12 @@ def test_all_options_reach_the_pool(run, pools):
     )
 
     pool = pools.pools[-1]
-    assert (pool.count, pool.backend) == (3, "threads")
+    assert (pool.count, pool.backend) == (None, "threads")
     assert pool.asked == [
         (
             "map",
             {
+                "workers": 3,
                 "chunksize": 5,
                 "timeout": 1.5,
                 "retries": 2,
@@ -201,3 +209,57 @@ def test_unloading_takes_the_magics_away(shell):
     assert shell.find_cell_magic("parallel_map") is None
     assert shell.find_line_magic("nbpar") is None
     install(shell, None)
+
+
+def test_what_the_magic_timeit_repeats_shows_no_progress(run, shell):
+    shell.user_ns |= {"choose": partial(choose, controls=None, label="f", total=1), "views": (views := [])}
+
+    run("%timeit -n 2 -r 1 views.append(choose('auto'))")
+    run("views.append(choose('auto'))")
+
+    assert [type(view) for view in views[-3:]] == [Silent, Silent, Text]
+
+
+def test_a_cell_whose_items_have_no_results_shows_none(run):
+    assert run("%%parallel_map x in range(3)\npass") is None
+    assert run("%%parallel_map x in range(3)\nNone if x else 0") == [0, None, None]
+    assert run("%%parallel_map x in []\nx") == []
+
+
+def test_results_that_are_none_are_bound_all_the_same(run, shell):
+    run("%%parallel_map x in range(2) -> nothing\nprint(end='')")
+
+    assert shell.user_ns["nothing"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("body", "way"),
+    [("out.append(x)", r"`out.append\(...\)`"), ("total += x", r"`total \+= ...`"), ("d[x] = x", "`d")],
+)
+def test_what_the_body_changes_in_the_notebook_is_said_once_in_each_cell(run, body, way):
+    run("out, total, d = [], 0, {}")
+
+    for _ in range(2):
+        with pytest.warns(LostChangeWarning, match=way) as caught:
+            run(f"%%parallel_map x in range(2) -> y\n{body}\nx")
+        assert len(caught) == 1
+        assert (caught[0].filename, caught[0].lineno) == ("cell", 2)
+
+
+def test_what_threads_change_in_the_notebook_comes_back_but_for_names_that_begin_anew(run, shell):
+    run("out, total = [], 0")
+
+    run("%%parallel_map --backend threads x in range(3) -> y\nout.append(x)")
+    with pytest.warns(LostChangeWarning, match=r"`total \+= ...` changes a copy"):
+        run("%%parallel_map --backend threads x in range(3) -> y\ntotal += x")
+
+    assert (shell.user_ns["out"], shell.user_ns["total"]) == ([0, 1, 2], 0)
+
+
+def test_a_body_that_keeps_to_itself_is_not_warned_of(run):
+    run("out, total, d = [1], 5, {0: 1}")
+
+    assert run("%%parallel_map x in range(2)\nmine = []\nmine.append(x)\nlen(out) + total + d.get(x, 0)") == [
+        7,
+        6,
+    ]

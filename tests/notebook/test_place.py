@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nbpar.notebook.place import Place, line_numbers, locate
+from nbpar.notebook.cell_source import CellSource, line_numbers, locate
 
 MAGIC = "%%parallel_map"
 
@@ -28,7 +28,7 @@ def test_a_magic_that_the_cell_does_not_hold_stands_in_a_cell_of_its_own(cell):
 
 
 def test_a_column_is_counted_in_bytes():
-    place = Place("<cell>", "%%parallel_map --label ä x in xs", 1)
+    place = CellSource("<cell>", "%%parallel_map --label ä x in xs", 1)
 
     assert place.column("x in xs") == 26
     assert place.column("not there") == 0

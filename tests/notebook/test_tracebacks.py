@@ -1,8 +1,9 @@
-"""Collaboration: what a user sees when an item fails in a real shell."""
+"""Collaboration: the traceback that a user sees when an item fails in a real shell."""
 
 from __future__ import annotations
 
 import re
+import sys
 import traceback
 
 import pytest
@@ -58,8 +59,35 @@ def test_frames_of_nbpar_are_left_out(fail):
     error, shown = fail("%%parallel_map x in [0]\n1 / x")
 
     modules = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
-    assert modules.count("nbpar.notebook.magics") == 1
-    assert "magics.py" not in shown
+    assert [name for name in modules if name.startswith("nbpar")] == ["nbpar.host.frames"]
+    assert "frames.py" not in shown
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 keeps the frame that raises again")
+@pytest.mark.parametrize("mode", ["Context", "Verbose", "Plain"])
+@pytest.mark.parametrize(
+    ("cell", "user"),
+    [
+        ("%%parallel_map x in [0]\ny = = 1", 0),
+        ("%%parallel_map x in [0]\nbreak", 0),
+        ("%%parallel_map x in [0]\nglobal x\nx", 0),
+        ("%%parallel_map x in [0]\nexec('1 1')", 1),
+        ("%%parallel_map x in [(yield)]\nx", 0),
+    ],
+)
+def test_a_syntax_error_shows_no_frame_of_nbpar(fail, shell, cell, user, mode):
+    before = shell.InteractiveTB.mode
+    shell.run_line_magic("xmode", mode)
+    try:
+        error, shown = fail(cell)
+    finally:
+        shell.run_line_magic("xmode", before)
+
+    modules = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    assert isinstance(error, SyntaxError)
+    assert not [name for name in modules if name.startswith("nbpar")]
+    assert modules[-1].startswith("IPython") == (not user)
+    assert "frames.py" not in shown
 
 
 def test_a_magic_over_several_lines_does_not_shift_the_lines_below(fail, shell):

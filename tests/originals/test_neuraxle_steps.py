@@ -89,7 +89,7 @@ def test_savers_carry_steps_that_cannot_be_pickled(make):
     steps = make(SequentialQueuedPipeline, [Adds(1), ("ten", 2, Adds(10))], batch_size=2, use_savers=True)
 
     assert list(steps.transform([1, 2, 3])) == [12, 13, 14]
-    steps._specs[0].step.number = 2
+    steps[0].get_step().number = 2
     assert list(steps.transform([1, 2, 3])) == [13, 14, 15]
 
 

@@ -15,23 +15,6 @@ from nbpar.integrations.spacy import patch, patched, unpatch
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.fixture(scope="module")
-def pools():
-    made = {
-        "engines": nbpar.Pool(2, progress="none"),
-        "threads": nbpar.Pool(2, backend="threads", progress="none"),
-    }
-    yield made
-    for pool in made.values():
-        pool.close()
-
-
-@pytest.fixture(params=["engines", "threads"])
-def on_workers(request, pools):
-    with patched(backend=request.param, pool=pools[request.param]):
-        yield request.param
-
-
 @pytest.fixture
 def nlp():
     made = spacy.blank("en")
@@ -70,8 +53,8 @@ def test_documents_come_in_order_with_all_that_was_made(on_workers, nlp):
     assert [doc.text for doc in docs] == TEXTS
     assert all(len(list(doc.sents)) == 2 for doc in docs)
     assert docs[0].vocab is nlp.vocab
-    elsewhere = {doc.user_data["pid"] for doc in docs} - {os.getpid()}
-    assert bool(elsewhere) == (on_workers == "engines")
+    here = {doc.user_data["pid"] == os.getpid() for doc in docs}
+    assert here == {"engines": {False}, "threads": {True}}.get(on_workers, here)
 
 
 def test_contexts_documents_and_options_are_kept(on_workers, nlp):
@@ -129,7 +112,7 @@ def test_a_tokenizer_that_fails_costs_its_document(on_workers, nlp):
     assert told == [("odd", KeyError)]
 
 
-def test_a_text_that_kills_its_worker_is_an_error_of_its_own(pools, nlp):
+def test_a_text_that_kills_its_worker_is_an_error_of_its_own(all_on_engines, pools, nlp):
     told = []
     nlp.set_error_handler(lambda name, part, docs, error: told.append((docs[0].text, type(error))))
     nlp.default_error_handler = lambda name, part, docs, error: told.append((docs[0].text, type(error)))
@@ -171,14 +154,14 @@ def test_cheap_work_stays_here(pools, monkeypatch):
     assert nbpar.last_run is before
 
 
-def test_a_model_that_has_changed_is_sent_again(pools, nlp):
+def test_a_model_that_has_changed_is_sent_again(all_on_engines, pools, nlp):
     with patched(pool=pools["engines"]):
         assert list(nlp.pipe(TEXTS, n_process=2))[-1].user_data["mark"] == "-"
         nlp.remove_pipe("sentencizer")
         assert not list(nlp.pipe(TEXTS, n_process=2))[-1].has_annotation("SENT_START")
 
 
-def test_extensions_go_along(pools, nlp):
+def test_extensions_go_along(all_on_engines, pools, nlp):
     Doc.set_extension("size", getter=len, force=True)
 
     @Language.component("sized")
@@ -195,6 +178,21 @@ def test_extensions_go_along(pools, nlp):
 @pytest.mark.parametrize("number", [0, 1])
 def test_one_process_or_none_is_this_one(on_workers, nlp, number):
     assert {doc.user_data["pid"] for doc in nlp.pipe(TEXTS[:5], n_process=number)} == {os.getpid()}
+
+
+def test_the_threads_of_the_first_version_are_threads(all_on_engines, pools, nlp):
+    with patched(pool=pools["engines"]):
+        docs = list(nlp.pipe(TEXTS, batch_size=10, n_threads=2))
+
+    assert [doc.text for doc in docs] == TEXTS
+    assert {doc.user_data["pid"] for doc in docs} == {os.getpid()}
+    assert nbpar.last_run.snapshot.workers == 2
+
+
+def test_one_component_may_be_disabled_by_its_name_alone(on_workers, nlp):
+    docs = list(nlp.pipe(TEXTS, disable="sentencizer", n_process=2))
+
+    assert not any(doc.has_annotation("SENT_START") for doc in docs)
 
 
 def test_what_is_no_text_is_refused(on_workers, nlp):

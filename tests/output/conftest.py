@@ -1,6 +1,8 @@
-"""Pools of every kind, on both paths."""
+"""Pools of every kind, on both transports."""
 
 from __future__ import annotations
+
+import atexit
 
 import pytest
 
@@ -27,7 +29,7 @@ def far_pool(pool):
 
 @pytest.fixture
 def deferring_pool(pool):
-    """The same, where what items put out is shown by whoever waits for them."""
+    """The same pools, where the waiting caller shows the items' output."""
     if pool.backend == "serial":
         pytest.skip("output is shown while items run")
     return pool
@@ -51,4 +53,5 @@ def shell(monkeypatch, tmp_path):
     )
     yield shell
     shell.restore_sys_module_state()
+    atexit.unregister(shell.atexit_operations)  # it would keep the shell, and collect garbage at the end
     InteractiveShell.clear_instance()

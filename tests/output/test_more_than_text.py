@@ -1,4 +1,4 @@
-"""Warnings, log records and displays of items arrive as what they are."""
+"""Warnings, log records and displays of items arrive as such."""
 
 from __future__ import annotations
 

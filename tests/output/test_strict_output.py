@@ -6,6 +6,8 @@ import nbformat
 import pytest
 from strict import nbval, stored_notebook
 
+pytestmark = pytest.mark.engines
+
 TALK = """
 def talk(i):
     from IPython.display import HTML, display

@@ -1,4 +1,4 @@
-"""What items write to streams comes back labelled, in their order, whoever wrote it."""
+"""Text that items write to streams arrives labeled and in order, whichever code wrote it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import threading
 import pytest
 
 import nbpar
-from nbpar.printing import TOTAL
+from nbpar.run.printing import TOTAL
 from nbpar.testing import Gate
-from nbpar.worker.output import PER_ITEM
+from nbpar.worker.output.recorder import PER_ITEM
 
 
 def test_every_line_is_labelled_and_stands_in_the_order_of_the_items(pool, capsys):
@@ -88,6 +88,7 @@ def test_a_forked_child_is_heard(far_pool, capfd):
     assert capfd.readouterr().out.splitlines() == [f"[{i}] child {i}" for i in range(3)]
 
 
+@pytest.mark.engines
 def test_a_child_that_is_left_behind_can_go_on_writing_when_the_loop_has_ended(tmp_path):
     pipe, end = tmp_path / "pipe", Gate(str(tmp_path))
     os.mkfifo(pipe)

@@ -1,4 +1,4 @@
-"""Pools of every backend, and pipelines over them that leave nothing behind."""
+"""Pools of every backend, and pipelines on them that must leave nothing behind."""
 
 import pytest
 

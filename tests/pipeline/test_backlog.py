@@ -1,4 +1,6 @@
-"""Items and failures in index order: nothing lost, nothing twice, whole batches."""
+"""Items and failures in index order: none lost, none twice, whole batches."""
+
+import threading
 
 import numpy as np
 from hypothesis import given
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from nbpar.core.outcome import Failure, Part
 from nbpar.pipeline.backlog import Backlog
-from nbpar.wire.packed_items import PackedItems, Unreadable, chain_items
+from nbpar.wire.packed_items import PackedItems, UnreadableItem, chain_items
 from nbpar.wire.pickling import pack, unpack
 
 
@@ -91,14 +93,23 @@ def test_looking_at_an_item_that_cannot_be_unpickled_raises_nothing():
     items = PackedItems(pack([{1: object}, _Sealed()])[0])
 
     assert items[0] == {1: object}
-    assert isinstance(items[1], Unreadable)
+    assert isinstance(items[1], UnreadableItem)
     assert "sealed" in repr(items[1])
 
 
-def test_plain_and_packed_pieces_are_joined_as_values():
+def test_plain_pieces_are_packed_to_be_joined_with_packed_ones():
     packed = PackedItems(pack([{1: object}, {2: object}])[0])
 
-    assert chain_items([packed, [3]]) == [{1: object}, {2: object}, 3]
+    joined = chain_items([packed, [3], [4, "five"]])
+
+    assert isinstance(joined, PackedItems)
+    assert list(joined) == [{1: object}, {2: object}, 3, 4, "five"]
+
+
+def test_pieces_with_what_cannot_be_pickled_are_joined_as_values():
+    packed, lock = PackedItems(pack([{1: object}])[0]), threading.Lock()
+
+    assert chain_items([packed, [lock]]) == [{1: object}, lock]
 
 
 class _Sealed:

@@ -1,4 +1,4 @@
-"""A pipeline over a pool that an item of the same pool maps: it runs there and waits for nobody."""
+"""A pipeline over a pool inside an item of the same pool runs on that worker, without waiting."""
 
 import os
 import signal

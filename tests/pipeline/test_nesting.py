@@ -1,4 +1,4 @@
-"""Pipelines in unions in pipelines: whatever the shape, results are those of plain function calls."""
+"""Pipelines in unions in pipelines: for any shape, results are those of plain function calls."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import nbpar
 from nbpar import Stage
-from nbpar.pipeline import appetite
+from nbpar.pipeline import lookahead as appetite
 
 
 def more(x):
@@ -67,7 +67,7 @@ def expected_of(shape, items):
 
 
 @pytest.mark.parametrize("backend", ["threads", "engines", "serial"])
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
 @given(
     shape=shapes,
     number=st.integers(0, 80),

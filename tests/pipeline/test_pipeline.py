@@ -1,4 +1,4 @@
-"""Pipelines on every backend: results, order, batches, workers of one's own."""
+"""Pipelines on every backend: results, order, batches, stages with their own workers."""
 
 import itertools
 import logging
@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 import nbpar
-from nbpar import Stage, background
+from nbpar import Stage
+from nbpar.run import display as background
 
 
 def more(x):
@@ -51,6 +52,7 @@ def test_endless_input_is_fine(pool, pipeline):
     assert list(itertools.islice(steps.imap(itertools.count(), progress="none"), 5)) == EXPECTED[:5]
 
 
+@pytest.mark.engines
 def test_backends_can_be_mixed(pools, pipeline):
     here = []
     steps = pipeline(
@@ -102,6 +104,7 @@ def test_stages_may_have_batches_of_different_sizes(pool, pipeline):
     assert steps.map(range(70), progress="none") == [[n + 1, 30 if n < 60 else 10] for n in range(70)]
 
 
+@pytest.mark.engines
 def test_what_only_workers_can_unpickle_passes_between_engines(engines, pipeline):
     here = os.getpid()
 
@@ -194,6 +197,7 @@ def test_a_pool_is_made_where_stages_ask_for_more_workers_than_there_are(pipelin
     assert steps.map(range(3), progress="none") == [True] * 3
 
 
+@pytest.mark.engines
 def test_seeds_give_the_same_numbers_everywhere_and_others_in_each_stage(pools, pipeline):
     def draw(_):
         return random.random()
@@ -258,7 +262,7 @@ def test_the_report_is_that_of_all_stages(pool, pipeline):
     assert report.figures.items == 40
     assert report.figures.computing == pytest.approx(sum(stage.busy for stage in report.stages))
     assert report.figures.workers == pool.size
-    assert repr(report).startswith("more | more | more: 40 done in 3 stages")
+    assert repr(report).startswith("more | more | more over 40 items: ")
 
 
 def test_a_run_in_the_background_can_be_shown(threads, pipeline, monkeypatch):

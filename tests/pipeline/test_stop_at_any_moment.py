@@ -1,4 +1,4 @@
-"""Ctrl-C at random moments, and workers that are killed: pipelines never hang, and leave nothing behind."""
+"""Ctrl-C at random moments, and killed workers: pipelines never hang, and leave nothing behind."""
 
 import gc
 import os
@@ -80,6 +80,7 @@ def test_stop_at_random_moments(pool, pipeline, way):
     assert stopped
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("batch_size", [1, 8, "auto"])
 def test_a_worker_that_is_killed_costs_nothing(pipeline, batch_size):
     with nbpar.Pool(2, progress="none") as pool:

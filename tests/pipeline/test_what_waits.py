@@ -1,4 +1,4 @@
-"""Nobody said how much may wait before a stage: it is what the stage takes soon, and not too many bytes."""
+"""The default limit of a stage's queue: what the stage will consume soon, and a number of bytes."""
 
 import itertools
 import os
@@ -10,7 +10,7 @@ import pytest
 import nbpar
 from nbpar import Stage
 from nbpar.core.outcome import Part
-from nbpar.pipeline.appetite import MOST_BYTES, Appetite
+from nbpar.pipeline.lookahead import MOST_BYTES, LookAhead
 from nbpar.wire.packed_items import PackedItems
 from nbpar.wire.pickling import pack
 
@@ -34,7 +34,7 @@ def big(x):
 
 
 def most_ahead(steps, number, **options):
-    """Take so many results from endless input; return them, and how far the input was read ahead of them."""
+    """Take that many results from endless input; return them, and how far the input was read ahead."""
     taken, ahead = 0, []
 
     def items():
@@ -96,9 +96,10 @@ def test_large_items_wait_in_small_numbers(pool, pipeline, steps):
     assert max(waiting) * BIG <= MOST_BYTES
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("most_bytes", [1, MOST_BYTES])
 def test_dead_workers_and_retries_hold_up_nobody(engines, pipeline, tmp_path, monkeypatch, most_bytes):
-    monkeypatch.setattr("nbpar.pipeline.appetite.MOST_BYTES", most_bytes)
+    monkeypatch.setattr("nbpar.pipeline.lookahead.MOST_BYTES", most_bytes)
 
     def once(kind, x):
         try:
@@ -128,7 +129,7 @@ def test_dead_workers_and_retries_hold_up_nobody(engines, pipeline, tmp_path, mo
 
 
 def appetite_of(*readers, each=None, **more):
-    appetite = Appetite(**{"least": 2, **more})
+    appetite = LookAhead(**{"least": 2, **more})
     for reader in readers:
         appetite.of(lambda reader=reader: reader)
     if each is not None:

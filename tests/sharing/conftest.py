@@ -1,4 +1,4 @@
-"""What lies in memory for other processes."""
+"""Fixtures that show what is in shared memory."""
 
 from __future__ import annotations
 

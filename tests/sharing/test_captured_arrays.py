@@ -1,4 +1,4 @@
-"""Large arrays that functions have captured are in memory once for all engines of a host."""
+"""Large captured arrays are in memory once for all engines of a host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nbpar
-from nbpar.backends import lodgings
+from nbpar.backends.engines import packing as lodgings
 from nbpar.testing import until
 
 pytestmark = [
@@ -92,25 +92,25 @@ def test_the_memory_is_given_back_when_the_pool_is_idle(pool, array, memory_file
 
 
 def test_a_worker_that_does_not_find_it_gets_it(pool, array, monkeypatch, memory_files):
-    class Elsewhere(lodgings.Lodging):
+    class Elsewhere(lodgings.SharedBuffers):
         def __init__(self, buffers):
             super().__init__(buffers)
             self.lodged = self.lodged._replace(path="/proc/self/fd/0")
 
     until(lambda: not memory_files())
-    monkeypatch.setattr(lodgings, "Lodging", Elsewhere)
+    monkeypatch.setattr(lodgings, "SharedBuffers", Elsewhere)
     array += 1
 
     assert pool.map(lambda i: array[i], range(20)) == list(range(1, 21))
 
 
 def test_an_initializer_that_does_not_find_it_gets_it(array, monkeypatch):
-    class Elsewhere(lodgings.Lodging):
+    class Elsewhere(lodgings.SharedBuffers):
         def __init__(self, buffers):
             super().__init__(buffers)
             self.lodged = self.lodged._replace(path="/nowhere")
 
-    monkeypatch.setattr(lodgings, "Lodging", Elsewhere)
+    monkeypatch.setattr(lodgings, "SharedBuffers", Elsewhere)
 
     def prepare():
         global last
@@ -125,7 +125,7 @@ def test_without_memory_for_it_it_is_sent(pool, array, monkeypatch, memory_files
         raise OSError("no space left")
 
     until(lambda: not memory_files())
-    monkeypatch.setattr(lodgings, "Lodging", full)
+    monkeypatch.setattr(lodgings, "SharedBuffers", full)
     array += 2
 
     assert pool.map(lambda i: array[i], range(4)) == [2, 3, 4, 5]

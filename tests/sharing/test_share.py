@@ -1,4 +1,4 @@
-"""Objects that workers have once, however many functions and items refer to them."""
+"""Objects that each worker has once, however many functions and items refer to them."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_handle_that_went_too_early_is_said_to_be_gone(engines):
         gc.collect()
 
         with pytest.raises(Exception, match="a shared object is not there any more"):
-            channel.receive(timeout=20)
+            channel.receive(timeout=60)
 
 
 @pytest.mark.engines

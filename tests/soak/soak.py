@@ -1,4 +1,4 @@
-"""Random runs and random faults against an oracle, for as long as one likes: `make soak`.
+"""Random runs and random faults, checked against an oracle, for any length of time: `make soak`.
 
 Each round draws a map (items, durations, failures, options) and faults that strike while it
 runs (an engine, the controller or the template killed, Ctrl-C, resizing), and checks what came
@@ -69,7 +69,7 @@ def draw(number: int, dice: random.Random) -> Round:
 
 
 def work(item: int, plan: Round) -> int:
-    """What a round does to an item."""
+    """The function of a round's items: some fail, some kill their worker."""
     if plan.sleep:
         time.sleep(plan.sleep)
     if item in plan.lethal:

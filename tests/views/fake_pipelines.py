@@ -5,9 +5,8 @@ from __future__ import annotations
 from fake_runs import FakeRun
 
 from nbpar.core import events
-from nbpar.core.progress import Snapshot
-from nbpar.core.stages import StageFailure, StageFigures
-from nbpar.core.whole import whole
+from nbpar.core.snapshot import Snapshot, StageFigures
+from nbpar.core.stages import StageFailure, whole
 
 
 class FakePipeline:

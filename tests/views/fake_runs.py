@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from nbpar.core import events
 from nbpar.core.outcome import Failure
-from nbpar.core.progress import Progress, Snapshot
+from nbpar.core.progress import Progress
+from nbpar.core.snapshot import Snapshot
 from nbpar.core.transcript import Piece
 from nbpar.views.base import Controls
 

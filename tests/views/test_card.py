@@ -1,5 +1,6 @@
-"""The widget's traits, messages and rhythm, without a browser."""
+"""The widget's traits, messages and update rate, without a browser."""
 
+import gc
 import json
 import threading
 from dataclasses import replace
@@ -7,7 +8,7 @@ from dataclasses import replace
 import pytest
 from fake_runs import FakeRun, Pressed
 
-from nbpar.views.card import Card
+from nbpar.views.card import KEPT, Card
 
 # ipywidgets 7.7, which Colab has, warns of itself
 pytestmark = pytest.mark.filterwarnings("ignore:Deprecated in traitlets 4.1:DeprecationWarning")
@@ -27,7 +28,7 @@ class Clock:
 def _wait_until_resized():
     for thread in threading.enumerate():
         if thread.name == "nbpar resize":
-            thread.join(5)
+            thread.join(60)
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def clock():
 
 @pytest.fixture
 def card(pressed, clock):
-    card = Card(pressed.controls, label="count", clock=clock)
+    card = Card(pressed.controls, label="count", clock=clock, spent=Clock())  # updates that cost nothing
     card.sent = []
     card.widget.observe(lambda change: card.sent.append(change.new), "tick")
     return card
@@ -65,7 +66,7 @@ def test_the_final_state_is_always_told(card):
 
     run.work("0", 1000)
     card.show(run.snapshot)
-    card.close(run.finish())
+    card.finish(run.finish())
 
     assert card.sent[-1]["done"] == 1000
     assert card.sent[-1]["state"] == "done"
@@ -153,7 +154,9 @@ def test_the_widget_is_there_until_the_kernel_has_delivered_what_was_heard_early
     card.widget.close = lambda: closed.append(True)
 
     source.hear(stop)
-    card.close(FakeRun().finish("stopped"))
+    card.finish(FakeRun().finish("stopped"))
+    card.close()
+    card.let_go()
     assert pressed.log == ["stop"]
     assert not closed  # the kernel would print "No such comm"
 
@@ -162,9 +165,32 @@ def test_the_widget_is_there_until_the_kernel_has_delivered_what_was_heard_early
     assert closed
 
 
+def test_the_latest_widgets_are_there_for_a_page_that_is_reloaded_and_older_ones_are_closed(pressed):
+    closed = []
+    for number in range(KEPT + 3):
+        card = Card(pressed.controls, label=str(number))
+        card.widget.close = lambda number=number: closed.append(number)
+        card.finish(FakeRun().finish(), f"line {number}")
+        card.close()
+
+    assert closed[-3:] == [0, 1, 2]
+    assert card.widget.line == f"line {KEPT + 2}"
+
+
+def test_a_card_that_is_over_holds_nothing_of_its_run(pressed):
+    card = Card(pressed.controls, label="count")
+    card.finish(FakeRun().finish())
+    card.close()
+
+    card.hear({"event": "stop", "press": "late"})
+
+    assert pressed.log == []
+    assert pressed.controls not in gc.get_referents(vars(card))
+
+
 def test_a_pool_that_cannot_be_resized_says_so_and_ignores_the_buttons(clock):
     pressed = Pressed(resize=False)
-    card = Card(pressed.controls, label="count", clock=clock)
+    card = Card(pressed.controls, label="count", clock=clock, spent=Clock())  # updates that cost nothing
 
     card.hear({"event": "resize", "by": 1})
 
@@ -184,12 +210,25 @@ def test_failures_and_output_are_told_only_when_they_change(card, clock):
     assert told == ["failures"]
 
 
+def test_what_changes_all_the_time_keeps_nothing_else_from_being_told(card, clock):
+    run, told = FakeRun(1000), []
+    card.widget.observe(lambda change: told.append(change.name), ["workers", "groups", "failures", "output"])
+
+    for _ in range(8):
+        run.work("0", fail={run.next: ValueError()})
+        run.print(run.next, "x\n")
+        clock.now += 1
+        card.show(run.snapshot)
+
+    assert set(told[:4]) == {"workers", "groups", "failures", "output"}
+
+
 def test_everything_is_told_at_the_end(card):
     run = FakeRun(12)
     run.work("0", 12, fail={5: ValueError()})
     run.print(3, "three\n")
 
-    card.close(run.finish())
+    card.finish(run.finish())
 
     assert card.widget.failures[0]["index"] == 5
     assert card.widget.output == [[3, "stdout", "three\n"]]
@@ -199,7 +238,7 @@ def test_everything_is_told_at_the_end(card):
 def test_what_is_told_is_json(card):
     run = FakeRun(12)
     run.work("0", 12, fail={5: ValueError(object())})
-    card.close(run.finish())
+    card.finish(run.finish())
 
     state = card.widget.get_state(["tick", "failures", "workers", "settings"])
 
@@ -211,18 +250,18 @@ def test_workers_that_take_long_to_come_keep_nothing_waiting_and_are_announced(c
 
     def resize(by):
         began.set()
-        may_come.wait(10)
+        may_come.wait(60)
         raise RuntimeError("no room")
 
     card = Card(replace(Pressed().controls, resize=resize), label="count", clock=clock)
     card.hear({"event": "resize", "by": 1})
-    began.wait(10)
+    began.wait(60)
     card.show(FakeRun(12).snapshot)
     announced = card.widget.tick["notice"]
 
     may_come.set()
     _wait_until_resized()
-    card.close(FakeRun(12).finish())
+    card.finish(FakeRun(12).finish())
 
     assert announced == "adding a worker …"
     assert card.widget.tick["notice"] == "adding a worker failed: RuntimeError: no room"

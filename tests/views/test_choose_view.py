@@ -1,13 +1,14 @@
-"""Which view a run gets."""
+"""Choosing the view of a run."""
 
+import timeit
 from types import SimpleNamespace
 
 import pytest
 from fake_runs import Pressed
 
+from nbpar.views.base import Silent
 from nbpar.views.choose import choose
 from nbpar.views.notebook_view import NotebookView
-from nbpar.views.silent import Silent
 from nbpar.views.text import Text
 
 
@@ -48,3 +49,11 @@ def test_on_an_engine_nothing_is_shown(kernel, monkeypatch):
 def test_a_widget_outside_of_a_kernel_is_an_error_that_says_what_to_do():
     with pytest.raises(ValueError, match="needs a Jupyter kernel; use progress='auto' or progress='text'"):
         _choose("widget")
+
+
+def test_what_timeit_repeats_shows_nothing_unless_that_is_asked_for(kernel):
+    views = []
+
+    timeit.timeit(lambda: views.extend([_choose("auto"), _choose("text")]), number=2)
+
+    assert [type(view) for view in views] == [Silent, Text] * 2

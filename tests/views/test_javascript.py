@@ -1,4 +1,4 @@
-"""The card's own tests, which node runs."""
+"""The card's own tests, run by Node."""
 
 import os
 import shutil

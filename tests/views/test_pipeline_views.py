@@ -1,4 +1,4 @@
-"""How pipelines look: a lane for each stage, queues in a line, failures with their stage."""
+"""Views of pipelines: a lane for each stage, queues in a line, failures with their stage."""
 
 import io
 import json
@@ -11,11 +11,10 @@ from fake_pipelines import FakePipeline
 
 from nbpar.core import events
 from nbpar.core.analysis import figures_of
-from nbpar.views import report, tick
-from nbpar.views.pipeline_report import PipelineReport
-from nbpar.views.stage_picture import shares
+from nbpar.views import summary, tick
+from nbpar.views.pipeline_report import PipelineReport, shares
+from nbpar.views.strips import LETTERS, Timeline
 from nbpar.views.text import Text, postfix
-from nbpar.views.timeline import LETTERS, Timeline
 
 
 @pytest.fixture
@@ -23,9 +22,14 @@ def pipeline():
     return FakePipeline("cut", "tag", "write")
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
 def test_the_line_in_a_terminal_names_the_stages_with_what_waits_for_them(pipeline):
     pipeline.waiting = [0, 2400, 0]
-    file = io.StringIO()
+    file = Terminal()
     view = Text(label="cut | tag | write", total=12, file=file, delay=0, interval=0)
 
     pipeline.work(2, count=3)
@@ -35,6 +39,7 @@ def test_the_line_in_a_terminal_names_the_stages_with_what_waits_for_them(pipeli
     assert "3/12" in file.getvalue()
     assert "queues: tag 2,400, write 0]" in file.getvalue()
     view.close(pipeline.finish)
+    assert file.getvalue().splitlines()[-1].startswith("cut | tag | write: 3 of 12 done in 3 stages, ")
     assert postfix(pipeline.snapshot()) == ""
 
 
@@ -46,20 +51,20 @@ def test_what_stays_names_the_stage_of_each_failure_and_no_time(pipeline):
 
     snapshot = pipeline.finish()
 
-    assert report.summary_text(snapshot) == (
+    assert summary.summary_text(snapshot) == (
         "10 of 12 done in 3 stages, 2 failed: item 1 ('<b>') in tag: ValueError: no; "
         "item 3 ('<b>') in tag: ValueError: no"
     )
-    html = report.summary_html(snapshot)
+    html = summary.lasting_html("cut", snapshot)
     assert html.count("<th ") == 4
-    assert '<td style="text-align:left">tag</td>' in html
+    assert '<td style="text-align:left"><bdi>tag</bdi></td>' in html
 
 
 def test_times_of_stages_are_in_the_metadata(pipeline):
     for stage, seconds in enumerate((0.1, 2.0, 0.2)):
         pipeline.work(stage, seconds=seconds)
 
-    told = report.timings(pipeline.finish())
+    told = summary.timings(pipeline.finish())
 
     assert [stage["busy_seconds"] for stage in told["stages"]] == [0.1, 2.0, 0.2]
     assert told["bottleneck"] == "tag"
@@ -80,7 +85,7 @@ def test_the_card_has_a_strip_for_each_stage_that_says_how_many_of_its_workers_w
     assert set(half) == {2}
     assert set(all_of_them) == {3}
     assert none == []
-    assert tick.names(pipeline.snapshot())[1] == ["tag", "engines", 2, True]
+    assert tick.names(pipeline.snapshot(), timeline)[1] == ["tag", "engines", 2, True]
 
 
 def test_a_death_is_marked_once_in_the_rows_of_stages_whose_items_the_worker_had(pipeline):
@@ -117,6 +122,21 @@ def test_the_card_is_told_queues_speed_and_which_stage_limits(pipeline):
     assert json.loads(json.dumps(told)) == told
 
 
+def test_the_number_of_workers_at_a_stage_is_that_of_the_last_second_not_of_the_moment(pipeline):
+    timeline = Timeline()
+    tag = pipeline.runs[1]
+    for _ in range(20):
+        timeline.take(pipeline.snapshot())
+        tag.work("0", 1, seconds=0.05)
+        tag.now += 0.15
+    timeline.take(pipeline.snapshot())
+
+    told = tick.tick(pipeline.snapshot(), timeline)["stages"]["working"]
+
+    assert pipeline.snapshot().stages[1].working == 0
+    assert told == [0.0, pytest.approx(0.25, abs=0.06), 0.0]
+
+
 def test_a_map_has_no_stages():
     assert tick.tick(FakePipeline("cut").runs[0].snapshot(), Timeline())["stages"] is None
 
@@ -132,7 +152,7 @@ def report_of_all(pipeline):
 def test_the_report_says_first_which_stage_limits_and_then_how_each_did(report_of_all):
     lines = repr(report_of_all).splitlines()
 
-    assert lines[0].startswith("cut | tag | write over 12 items: 12 of 12 done in 3 stages; 2.0 s")
+    assert lines[0].startswith("cut | tag | write over 12 items: 2.0 s on 1 worker")
     assert lines[2].startswith("`tag` limits with 167 ms an item of 192 ms for all stages on their 2 workers")
     assert lines[4].split() == ["stage", "workers", "items", "an", "item", "busy"]
     assert lines[6].split() == ["tag", "2", "engines,", "shared", "12", "167", "ms", "50", "%"]

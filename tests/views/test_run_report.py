@@ -11,7 +11,7 @@ from fake_runs import FakeRun
 from nbpar.core import events
 from nbpar.core.analysis import Figures, figures_of
 from nbpar.views.picture import LANES, timeline
-from nbpar.views.run_report import Report
+from nbpar.views.report import Report
 
 
 def _report(run, **figures):
@@ -29,7 +29,7 @@ def _finished(count=12, **more):
 def test_it_says_where_the_time_went():
     text = repr(_report(_finished(seconds=2.0)))
 
-    assert text.startswith("count over 12 items: 12 of 12 done; 2.0 s on 2 workers, 50 % of it computing\n")
+    assert text.startswith("count over 12 items: 2.0 s on 2 workers, 50 % of worker time spent computing\n")
     assert re.search(r"computing +2.0 s +50 %", text)
     assert re.search(r"waiting +2.0 s +50 %", text)
 
@@ -65,6 +65,31 @@ def test_advice_is_said_with_its_reason():
     assert f"  - {finding.because}: {finding.advice}" in repr(report)
     assert "memory ran low" in report._repr_html_()
     assert "with <code>max_worker_memory=</code></strong>" in report._repr_html_()
+
+
+def test_advice_comes_first_because_it_is_what_can_be_done():
+    report = _report(_finished(), elapsed=10.0, workers=2, computing=19.0, items=12, held=5.0)
+
+    text, html = repr(report), report._repr_html_()
+
+    assert text.index("memory ran low") < text.index("computing  ")
+    assert html.index("memory ran low") < html.index("where the time went")
+
+
+def test_the_title_says_which_run_it_was_and_not_again_what_its_line_has_said():
+    run = _finished(fail={3: ValueError("no words")})
+
+    title = repr(_report(run)).splitlines()[0]
+
+    assert title.startswith("count over 12 items (1 failed): 100 ms on 2 workers, ")
+    assert "no words" not in repr(_report(run))
+
+
+def test_every_column_has_a_name_and_numbers_end_below_one_another():
+    html = _report(_finished(seconds=2.0))._repr_html_()
+
+    assert "></th>" not in html
+    assert re.search(r"text-align:right[^>]*>2.0 s</td><td [^>]*text-align:right[^>]*>50 %</td>", html)
 
 
 def test_the_html_is_well_formed_and_needs_nothing_from_outside():
@@ -106,6 +131,21 @@ def test_the_picture_stays_small_however_many_workers_and_chunks():
     assert svg.count("<path") == LANES
     assert "and 68 more workers" in svg
     assert len(svg) < 60_000
+
+
+def test_a_worker_and_its_replacement_have_one_row_of_the_picture():
+    run = FakeRun(None)
+    for number in range(2, 60):
+        run.work(str(number - 2))
+        run.lose(str(number - 2))
+        run.join(str(number))
+    run.work("58")
+    run.work("59")
+
+    picture = timeline(run.snapshot())
+
+    assert picture.words == "Work over time. 58: 30 items, 3.0 s; 59: 30 items, 3.0 s"
+    assert picture.height == 48
 
 
 def test_without_work_there_is_no_picture():

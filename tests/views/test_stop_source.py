@@ -1,15 +1,15 @@
-"""Messages on their way in, without a kernel: what is heard, what is passed on, what cannot break."""
+"""Incoming messages, without a kernel: which are handled, which are passed on, and robustness."""
 
 from types import SimpleNamespace
 
 import pytest
 from jupyter_client.session import Session
 
-from nbpar.views.stop_source import StopSource, stop_source
+from nbpar.views.buttons import StopSource, stop_source
 
 
 class Stream:
-    """A stream that is told what arrives, as the main thread's stream of ipykernel 6."""
+    """A stream that receives messages, like the main thread's stream of ipykernel 6."""
 
     def __init__(self):
         self.passed_on, self.waiting = [], []

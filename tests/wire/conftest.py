@@ -1,4 +1,4 @@
-"""What several tests of diagnoses try to pickle."""
+"""Unpicklable objects for several tests of diagnoses."""
 
 from __future__ import annotations
 

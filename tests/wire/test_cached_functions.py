@@ -1,4 +1,4 @@
-"""Functions with `functools.lru_cache` on their way."""
+"""Sending functions with `functools.lru_cache`."""
 
 import fnmatch
 import functools
@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from nbpar.wire.diagnosis import explain
+from nbpar.wire.diagnosis.explain import explain
 from nbpar.wire.pickling import pack_one, unpack_one
 
 

@@ -1,10 +1,11 @@
-"""Collaboration: the sentence says where it is that cannot be pickled."""
+"""Collaboration: the message locates the object that cannot be pickled."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import functools
+import io
 import re
 import threading
 import types
@@ -16,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unpicklable import Model, Net, reason
 
-from nbpar.wire.diagnosis import explain
+from nbpar.wire.diagnosis.explain import explain
+from nbpar.wire.diagnosis.parts import parts
 
 
 def test_the_variable_of_a_function_is_named(log):
@@ -217,3 +219,29 @@ def test_a_very_long_path_still_ends_at_the_culprit():
     path = re.match("`(.*)` is a _thread.lock", reason(nested))[1]
 
     assert eval(f"nested{path}") is lock
+
+
+def test_a_state_of_one_object_is_named_by_its_method(log):
+    class Wrapper:
+        def __getstate__(self):
+            return log
+
+    assert reason(Wrapper()).startswith("`.__getstate__()` is a TextIOWrapper, which")
+
+
+def test_arrays_of_numbers_are_not_searched(log):
+    numbers = np.zeros(3)
+
+    assert reason([numbers, log]).startswith("`[1]` is a")
+    assert list(parts(numbers)) == []
+
+
+def test_what_no_path_leads_to_is_somewhere_in_it():
+    class Reader(io.RawIOBase):
+        def __reduce__(self):
+            return list, ([threading.Lock()],)
+
+    with Reader() as reader:
+        text = reason([reader])
+
+    assert text.startswith("somewhere in it is a _thread.lock, which cannot be pickled; it works within one")

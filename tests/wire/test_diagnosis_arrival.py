@@ -1,15 +1,17 @@
-"""Collaboration: the sentence says why something could not be unpickled."""
+"""Collaboration: the message tells why an object could not be unpickled."""
 
 from __future__ import annotations
 
 import pickle
+import platform
 import sys
 import types
 
 import numpy as np
 import pytest
+from user_code import press_ctrl_c
 
-from nbpar.wire.diagnosis import explain_unpickling
+from nbpar.wire.diagnosis.explain import explain_unpickling
 
 
 def load_reason(payload, **options):
@@ -35,9 +37,10 @@ def test_a_module_that_exists_only_at_the_sender_is_named(helpers):
     del sys.modules[helpers.__name__]
 
     assert load_reason(payload) == (
-        "module `nbpar_test_helpers` was not found on the engine: it exists only on the side that sent it;"
-        " put `nbpar_test_helpers` beside the notebook, install it on the engine,"
-        " or call `cloudpickle.register_pickle_by_value(nbpar_test_helpers)` before"
+        f"module `nbpar_test_helpers` was not found on the engine, where Python is {sys.executable} on"
+        f" {platform.node()}: install its package there;"
+        " a module of your own can be put beside the notebook, if that is on the same host,"
+        " or be sent along: `cloudpickle.register_pickle_by_value(nbpar_test_helpers)` before"
     )
 
 
@@ -45,7 +48,10 @@ def test_a_module_that_is_missing_here_is_said_to_be_missing_here(helpers):
     payload = pickle.dumps(helpers.Thing())
     del sys.modules[helpers.__name__]
 
-    assert "was not found here: it exists only" in load_reason(payload, where="here")
+    reason = load_reason(payload, where="here")
+
+    assert "was not found here, where Python is " in reason
+    assert "can be put beside this program, or be sent along" in reason
 
 
 def test_a_missing_part_of_a_module_that_is_there_means_another_version():
@@ -170,3 +176,26 @@ def test_what_is_not_recognised_is_shown_as_it_is(error):
 
 def test_a_recursion_without_a_known_cause_is_blamed_on_depth():
     assert "it is nested too deeply" in explain_unpickling(RecursionError("deep"), what="it")
+
+
+def test_what_has_no_room_in_memory_is_told_to_be_smaller():
+    assert explain_unpickling(MemoryError("80 GB"), what="it", where="on the engine") == (
+        "cannot load it: there is not enough memory for it on the engine (MemoryError: 80 GB);"
+        " send or return less, or the name of a file with it"
+    )
+
+
+def test_an_error_that_cannot_be_looked_into_is_shown_by_its_text():
+    names = {"__name__": 3}
+    exec("def __setstate__(state): raise KeyError('boom')", names)
+    with pytest.raises(KeyError) as caught:
+        names["__setstate__"](1)
+
+    assert explain_unpickling(caught.value, what="it") == "cannot load it: KeyError: 'boom'"
+
+
+def test_ctrl_c_while_an_error_is_looked_into_is_not_swallowed():
+    slow = type("Slow", (), {"__str__": press_ctrl_c})()
+
+    with pytest.raises(KeyboardInterrupt):
+        explain_unpickling(ModuleNotFoundError("gone", name=slow), what="it")

@@ -1,9 +1,10 @@
-"""Collaboration: the sentence says what it is that cannot be pickled, and the remedy."""
+"""Collaboration: the message names the kind of the unpicklable object, and the remedy."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import io
 import pickle
 import queue
 import re
@@ -18,7 +19,8 @@ import weakref
 import pytest
 from unpicklable import reason
 
-from nbpar.wire.diagnosis import explain
+from nbpar.wire.diagnosis.explain import explain
+from nbpar.wire.diagnosis.remedies import remedy_for
 
 
 def a_generator():
@@ -214,3 +216,29 @@ def test_a_container_that_changed_while_it_was_read_is_not_blamed_on_its_last_it
             raise RuntimeError("dictionary changed size during iteration")
 
     assert reason(Entries()) == "RuntimeError: dictionary changed size during iteration"
+
+
+def test_a_class_that_cannot_be_sent_is_called_a_class():
+    class Meta(type):
+        @property
+        def __bases__(cls):
+            raise ValueError("secret")
+
+    local = Meta("Secret", (), {})
+
+    assert reason([local]).startswith("`[0]` is the class `test_diagnosis_kinds.Secret`, which cannot be")
+
+
+def test_a_function_that_cannot_be_sent_is_called_a_function():
+    def odd():
+        return 1
+
+    odd.__module__ = []
+
+    assert reason({"f": odd}).startswith("`['f']` is the function `odd`, which cannot be pickled (TypeError:")
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, io.BytesIO])
+def test_text_in_memory_is_no_open_file(kind):
+    assert remedy_for(kind) is None
+    assert remedy_for(io.FileIO) == "open the file inside the function"

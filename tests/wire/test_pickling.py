@@ -1,4 +1,4 @@
-"""Items as bytes, each by itself."""
+"""Items as bytes, each pickled separately."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbpar.wire.pickling import OUT_OF_BAND, digest, pack, pack_one, unpack, unpack_one
+from nbpar.wire.pickling import (
+    OUT_OF_BAND,
+    Unreceived,
+    digest,
+    pack,
+    pack_apart,
+    pack_one,
+    unpack,
+    unpack_one,
+)
 
 plain = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary()),
@@ -116,6 +125,24 @@ def test_arrays_that_are_not_contiguous_travel():
     np.testing.assert_array_equal(unpack(pack([array])[0])[0][0], array)
 
 
+def test_items_are_pickled_apart_also_plain_ones_and_all_or_none_of_them():
+    packed = pack_apart([1, "a", [2]])
+
+    assert len(packed.layout) == 3
+    assert unpack(packed) == ([1, "a", [2]], {})
+    assert pack_apart([1, threading.Lock(), 2]) is None
+
+
+def test_a_size_is_that_of_all_bytes_also_of_those_that_did_not_fit():
+    packed = pack_one(np.zeros(OUT_OF_BAND))
+    gone = packed._replace(head=Unreceived.of(len(packed.head)))
+
+    assert packed.nbytes == len(packed.head) + 8 * OUT_OF_BAND == gone.nbytes
+    assert pack_one(1).nbytes == len(pack_one(1).head)
+    assert (packed.received, gone.received) == (True, False)
+    assert not packed._replace(buffers=[Unreceived.of(8)]).received
+
+
 def test_one_object_raises_its_own_error():
     with pytest.raises(TypeError, match="lock"):
         pack_one(threading.Lock())
@@ -126,3 +153,50 @@ def test_one_object_raises_its_own_error():
 def test_a_digest_names_the_content():
     assert digest(pack_one([1, 2])) == digest(pack_one([1, 2]))
     assert digest(pack_one(np.zeros(9999))) != digest(pack_one(np.ones(9999)))
+
+
+def test_objects_of_one_pickle_for_which_there_was_no_memory_fail_together():
+    packed, _ = pack([1, 2, 3])
+
+    items, errors = unpack(packed._replace(head=Unreceived.of(1 << 30)))
+
+    assert items == [None, None, None]
+    assert [str(error) for error in errors.values()] == ["1,074 MB arrived"] * 3
+
+
+def test_an_object_whose_buffer_did_not_fit_fails_alone():
+    packed, _ = pack([np.zeros(OUT_OF_BAND), "small", np.ones(OUT_OF_BAND)])
+    first, second = packed.buffers
+
+    items, errors = unpack(packed._replace(buffers=[Unreceived.of(1 << 30), second]))
+
+    assert items[:2] == [None, "small"]
+    assert items[2].sum() == OUT_OF_BAND
+    assert isinstance(errors.pop(0), MemoryError)
+    assert not errors
+    assert packed._replace(buffers=[Unreceived.of(first.nbytes), second]).nbytes == packed.nbytes
+
+
+def test_objects_that_are_too_large_once_they_are_unpickled_fail_together(monkeypatch):
+    def refuse(*_, **__):
+        raise MemoryError("no")
+
+    packed, _ = pack([1, 2])
+    monkeypatch.setattr("nbpar.wire.pickling.pickle.loads", refuse)
+
+    items, errors = unpack(packed)
+
+    assert items == [None, None]
+    assert [str(error) for error in errors.values()] == ["no", "no"]
+
+
+def test_items_for_which_there_is_no_memory_as_bytes_fail_together(monkeypatch):
+    def refuse(*_, **__):
+        raise MemoryError("no")
+
+    monkeypatch.setattr("nbpar.wire.pickling._pack_each", refuse)
+
+    packed, errors = pack([Point(1), Point(2)])
+
+    assert unpack(packed) == ([None, None], {})
+    assert [str(error) for error in errors.values()] == ["no", "no"]

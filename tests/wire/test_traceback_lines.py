@@ -1,8 +1,10 @@
-"""A traceback that came from a worker shows the lines of the code here, also in notebooks."""
+"""A traceback from a worker shows the lines of this process's code, also in notebooks."""
 
+import gc
 import inspect
 import linecache
 import sys
+import threading
 import traceback
 
 import pytest
@@ -58,3 +60,22 @@ def test_carets_stand_under_what_failed(failed):
     shown = "".join(traceback.format_tb(failed))
 
     assert "    return y / 0\n           ~~^~~\n" in shown
+
+
+def test_frames_outlive_the_garbage_collector(failed):
+    frame = failed.tb_frame
+    for number in range(300):  # more than are remembered
+        restore(describe(SyntaxError(number))._replace(frames=((f"{number}.py", "f", 3, 1, (3, 0, 0)),)))
+    gc.collect()
+
+    assert (frame.f_globals["__name__"], frame.f_code.co_name, frame.f_lineno) == ("__main__", "divide", 7)
+    frame.clear()
+
+
+def test_frames_hold_nobody_who_restored_them(failed):
+    callers, frame = [], failed.tb_frame.f_back
+    while frame is not None:
+        callers.append(frame.f_code.co_filename)
+        frame = frame.f_back
+
+    assert set(callers) <= {threading.__file__}

@@ -1,4 +1,4 @@
-"""Objects that cannot be pickled, and why that is said to be so."""
+"""Objects that cannot be pickled, and the expected explanations."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import threading
 import cloudpickle
 import pytest
 
-from nbpar.wire.diagnosis import explain
+from nbpar.wire.diagnosis.explain import explain
 
 
 def reason(obj, what="item 3", **options):
     """Say why `obj` cannot be pickled, without the common beginning."""
     with pytest.raises(Exception) as caught:
         cloudpickle.dumps(obj, protocol=5)
-    text = explain(obj, caught.value, what=what, **options)
+    text = explain(obj, caught.value, what=what, **{"seconds": 60.0, **options})
     beginning = f"cannot send {what}: "
     assert text.startswith(beginning)
     assert "\n" not in text

@@ -1,9 +1,9 @@
-"""What is written to the descriptors is noted with the item that wrote it."""
+"""Output to file descriptors is assigned to the item that wrote it."""
 
 import os
 import threading
 
-from nbpar.worker.descriptors import Descriptors
+from nbpar.worker.output.descriptors import Descriptors
 
 
 def test_a_look_waits_for_what_the_reading_thread_has_in_its_hands():

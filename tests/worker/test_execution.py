@@ -1,4 +1,4 @@
-"""One call: each outcome by itself."""
+"""One call: each outcome separately."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nbpar.errors import ItemTimeoutError
 from nbpar.wire.faults import describe, restore
 from nbpar.wire.messages import Call
 from nbpar.worker.execution import Execution
-from nbpar.worker.interrupting import Interrupts
+from nbpar.worker.signals import Interrupts
 
 interrupts = Interrupts()
 
@@ -126,7 +126,7 @@ def test_a_seed_gives_each_item_its_stream_and_leaves_none_behind():
 
 
 def alarm():
-    """What is to happen to this process by itself: the test runner's own limit may be set."""
+    """The handler of SIGALRM and the timer; the test runner may have set its own limit."""
     return signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
 
 
@@ -146,6 +146,20 @@ def test_an_item_over_its_time_is_stopped_alone():
     assert values == [0, None, 2]
     assert isinstance(errors[1], ItemTimeoutError)
     assert_alarm_is(before)
+
+
+def test_an_item_that_takes_the_timer_for_itself_is_too_late_all_the_same():
+    def takes(item):
+        if item == 1:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            time.sleep(1.5)
+        return item
+
+    with interrupts:
+        values, errors = run(takes, [0, 1, 2], timeout=1.0)
+
+    assert values == [0, None, 2]
+    assert isinstance(errors[1], ItemTimeoutError)
 
 
 def catches_exceptions():

@@ -1,15 +1,14 @@
-"""What is put together on its way out, and how far a sender may go on."""
+"""Coalescing of messages, and the credit of a sender."""
 
 import threading
 
+from nbpar.endpoint.credit import MANY, CreditReturn, SendWindow
+from nbpar.endpoint.outbox import Outbox
 from nbpar.wire.messages import Credit, Items
-from nbpar.worker.lots import Lots
-from nbpar.worker.outbox import Outbox
-from nbpar.worker.room import MANY, Room
 
 
 class Sent(list):
-    """What an outbox has sent, each time as one list."""
+    """The sent messages of an outbox, one list per send."""
 
     def __init__(self):
         self.reminded = 0
@@ -20,7 +19,7 @@ class Sent(list):
 
 
 def a_room(outbox, items=1000, nbytes=1 << 20):
-    return Room(outbox.lock, items, nbytes)
+    return SendWindow(outbox.lock, items, nbytes)
 
 
 def test_a_rare_message_goes_at_once_and_those_after_it_together():
@@ -82,7 +81,7 @@ def test_what_is_posted_while_a_thread_sends_is_sent_by_that_thread():
         if len(threads) == 1:
             other = threading.Thread(target=lambda: [outbox.post(Credit(1, 1, 1)), outbox.flush()])
             other.start()
-            other.join(10)
+            other.join(60)
 
     outbox = Outbox(send, lambda: None)
     outbox.post(Credit(0, 1, 1))
@@ -105,7 +104,7 @@ def test_what_is_corked_goes_when_the_last_cork_is_drawn():
 
 
 def test_a_sender_is_told_when_half_of_what_it_may_be_ahead_was_taken():
-    lots = Lots(items=10, nbytes=1000)
+    lots = CreditReturn(items=10, nbytes=1000)
     for _ in range(7):
         lots.add(1, 10)
 
@@ -116,7 +115,7 @@ def test_a_sender_is_told_when_half_of_what_it_may_be_ahead_was_taken():
 
 
 def test_a_sender_is_told_of_few_large_items_too():
-    lots = Lots(items=10, nbytes=1000)
+    lots = CreditReturn(items=10, nbytes=1000)
     lots.add(1, 400)
     lots.add(1, 400)
 

@@ -36,7 +36,8 @@ try:
 except ZeroDivisionError as error:
     assert isinstance(restore(describe(error)), ZeroDivisionError)
 assert nbpar.worker.engine.serve_engine.__code__.co_filename.startswith("<sent>/")
-assert not any(name.startswith(("nbpar.backends", "nbpar.pool", "nbpar.cluster")) for name in sys.modules)
+elsewhere = ("nbpar.backends", "nbpar.pool", "nbpar.cluster")
+assert not any(name.startswith(elsewhere) for name in sys.modules)
 print("all is there")
 """
 
@@ -70,4 +71,4 @@ def test_another_python_is_refused_with_the_way_out():
 
 
 def test_what_is_sent_is_small():
-    assert len(shipment()) < 100_000
+    assert len(shipment()) < 120_000

@@ -1,15 +1,15 @@
-"""When a wait begins by looking, and when it sleeps at once."""
+"""When a wait begins by spinning, and when it blocks at once."""
 
 import pytest
 
 from nbpar.worker import spin as module
-from nbpar.worker.spin import FAR, MOST_SKIPPED, NEAR, WAKING, Spin
+from nbpar.worker.spin import FAR, MOST_SKIPPED, NEAR, WAKING, AdaptiveSpin
 
 SHORT, LONG = NEAR / 2, 2 * (NEAR + WAKING)
 
 
 class Clock:
-    """Goes on by a fixed step each time somebody looks at it."""
+    """Advances by a fixed step each time it is read."""
 
     def __init__(self, step=NEAR / 10):
         self.now = 0.0
@@ -38,7 +38,7 @@ def waits_until_due(spin):
 
 
 def test_a_wait_looks_only_after_a_short_one():
-    spin = Spin()
+    spin = AdaptiveSpin()
     assert not spin.due
 
     spin.slept(SHORT)
@@ -51,19 +51,19 @@ def test_a_wait_looks_only_after_a_short_one():
 def test_looking_ends_with_what_was_found():
     looks = iter([None, 0, "there"])
 
-    assert Spin().look_for(lambda: next(looks)) == "there"
+    assert AdaptiveSpin().look_for(lambda: next(looks)) == "there"
 
 
 @pytest.mark.parametrize("longest", [NEAR, FAR])
 def test_looking_ends_in_a_moment(clock, longest):
     before = clock.now
 
-    assert Spin(longest).look_for(lambda: None) is None
+    assert AdaptiveSpin(longest).look_for(lambda: None) is None
     assert longest < clock.now - before < 2 * longest
 
 
 def test_who_may_look_for_longer_does_so_after_longer_waits():
-    near, far = Spin(NEAR), Spin(FAR)
+    near, far = AdaptiveSpin(NEAR), AdaptiveSpin(FAR)
     for spin in (near, far):
         spin.slept(FAR)
 
@@ -71,7 +71,7 @@ def test_who_may_look_for_longer_does_so_after_longer_waits():
 
 
 def test_who_looks_in_vain_sleeps_more_and_more_often_before_looking_again():
-    spin = Spin()
+    spin = AdaptiveSpin()
     spin.slept(SHORT)
     pauses = []
     for _ in range(9):
@@ -91,7 +91,7 @@ def test_others_get_the_core_between_looks(monkeypatch):
     monkeypatch.setattr(module, "_let_others_run", lambda: given.append(None))
     looks = iter([None] * 3 + [True])
 
-    assert Spin().look_for(lambda: next(looks))
+    assert AdaptiveSpin().look_for(lambda: next(looks))
     assert len(given) == 3
 
 
@@ -100,7 +100,7 @@ def test_a_look_during_which_another_kept_the_core_was_in_vain(clock, monkeypatc
         clock.now += 2 * NEAR
 
     monkeypatch.setattr(module, "_let_others_run", keep)
-    spin = Spin()
+    spin = AdaptiveSpin()
     spin.slept(SHORT)
     looks = iter([None, True])
 
@@ -110,7 +110,7 @@ def test_a_look_during_which_another_kept_the_core_was_in_vain(clock, monkeypatc
 
 def test_on_a_single_core_nobody_looks(monkeypatch):
     monkeypatch.setattr(module, "cores", lambda: 1)
-    spin = Spin()
+    spin = AdaptiveSpin()
 
     spin.slept(SHORT)
 

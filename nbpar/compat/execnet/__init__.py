@@ -10,17 +10,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbpar.compat.execnet.channels import Channel, MultiChannel
 from nbpar.compat.execnet.elsewhere import HostNotFound
 from nbpar.compat.execnet.gateway import Gateway
-from nbpar.compat.execnet.group import Group, default
+from nbpar.compat.execnet.gateway_base import (
+    Channel,
+    DataFormatError,
+    DumpError,
+    LoadError,
+    RemoteError,
+    TimeoutError,  # noqa: A004 (execnet's name for the builtin one)
+    dump,
+    dumps,
+    load,
+    loads,
+)
+from nbpar.compat.execnet.group import default
+from nbpar.compat.execnet.multi import Group, MultiChannel, makegateway, set_execmodel
 from nbpar.compat.execnet.rsync import RSync
-from nbpar.compat.execnet.simple import DataFormatError, DumpError, LoadError, dump, dumps, load, loads
 from nbpar.compat.execnet.xspec import XSpec
-from nbpar.errors import RemoteError
 from nbpar.version import __version__
-
-TimeoutError = TimeoutError  # noqa: A001, PLW0127 (execnet's name; the builtin one is an OSError too)
 
 __all__ = [
     "Channel",
@@ -46,16 +54,6 @@ __all__ = [
 ]
 
 default_group: Group
-
-
-def makegateway(spec: str | XSpec | None = None) -> Any:
-    """Make a gateway in the default group."""
-    return default().makegateway(spec)
-
-
-def set_execmodel(execmodel: str, remote_execmodel: str | None = None) -> None:
-    """Set the default group's model of execution."""
-    default().set_execmodel(execmodel, remote_execmodel)
 
 
 def __getattr__(name: str) -> Any:

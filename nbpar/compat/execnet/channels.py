@@ -8,33 +8,38 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.channel import Channel as OurChannel
-from nbpar.channels.origin import Origin
-from nbpar.worker.channel import NO_END_MARKER
-from nbpar.worker.execnet_names import ExecnetNames
+from nbpar.channels.end import Origin
+from nbpar.compat.execnet.elsewhere import Admitting
+from nbpar.endpoint.channel import NO_END_MARKER
+from nbpar.endpoint.execnet import ExecnetNames, TracedNames
 
 if TYPE_CHECKING:
-    from nbpar.channels.client_end import ClientEnd
+    from nbpar.channels.end import ClientEnd
 
 
 class ErrorsOnly(Origin):
-    """Shows what goes to stderr; execnet's workers print to nowhere, and pytest-xdist counts on that."""
+    """Shows only text for stderr; execnet's workers discard prints, and pytest-xdist relies on that."""
 
     def write(self, stream: str, text: str) -> None:
-        """Write what belongs to stderr."""
+        """Write the text for stderr."""
         if stream == "stderr":
             super().write(stream, text)
 
 
-class Channel(ExecnetNames, OurChannel):
-    """This side of a channel."""
+class Channel(ExecnetNames, OurChannel, metaclass=Admitting):
+    """This side of a channel; channels of execnet's own gateways count as instances too."""
 
     def __init__(self, end: ClientEnd) -> None:
         super().__init__(end)
         end._origin = ErrorsOnly()  # noqa: SLF001 (of our own kind)
 
     def receive(self, timeout: float | None = None) -> Any:
-        """Return the next item; EOFError when there is none any more."""
+        """Return the next item; EOFError if there are no more."""
         return ExecnetNames.receive(self, timeout)
+
+
+class TracedChannel(TracedNames, Channel):
+    """This side of a channel, with execnet's trace."""
 
 
 class MultiChannel:

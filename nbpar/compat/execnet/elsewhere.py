@@ -19,26 +19,35 @@ KEYS = ("ssh", "vagrant_ssh", "socket", "via", "python")
 """Keys of specs that lead to another interpreter or host."""
 
 
+class Admitting(type):
+    """Kind of classes that count objects of execnet's own classes among their instances."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return super().__instancecheck__(instance) or isinstance(instance, cls.__dict__.get("admitted", ()))
+
+
 class HostNotFound(Exception):  # noqa: N818 (execnet's name)
     """A spec leads to no place that can be reached."""
 
 
 def leads_elsewhere(spec: XSpec) -> bool:
-    """Whether no engine of ours can be what the spec asks for."""
+    """Whether the spec describes a place that our engines cannot serve."""
     return any(getattr(spec, key) for key in KEYS)
 
 
 class Elsewhere:
     """The gateways of a group that are execnet's."""
 
-    def __init__(self) -> None:
+    def __init__(self, *admitting: Any) -> None:
         self._group: Any = None
+        self._admitting = admitting
+        """Classes of ours that admit objects of execnet's classes of these names."""
 
     def make(self, spec: XSpec, through: XSpec | None) -> Any:
-        """Open a gateway; `through` is what our gateway was made from that `via` or `installvia` names.
+        """Open a gateway; `through` is the spec of our gateway that `via` or `installvia` names.
 
         Raises:
-            HostNotFound: execnet is not installed, or knows no such place.
+            HostNotFound: execnet is not installed, or cannot reach the place.
         """
         with _execnet_itself(str(spec)) as execnet:
             if self._group is None:
@@ -50,11 +59,16 @@ class Elsewhere:
             except execnet.HostNotFound as error:
                 raise HostNotFound(str(error)) from error
             factory = _factory_class(import_module("execnet.gateway_base"))
+            for ours in self._admitting:
+                ours.admitted = getattr(execnet, ours.__name__)
         gateway._channelfactory.__class__ = factory  # noqa: SLF001 (it takes no class of channels)
+        gateway.spec = spec
         return gateway
 
-    def has(self, gateway: Any) -> bool:
-        """Whether a gateway is one of these, and has not exited."""
+    def may_have(self, gateway: Any) -> bool:
+        """Whether a gateway is none of these, or has not exited."""
+        if not hasattr(gateway, "_channelfactory") or hasattr(gateway, "on_engine"):
+            return True
         return self._group is not None and gateway in self._group
 
     def terminate(self, timeout: float | None) -> None:
@@ -65,7 +79,7 @@ class Elsewhere:
 
 
 def sync(rsync: Any, gateway: Any, destination: str, finished: Any, *, delete: bool) -> None:
-    """Have execnet send a folder to a gateway of its own, with the methods of an `RSync` of ours."""
+    """Let execnet send a folder to one of its gateways, with the methods of our `RSync`."""
     with _execnet_itself(str(gateway.spec)) as execnet:
         real = execnet.RSync(rsync._sourcedir, rsync._callback, rsync._verbose)  # noqa: SLF001 (execnet's names)
         real.filter, real._report_send_file = rsync.filter, rsync._report_send_file  # noqa: SLF001 (likewise)
@@ -75,7 +89,7 @@ def sync(rsync: Any, gateway: Any, destination: str, finished: Any, *, delete: b
 
 @contextmanager
 def _execnet_itself(spec: str) -> Iterator[Any]:
-    """Have execnet under its name in this block, also where our package has taken that name."""
+    """Import the real execnet under its name in this block, also if our package has replaced it."""
     ours = sys.modules.get("execnet")
     taken = ours is not None and ours.__name__ != "execnet"
     if taken:
@@ -105,7 +119,7 @@ def _real(execnet: Any, spec: XSpec) -> Any:
 
 @cache
 def _factory_class(base: Any) -> type:
-    """Return execnet's factory of channels, but for channels that raise what ours raise."""
+    """Return execnet's channel factory, changed to make channels that raise our errors."""
 
     class Channel(base.Channel):  # type: ignore[misc]  # execnet may be missing
         RemoteError = RemoteError

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 import weakref
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from nbpar.channels.sources import code_of
+from nbpar.channels.sources import code_of, standing_alone
+from nbpar.compat.execnet.elsewhere import Admitting
+from nbpar.endpoint.code import Code, FunctionCode, TextCode
+from nbpar.endpoint.execnet import ChannelFactory, ExecModel, ExecnetFunction, ExecnetText, Trace, message_of
 from nbpar.errors import ChannelError, PoolClosedError
-from nbpar.worker.code import Code, FunctionCode
-from nbpar.worker.execnet_model import ExecModel
-from nbpar.worker.execnet_names import ExecnetFunction, ExecnetText
 
 if TYPE_CHECKING:
     from nbpar.channels.gateway import Gateway as OurGateway
     from nbpar.compat.execnet.channels import Channel
-    from nbpar.compat.execnet.group import Group
     from nbpar.compat.execnet.xspec import XSpec
 
 UNBOUNDED = 1 << 40
@@ -26,7 +25,10 @@ PATIENCE = 1.0
 """Seconds that code waits for the main thread when it may have no other; execnet's."""
 
 DEADLOCK = "concurrent remote_exec would cause deadlock for main_thread_only execmodel"
-"""What it is told then; execnet's words."""
+"""The message in that case, in execnet's words."""
+
+TEXT = "<remote exec>"
+"""File name of source code in tracebacks, as in execnet."""
 
 INFORM = """
 import os, sys
@@ -37,24 +39,42 @@ channel.send(dict(
 
 
 class RInfo(SimpleNamespace):
-    """What is known of the other side, as attributes."""
+    """Facts of the other side, as attributes."""
 
     def __repr__(self) -> str:
         known = ", ".join(f"{name}={value}" for name, value in sorted(vars(self).items()))
         return f"<RInfo {known!r}>"
 
 
-class Gateway:
-    """One engine."""
+RemoteStatus = RInfo
 
-    def __init__(self, group: Group, inner: OurGateway, spec: XSpec) -> None:
+
+class Owner(Protocol):
+    """The part of a group that a gateway uses."""
+
+    @property
+    def execmodel(self) -> ExecModel:
+        """The model of execution on this side."""
+
+    def let_go(self, gateway: Gateway) -> None:
+        """End the gateway's engine."""
+
+
+class Gateway(metaclass=Admitting):
+    """One engine; execnet's own gateways in a group count as instances too."""
+
+    on_engine = True
+
+    def __init__(self, group: Owner, inner: OurGateway, spec: XSpec, trace: Trace | None = None) -> None:
         self.id: str = spec.id
         self.spec = spec
         self.inner = inner
         inner._port.gateway = weakref.ref(self)  # noqa: SLF001 (for channels that come in messages)
         self._group = group
-        self._info: RInfo | None = None
+        self._cache_rinfo: RInfo | None = None
         self._exited = False
+        self._trace_to = trace
+        self._channelfactory = ChannelFactory(self, inner._port)  # noqa: SLF001 (of our own)
 
     @property
     def execmodel(self) -> ExecModel:
@@ -62,18 +82,24 @@ class Gateway:
         return self._group.execmodel
 
     def remote_exec(self, source: Any, **kwargs: Any) -> Channel:
-        """Run a text, a function or a module there and return the channel to it.
+        """Run source code, a function or a module there and return a channel to it.
 
-        The first has the main thread; what comes while it runs gets a thread of its own, or an error
-        where the model of execution is "main_thread_only".
+        The first runs in the main thread; code started meanwhile gets a thread of its own, or an error
+        if the execution model is "main_thread_only".
         """
         if self._exited:
             raise OSError(f"{self!r} has exited")
         code = code_of(source, kwargs)
+        if isinstance(source, str) and isinstance(code, TextCode):
+            code = code._replace(filename=TEXT)
+        if isinstance(code, FunctionCode):
+            code = code._replace(function=standing_alone(code.function, renamed=True))
         kind = ExecnetFunction if isinstance(code, FunctionCode) else ExecnetText
         if self.spec.execmodel == "main_thread_only" and not self._main_thread_comes_free():
             return self._begin(FunctionCode(_refuse, {}), thread=True)
-        return self._begin(kind(*code), thread=self.inner.occupied)
+        channel = self._begin(kind(*code), thread=self.inner.occupied)
+        self._trace("sent", message_of("CHANNEL_EXEC", channel.id, source))
+        return channel
 
     def newchannel(self) -> Channel:
         """Make a channel without code."""
@@ -81,10 +107,15 @@ class Gateway:
         return channel.through(self)  # type: ignore[no-any-return]  # likewise
 
     def exit(self) -> None:
-        """End the engine.  May be called twice."""
-        if not self._exited:
-            self._exited = True
+        """End the engine.  Idempotent."""
+        if self.note_exit():
             self._group.let_go(self)
+
+    def note_exit(self) -> bool:
+        """Do nothing from now on; whether that is new."""
+        self._trace("gateway.exit() called")
+        exited, self._exited = self._exited, True
+        return not exited
 
     def remote_status(self) -> RInfo:
         """Return `numchannels`, `numexecuting` and `execmodel`."""
@@ -94,12 +125,12 @@ class Gateway:
         )
 
     def _rinfo(self, update: bool = False) -> RInfo:
-        """Return what is known of the interpreter there."""
-        if self._info is None or update:
+        """Return the facts of the interpreter there."""
+        if self._cache_rinfo is None or update:
             channel = self.remote_exec(INFORM)
-            self._info = RInfo(**channel.receive())
+            self._cache_rinfo = RInfo(**channel.receive())
             channel.waitclose()
-        return self._info
+        return self._cache_rinfo
 
     def hasreceiver(self) -> bool:
         """Whether it is alive."""
@@ -114,6 +145,21 @@ class Gateway:
     def reconfigure(self, py2str_as_py3str: bool = True, py3str_as_py2str: bool = False) -> None:
         """Do nothing: there is no Python 2 at the other end."""
 
+    def remote_init_threads(self, num: int | None = None) -> None:  # noqa: ARG002 (execnet's)
+        """Do nothing, with execnet's warning: threads are created on demand."""
+        print("WARNING: remote_init_threads() is a no-operation in execnet-1.2")  # noqa: T201 (execnet does)
+
+    @property
+    def remoteaddress(self) -> str:
+        """Address of a gateway of `ssh=` or `socket=`; engines have none, as with execnet's `popen`."""
+        raise AttributeError(
+            f"{self!r} is on this host; only gateways of ssh= and socket= have a remoteaddress"
+        )
+
+    def _trace(self, *message: object) -> None:
+        if self._trace_to is not None:
+            self._trace_to(self.id, *message)
+
     def __repr__(self) -> str:
         live = "receive-live" if self.hasreceiver() else "not-receiving"
         channels = 0 if self._exited else self.inner.remote_status().numchannels
@@ -124,7 +170,7 @@ class Gateway:
         return channel.through(self)  # type: ignore[no-any-return]  # the hub makes them so
 
     def _main_thread_comes_free(self) -> bool:
-        """Wait for what is about to end."""
+        """Wait for code that is about to end."""
         deadline = time.monotonic() + PATIENCE
         while self.inner.occupied:
             if time.monotonic() > deadline:

@@ -4,55 +4,57 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import os
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.gateway import Gateway as OurGateway
 from nbpar.channels.gateway import gateways_of
-from nbpar.channels.hub import hub_of
+from nbpar.channels.ports import hub_of
+from nbpar.channels.spec import niceness
 from nbpar.cluster.cluster import Cluster
-from nbpar.compat.execnet.channels import Channel, MultiChannel
+from nbpar.compat.execnet.channels import Channel, MultiChannel, TracedChannel
 from nbpar.compat.execnet.elsewhere import Elsewhere, leads_elsewhere
 from nbpar.compat.execnet.gateway import Gateway
 from nbpar.compat.execnet.xspec import XSpec
+from nbpar.endpoint.code import FunctionCode
+from nbpar.endpoint.execnet import DEBUG, ExecModel, exec_model, settle_gateway, tracer
 from nbpar.errors import ClusterError
-from nbpar.pool import Pool
-from nbpar.worker.code import FunctionCode
-from nbpar.worker.execnet_model import ExecModel, exec_model
-from nbpar.worker.settling import settle
+from nbpar.pool.pool import Pool
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 COMES_WITHIN = 30.0
-"""Seconds that a new engine has to appear."""
+"""Seconds for a new engine to appear."""
 
 
 class Group:
-    """Gateways by name and by place, in the order of their making."""
+    """Gateways by name and by position, in order of creation."""
 
     defaultspec = "popen"
 
     def __init__(self, xspecs: Iterable[XSpec | str | None] = (), execmodel: str = "thread") -> None:
-        self._made: list[Any] = []
+        self._all: list[Any] = []
         self._numbers = itertools.count()
         self._cluster: Cluster | None = None
         self._pool: Pool | None = None
-        self._used: set[str] = set()
-        self._elsewhere = Elsewhere()
+        self._starting = threading.Lock()
+        self._elsewhere = Elsewhere(Channel, Gateway)
         self.set_execmodel(execmodel)
         for spec in xspecs:
             self.makegateway(spec)
-        atexit.register(self.terminate, 1.0)
+        atexit.register(_cleanup_atexit, weakref.ref(self))
 
     def makegateway(self, spec: XSpec | str | None = None) -> Any:
         """Make a gateway.
 
         Raises:
             ValueError: the spec has no kind of gateway, an unknown model or niceness, or its id is taken.
-            HostNotFound: it leads to another interpreter or host and execnet is not installed.
+            HostNotFound: it requires another interpreter or host and execnet is not installed.
         """
         known = spec if isinstance(spec, XSpec) else XSpec(spec or self.defaultspec)
         if not known.popen and not leads_elsewhere(known):
@@ -61,9 +63,9 @@ class Group:
         if known.id in self:
             raise ValueError(f"already have gateway with id {known.id!r}")
         known.execmodel = exec_model(known.execmodel or self.remote_execmodel).backend
-        _nice(known)
+        niceness(known.nice, str(known))
         gateway = self._gateway_elsewhere(known) if leads_elsewhere(known) else self._gateway_here(known)
-        self._made.append(gateway)
+        self._all.append(gateway)
         return gateway
 
     def allocate_id(self, spec: XSpec) -> None:
@@ -73,9 +75,9 @@ class Group:
             spec.id = next(name for name in names if name not in self)
 
     def set_execmodel(self, execmodel: str, remote_execmodel: str | None = None) -> None:
-        """Set the models of execution: threads, all; with "main_thread_only" one code runs at a time."""
+        """Set the execution models: all are threads; with "main_thread_only" code runs one at a time."""
         if self._gateways:
-            raise ValueError(f"can not set execution models if gateways have been created already: {self!r}")
+            raise ValueError("can not set execution models if gateways have been created already")
         self.execmodel: ExecModel = exec_model(execmodel)
         self.remote_execmodel: ExecModel = exec_model(remote_execmodel or execmodel)
 
@@ -84,26 +86,39 @@ class Group:
         return MultiChannel([gateway.remote_exec(source, **kwargs) for gateway in self])
 
     def terminate(self, timeout: float | None = None) -> None:
-        """End all gateways, within `timeout` seconds if that is given.  May be called twice."""
-        self._made.clear()
-        self._used.clear()
+        """End all gateways, within `timeout` seconds if given.  Idempotent."""
+        for gateway in self._all:
+            if hasattr(gateway, "on_engine"):
+                gateway.note_exit()
+        self._all.clear()
         self._elsewhere.terminate(timeout)
         pool, self._pool = self._pool, None
         cluster, self._cluster = self._cluster, None
         if cluster is None or pool is None:
             return
         ending = threading.Thread(target=_end, args=(pool, cluster), name="nbpar end of group", daemon=True)
-        ending.start()
-        ending.join(timeout)
+        try:
+            ending.start()
+        except RuntimeError:  # the interpreter ends, or there are too many
+            _end(pool, cluster)
+        else:
+            ending.join(timeout)
+
+    def _cleanup_atexit(self) -> None:
+        if debug := os.environ.get(DEBUG):
+            tracer(debug)(f"=== atexit cleanup {self!r} ===")
+        self.terminate(1.0)
 
     def let_go(self, gateway: Gateway) -> None:
-        """End one engine; it does not count any more when the next gateway is made."""
-        if gateway in self._made:
-            self._made.remove(gateway)
-        if self._cluster is not None:
-            number = int(gateway.inner.worker.split()[1])
-            with suppress(ClusterError):  # it has ended by itself
-                self._cluster.remove([it.uuid for it in self._cluster.engines if it.id == number])
+        """End one engine; it no longer counts when the next gateway is made."""
+        if gateway in self._all:
+            self._all.remove(gateway)
+        if self._cluster is not None and gateway.inner.pool is self._pool:
+            with suppress(ClusterError):  # it has already ended
+                self._cluster.remove(
+                    [it.uuid for it in self._cluster.engines if it.worker == gateway.inner.worker]
+                )
+            gateway.inner.forget()
 
     def __getitem__(self, key: int | str | Any) -> Any:
         if isinstance(key, int):
@@ -120,7 +135,7 @@ class Group:
         return len(self._gateways)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._gateways)
+        return iter(list(self._gateways))
 
     def __enter__(self) -> Self:
         return self
@@ -133,11 +148,15 @@ class Group:
 
     @property
     def _gateways(self) -> list[Any]:
-        return [made for made in self._made if isinstance(made, Gateway) or self._elsewhere.has(made)]
+        """Those that have not exited; execnet's own exit by themselves."""
+        self._all[:] = [made for made in self._all if self._elsewhere.may_have(made)]
+        return self._all
 
     def _gateway_here(self, spec: XSpec) -> Gateway:
-        gateway = Gateway(self, self._new_engine(), spec)
-        _settle(gateway.inner, spec)
+        inner = self._new_engine()
+        debug = os.environ.get(DEBUG)
+        gateway = Gateway(self, inner, spec, tracer(debug) if debug else None)
+        _settle(inner, spec, debug)
         return gateway
 
     def _gateway_elsewhere(self, spec: XSpec) -> Any:
@@ -145,34 +164,39 @@ class Group:
         return self._elsewhere.make(spec, self[through].spec if through else None)
 
     def _new_engine(self) -> OurGateway:
-        """Start one more engine and return our gateway to it."""
-        if self._cluster is None:
-            self._cluster = Cluster(1, heal=False).start()
-            self._pool = Pool(cluster=self._cluster, progress="none")
-            hub_of(self._pool).channel_class = Channel
-        else:
-            self._cluster.resize(len(self._cluster.engines) + 1)
-        assert self._pool is not None
-        for gateway in gateways_of(self._pool):
-            if gateway.worker not in self._used:
-                self._used.add(gateway.worker)
-                return gateway
-        raise ClusterError("the new engine did not appear")
+        """Start one more engine and return its gateway; on a new cluster if the last one broke."""
+        with self._starting:
+            if self._cluster is not None and self._pool is not None and not self._cluster.running:
+                _end(self._pool, self._cluster)
+                self._cluster = None
+            if self._cluster is None:
+                self._cluster = Cluster(1, heal=False).start()
+                self._pool = Pool(cluster=self._cluster, progress="none")
+                hub_of(self._pool).channel_class = TracedChannel if os.environ.get(DEBUG) else Channel
+                engine = (self._cluster.engines or self._cluster.add())[0]
+            else:
+                (engine,) = self._cluster.add()
+            pool = self._pool
+        gateways = {gateway.worker: gateway for gateway in gateways_of(pool)}
+        if engine.worker not in gateways:
+            raise ClusterError(f"{engine.worker} ended right after it had come up; make the gateway again")
+        return gateways[engine.worker]
 
 
-def _settle(gateway: OurGateway, spec: XSpec) -> None:
-    nice = _nice(spec)
-    if spec.chdir or nice or spec.env:
-        arguments = {"chdir": spec.chdir, "nice": nice, "env": spec.env}
-        gateway.begin(FunctionCode(settle, arguments)).wait_closed(COMES_WITHIN)
+def _cleanup_atexit(reference: weakref.ref[Group]) -> None:
+    """Do what execnet does at the end of the interpreter, unless the group has gone before."""
+    if (group := reference()) is not None:
+        group._cleanup_atexit()  # noqa: SLF001 (of our own)
 
 
-def _nice(spec: XSpec) -> int | None:
-    try:
-        return int(spec.nice) if spec.nice else None
-    except ValueError:
-        message = f"nice in the spec {str(spec)!r} must be a whole number, was {spec.nice!r}"
-        raise ValueError(message) from None
+def _settle(gateway: OurGateway, spec: XSpec, debug: str | None) -> None:
+    """Send the engine its gateway's name, and its spec's settings."""
+    surroundings = {"chdir": spec.chdir, "nice": niceness(spec.nice, str(spec)), "env": spec.env}
+    facts = {
+        "name": spec.id, "execmodel": spec.execmodel, "debug": debug, "surroundings": surroundings,
+        "dont_write_bytecode": bool(spec.dont_write_bytecode),
+    }  # fmt: skip
+    gateway.begin(FunctionCode(settle_gateway, facts)).wait_closed(COMES_WITHIN)
 
 
 def _end(pool: Pool, cluster: Cluster) -> None:
@@ -181,13 +205,23 @@ def _end(pool: Pool, cluster: Cluster) -> None:
 
 
 class _Default:
-    """The group of those who make gateways without one."""
+    """The group of gateways made without one."""
 
     group: Group | None = None
 
 
 def default() -> Group:
-    """Return the default group; it is made when it is first used."""
+    """Return the default group, created on first use."""
     if _Default.group is None:
         _Default.group = Group()
     return _Default.group
+
+
+def makegateway(spec: str | XSpec | None = None) -> Any:
+    """Make a gateway in the default group."""
+    return default().makegateway(spec)
+
+
+def set_execmodel(execmodel: str, remote_execmodel: str | None = None) -> None:
+    """Set the default group's execution model."""
+    default().set_execmodel(execmodel, remote_execmodel)

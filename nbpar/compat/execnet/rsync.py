@@ -18,8 +18,8 @@ class RSync:
     Args:
         sourcedir: the folder.
         callback: called as `callback("list", bytes, channel)` first, and as
-            `callback("ack", bytes, channel)` for each file that was sent.
-        verbose: print each file that is sent.
+            `callback("ack", bytes, channel)` for each file sent.
+        verbose: print each file sent.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class RSync:
         self._verbose = verbose
         self._targets: list[tuple[Any, str, Callable[[], object] | None, bool]] = []
 
-    def filter(self, path: str) -> bool:  # noqa: ARG002 (for those who override it)
+    def filter(self, path: str) -> bool:  # noqa: ARG002 (for overrides)
         """Whether to send a path."""
         return True
 
@@ -49,25 +49,26 @@ class RSync:
         self._targets.append((gateway, str(destdir), finishedcallback, delete))
 
     def send(self, raises: bool = True) -> None:
-        """Send to all targets; OSError when there are none, if it `raises`."""
+        """Send to all targets; OSError if there are none and `raises`."""
         if not self._targets:
             if raises:
                 raise OSError("no targets available, maybe you are trying call send() twice?")
             return
         targets, self._targets = self._targets, []
-        ours = [target for target in targets if isinstance(target[0], Gateway)]
+        ours = [target for target in targets if hasattr(target[0], "on_engine")]
         for gateway, destination, finished, delete in targets:
-            if not isinstance(gateway, Gateway):
+            if not hasattr(gateway, "on_engine"):
                 sync(self, gateway, destination, finished, delete=delete)
         places = [(gateway.inner, destination, delete) for gateway, destination, _, delete in ours]
-        begun = transfers(self._sourcedir, places, lambda path: bool(self.filter(str(path))))
+        wanted = lambda path: bool(self.filter(str(path)))  # noqa: E731 (a line of its own)
+        begun = transfers(self._sourcedir, places, wanted, absolute=True)
         for transfer, (gateway, _, finished, _) in zip(begun, ours, strict=True):
             self._send_to(gateway, transfer)
             if finished is not None:
                 finished()
 
     def _report_send_file(self, gateway: Any, modified_rel_path: str) -> None:
-        """Tell of a file that is sent; may be overridden, as pytest-xdist does."""
+        """Report a file that is sent; may be overridden, as in pytest-xdist."""
         if self._verbose:
             print(f"{gateway} <= {modified_rel_path}")  # noqa: T201 (execnet does)
 
@@ -81,4 +82,4 @@ class RSync:
 
 
 def _nothing(*_: object) -> None:
-    """Tell nobody."""
+    """Report nothing."""

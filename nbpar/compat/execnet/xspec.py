@@ -8,11 +8,22 @@ from typing import Any
 class XSpec:
     """`key=value//key=value`; a key alone means True, `env:NAME=value` collects in `env`.
 
-    Unknown keys are allowed; an attribute that was not given is None.
+    Unknown keys are allowed; missing attributes are None.
     """
 
-    id: Any
-    execmodel: Any
+    chdir: Any = None
+    dont_write_bytecode: Any = None
+    execmodel: Any = None
+    id: Any = None
+    installvia: Any = None
+    nice: Any = None
+    popen: Any = None
+    python: Any = None
+    socket: Any = None
+    ssh: Any = None
+    ssh_config: Any = None
+    vagrant_ssh: Any = None
+    via: Any = None
 
     def __init__(self, string: str) -> None:
         self._spec = string
@@ -33,6 +44,9 @@ class XSpec:
         if name.startswith("_"):
             raise AttributeError(name)
         return None
+
+    def _samefilesystem(self) -> bool:
+        return self.popen is not None and self.chdir is None
 
     def __repr__(self) -> str:
         return f"<XSpec {self._spec!r}>"

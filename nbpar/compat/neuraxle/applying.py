@@ -1,4 +1,4 @@
-"""What a worker does with a step: apply it to a batch, a Neuraxle step or anything with `transform`."""
+"""Apply a step to a batch on a worker: a Neuraxle step or anything with `transform`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import tempfile
 import weakref
 from typing import Any
 
-from nbpar.compat.neuraxle.batches import DataContainer
-from nbpar.worker.staged import kept
+from nbpar.compat.neuraxle.bases import bases, theirs
+from nbpar.compat.neuraxle.batches import Batch, batch_of
+from nbpar.compat.neuraxle.locks import make_shareable
+from nbpar.worker.prepared import kept
 
 OWN = 64
-"""Copies of steps with attributes of their own that a process remembers."""
+"""Number of copies of steps with attributes of their own that a process caches."""
 
 
 class Applied:
@@ -20,8 +22,8 @@ class Applied:
 
     Args:
         step: anything with `transform`.
-        use_savers: let a Neuraxle step travel as files, which its own savers write and each worker
-            reads once; for steps that cannot be pickled.  Workers have to see this computer's
+        use_savers: send a Neuraxle step as files, which its own savers write and each worker
+            reads once; for steps that cannot be pickled.  Workers must have access to this computer's
             temporary directory.
     """
 
@@ -29,23 +31,26 @@ class Applied:
         self._step = step
         self._context: Any = None
         self._folder = ""
-        self._savers = use_savers and is_neuraxle(step)
+        self._savers = use_savers and theirs is not None and has_handlers(step)
         self._finalizer: Any = None
 
     def prepare(self, context: Any, *, processes: bool) -> None:
-        """Take the context in which the step is to run, and write the step as it is now."""
-        if context is not None and is_neuraxle(self._step):
-            self._context = context.process_safe() if processes else context.thread_safe()
+        """Set the context of the step, and save the current state of the step."""
+        if context is not None and has_handlers(self._step):
+            if processes:
+                make_shareable(context)
+            alone = context.thread_safe()  # without the surrounding steps, which may be arbitrary objects
+            self._context = alone.process_safe() if processes else alone
         if self._savers:
             self._save()
 
     def discard(self) -> None:
-        """Remove what was written.  May be called twice."""
+        """Remove the files.  Idempotent."""
         if self._finalizer is not None:
             self._finalizer()
 
-    def __call__(self, batch: DataContainer, attributes: dict[str, Any] | None = None) -> DataContainer:
-        """Apply the step, or with `attributes` a copy of it that has these: a worker's own."""
+    def __call__(self, batch: Batch, attributes: dict[str, Any] | None = None) -> Batch:
+        """Apply the step, or with `attributes` a copy of it with these: a worker's own."""
         step = self._loaded() if attributes is None else self._own(attributes)
         return transformed(step, batch, self._context)
 
@@ -67,38 +72,54 @@ class Applied:
         return known[1]
 
     def _save(self) -> None:
-        from neuraxle.base import ExecutionContext
-
         self.discard()
         self._folder = tempfile.mkdtemp(prefix="nbpar-step-")
         self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        self._step.save(ExecutionContext(self._folder), full_dump=True)
+        self._step.save(bases.ExecutionContext(self._folder), full_dump=True)
         self._name = self._step.get_name()
 
     def _load(self) -> Any:
-        from neuraxle.base import ExecutionContext
-
-        return ExecutionContext(self._folder).load(self._name)
+        return bases.ExecutionContext(self._folder).load(self._name)
 
 
 _own: dict[int, tuple[Any, Any]] = {}
 
 
-def transformed(step: Any, batch: DataContainer, context: Any = None) -> DataContainer:
-    """Return a new batch with what a step makes of one; Neuraxle's own run in a context."""
+def transformed(step: Any, batch: Batch, context: Any = None) -> Batch:
+    """Return a new batch with a step's output; a step with handlers gets a container, in a context.
+
+    Raises:
+        ValueError: the handler did not return a container.
+    """
     new = batch.copy()
-    if is_neuraxle(step):
-        from neuraxle.base import ExecutionContext
-        from neuraxle.data_container import DataContainer as TheirContainer
-
-        theirs = TheirContainer(ids=list(batch.ids), di=batch.di, eo=batch.eo)
-        result = step.handle_transform(theirs, ExecutionContext() if context is None else context)
-        new.data_inputs, new.ids, new.expected_outputs = result.di, result.ids, result.eo
-    else:
+    if not has_handlers(step):
         new.data_inputs = step.transform(batch.data_inputs)
-    return new
+        return new
+    result = step.handle_transform(
+        container_with(batch), bases.ExecutionContext() if context is None else context
+    )
+    return taken(new, result)
 
 
-def is_neuraxle(step: Any) -> bool:
-    """Whether a step is one of Neuraxle's own."""
+def container_with(batch: Batch) -> Any:
+    """Return a data container with the content of a batch."""
+    ids = None if batch.ids is None else list(batch.ids)
+    return bases.DataContainer(ids=ids, di=batch.di, eo=batch.eo)
+
+
+def taken(batch: Batch, container: Any) -> Batch:
+    """Copy the content of a container returned by a step into a batch."""
+    if not isinstance(container, bases.DataContainer):
+        raise ValueError(  # noqa: TRY004 (the original's)
+            f"Minibatch DACT is not of good type. Received {type(container)}: {container!s:.200}. "
+            "The handlers of a step have to return a data container"
+        )
+    content = batch_of(container)
+    batch.data_inputs, batch.expected_outputs = content.data_inputs, content.expected_outputs
+    batch.ids = batch.ids if content.ids is None else content.ids
+    return batch
+
+
+def has_handlers(step: Any) -> bool:
+    """Whether a step handles data containers, like Neuraxle's."""
     return hasattr(step, "handle_transform")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class StripAbsentValues:
-    """As a default value: leave the last batch as short as it is.  That is the default here."""
-
-
-class DataContainer:
-    """Ids, data inputs and expected outputs of some items, which belong together by place.
+class Batch:
+    """Items between stages, as plain objects, so that workers do not need Neuraxle for them.
 
     Args:
         data_inputs: one for each item; `di` is the same.
-        ids: names; the places unless given.
+        ids: names; by default the positions.
         expected_outputs: one for each item, or None for none; `eo` is the same.
     """
 
@@ -33,6 +32,7 @@ class DataContainer:
         self.ids = ids
         self.expected_outputs = expected_outputs if eo is None else eo
         self.first = 0
+        """Index of its first item in the whole input."""
 
     @property
     def di(self) -> Any:
@@ -44,14 +44,9 @@ class DataContainer:
         """The expected outputs."""
         return self.expected_outputs
 
-    def set_data_inputs(self, data_inputs: Any) -> DataContainer:
-        """Replace the data inputs."""
-        self.data_inputs = data_inputs
-        return self
-
-    def copy(self) -> DataContainer:
-        """Return a container with the same content."""
-        new = DataContainer(self.data_inputs, self.ids, self.expected_outputs)
+    def copy(self) -> Self:
+        """Return a copy."""
+        new = type(self)(self.data_inputs, self.ids, self.expected_outputs)
         new.first = self.first
         return new
 
@@ -59,30 +54,27 @@ class DataContainer:
         return len(self.data_inputs)
 
     def __repr__(self) -> str:
-        return f"DataContainer(di={self.di!r}, ids={self.ids!r}, eo={self.eo!r})"
+        return f"{type(self).__name__}(di={self.di!r}, ids={self.ids!r}, eo={self.eo!r})"
 
 
-def container_of(given: Any) -> DataContainer:
-    """Return a container for data inputs, or for a container of anybody's."""
-    if hasattr(given, "data_inputs"):
-        ids = getattr(given, "_ids", None) if not isinstance(given, DataContainer) else given.ids
-        return DataContainer(given.data_inputs, ids, getattr(given, "expected_outputs", None))
-    return DataContainer(given)
+def batch_of(container: Any) -> Batch:
+    """Return the content of a container, Neuraxle's or ours."""
+    ids = container.ids if isinstance(container, Batch) else getattr(container, "_ids", None)
+    return Batch(container.data_inputs, ids, container.expected_outputs)
 
 
 def minibatches(
-    container: DataContainer, size: int, *, keep_incomplete: bool, fill_inputs: Any, fill_outputs: Any
-) -> Iterator[DataContainer]:
-    """Yield batches of a container; a short last one is dropped, kept, or filled with given values."""
-    whole = (container.data_inputs, container.ids, container.expected_outputs)
-    parts = [_slices(values, size) for values in whole]
+    whole: Batch, size: int, *, keep_incomplete: bool, fill_inputs: Any, fill_outputs: Any
+) -> Iterator[Batch]:
+    """Yield batches; a short last one is dropped, kept, or filled with given values."""
+    parts = [_slices(values, size) for values in (whole.data_inputs, whole.ids, whole.expected_outputs)]
     first = 0
     while len(inputs := next(parts[0])):
         ids, outputs = next(parts[1]), next(parts[2])
         missing = size - len(inputs)
         if missing and not keep_incomplete:
             return
-        batch = DataContainer(
+        batch = Batch(
             _filled(inputs, missing, fill_inputs),
             range(first, first + len(inputs)) if ids is None else ids,
             None if outputs is None else _filled(outputs, missing, fill_outputs),
@@ -90,6 +82,15 @@ def minibatches(
         batch.first = first
         first += len(inputs)
         yield batch
+
+
+def merged(parts: list[Any]) -> Any:
+    """Join lists to a list, arrays to an array."""
+    if parts and all(type(part).__module__ == "numpy" for part in parts):
+        import numpy as np
+
+        return np.concatenate(parts)
+    return [value for part in parts for value in part]
 
 
 def _slices(values: Iterable[Any] | None, size: int) -> Iterator[Any]:
@@ -108,6 +109,6 @@ def _slices(values: Iterable[Any] | None, size: int) -> Iterator[Any]:
 
 
 def _filled(values: Sequence[Any], missing: int, fill: Any) -> Sequence[Any]:
-    if not missing or fill is None or type(fill).__name__ == "StripAbsentValues":  # ours or Neuraxle's
+    if not missing or type(fill).__name__ == "StripAbsentValues":  # ours or Neuraxle's
         return values
     return [*values, *[fill] * missing]

@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nbpar import last
-from nbpar.compat.neuraxle.applying import Applied
-from nbpar.compat.neuraxle.batches import DataContainer, container_of, minibatches
-from nbpar.compat.neuraxle.errors import MinibatchError
-from nbpar.compat.neuraxle.steps import StepSpec, can_be_fitted, fitted, parse_step
+from nbpar.compat.neuraxle.applying import Applied, container_with
+from nbpar.compat.neuraxle.bases import bases
+from nbpar.compat.neuraxle.batches import Batch, batch_of, merged, minibatches
+from nbpar.compat.neuraxle.engines import engines
+from nbpar.compat.neuraxle.joiner import WorkersJoiner
+from nbpar.compat.neuraxle.plain import bare
+from nbpar.compat.neuraxle.steps import can_be_fitted, parse_step
+from nbpar.compat.neuraxle.tasks import MinibatchError, QueuedMinibatchTask
+from nbpar.compat.neuraxle.workers import ParallelWorkersWrapper, log_error
 from nbpar.pipeline import Pipeline, Stage, Union
+from nbpar.run import history
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class _Queued:
-    """Steps that are applied to batches by workers of their own.
+class BaseQueuedPipeline(bases.MiniBatchSequentialPipeline):  # type: ignore[misc]  # Neuraxle's, or ours
+    """Steps applied to batches by workers of their own.
 
     Args:
         steps: each in one of the seven forms (`steps.FORMS`).
         batch_size: items in a batch.
-        n_workers_per_step: for steps that say no number; 1 unless given.
-        max_queued_minibatches: batches that wait for a step at most; None or 0: as many as keep the
+        n_workers_per_step: for steps without a number; by default 1.
+        max_queued_minibatches: maximal number of batches queued for a step; None or 0: enough to keep the
             workers busy.
-        data_joiner: a function of the list of each branch's outputs, or an object with `transform` (or a
+        data_joiner: a function of the list of the branches' outputs, or an object with `transform` (or a
             Neuraxle joiner); without it they are concatenated along the outer axis.
-        use_processes: run on engines in place of threads.
-        use_savers: let Neuraxle steps travel as files that their own savers write, in place of being
+        use_processes: run on engines instead of threads; they start as soon as this object is made.
+        use_savers: send Neuraxle steps as files that their own savers write, instead of being
             pickled; other steps have none.  Each worker reads a copy of its own, threads too.
         keep_incomplete_batch: keep a last batch that is not full.
-        default_value_data_inputs, default_value_expected_outputs: what fills up the last batch; None and
-            `StripAbsentValues()` leave it short.
+        default_value_data_inputs, default_value_expected_outputs: fill values of the last batch;
+            `StripAbsentValues()` leaves it short.
     """
 
     progress = "none"
-    """What `transform` shows: "auto", "widget", "text" or "none"."""
+    """The view of `transform`: "auto", "widget", "text" or "none"."""
+
+    _flow: tuple[Any, Any, list[Applied]] | None = None
+    """The pipeline for batches, the steps it was made for, and the objects that apply them."""
 
     def __init__(
         self,
@@ -48,73 +57,59 @@ class _Queued:
         use_processes: bool = False,
         use_savers: bool = False,
         keep_incomplete_batch: bool = True,
-        default_value_data_inputs: Any = None,
-        default_value_expected_outputs: Any = None,
+        default_value_data_inputs: Any = bases.StripAbsentValues(),  # noqa: B008 (a word)
+        default_value_expected_outputs: Any = bases.StripAbsentValues(),  # noqa: B008 (likewise)
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, was {batch_size}")
-        self._specs = [parse_step(step, n_workers_per_step, max_queued_minibatches) for step in steps]
         self.batch_size = batch_size
+        self.n_workers_per_step = n_workers_per_step
+        self.max_queued_minibatches = max_queued_minibatches or 0
         self.data_joiner = data_joiner
         self.use_processes = use_processes
         self.use_savers = use_savers
-        self._keep_incomplete = keep_incomplete_batch
-        self._fill = (default_value_data_inputs, default_value_expected_outputs)
-        self._context: Any = None
-        self._flow = self._begin()
+        self.keep_incomplete_batch = keep_incomplete_batch
+        self.is_pipeline_connected = False
+        wrapped = [self._wrap(step) for step in steps]
+        bases.MiniBatchSequentialPipeline.__init__(
+            self,
+            steps=[
+                *((one.name, one) for one in wrapped),
+                ("WorkersJoiner", WorkersJoiner(batch_size=batch_size)),
+            ],
+            batch_size=batch_size,
+            keep_incomplete_batch=keep_incomplete_batch,
+            default_value_data_inputs=default_value_data_inputs,
+            default_value_expected_outputs=default_value_expected_outputs,
+        )
+        self.default_value_data_inputs = default_value_data_inputs
+        self.default_value_expected_outputs = default_value_expected_outputs
+        self._refresh_steps()
+        self._pool()
 
-    def setup(self, context: Any = None) -> Self:  # noqa: ARG002 (Neuraxle's)
-        """Do nothing: workers come when they are needed."""
-        return self
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have no workers."""
+        return {**self.__dict__, "_flow": None}
 
-    def with_context(self, context: Any) -> Self:
-        """Have Neuraxle steps run in an execution context, with its services."""
-        self._context = context
-        return self
+    # ---- life cycle
 
-    def transform(self, data_inputs: Any) -> Any:
-        """Return what the steps make of a list or any other iterable.
+    def setup(self, context: Any = None) -> Self:
+        """Prepare the steps; workers start on demand."""
+        return super().setup(_given(context))  # type: ignore[no-any-return]  # Neuraxle's
 
-        Raises:
-            Exception: what a step raised, with a `MinibatchError` as its cause.
-        """
-        return self.handle_transform(DataContainer(data_inputs)).data_inputs
-
-    def handle_transform(self, data_container: Any, context: Any = None) -> Any:
-        """Like `transform`, for a container with ids and expected outputs, of which it returns a new one."""
-        given = container_of(data_container)
-        self._prepare(context)
-        with _named_failures():
-            batches = list(self._flow.map(self._batches(given), progress=self.progress))
-        return self._result(data_container, given, batches)
-
-    def stream(self, data_inputs: Iterable[Any]) -> Iterator[Any]:
-        """Yield the outputs as they come, in the order of the inputs; endless input is fine."""
-        self._prepare(None)
-        with _named_failures():
-            for batch in self._flow.imap(self._batches(DataContainer(data_inputs)), progress=self.progress):
-                yield from self._joined([part.data_inputs for part in _branches(batch)])
-
-    def fit(self, data_inputs: Any, expected_outputs: Any = None) -> Self:
-        """Fit the steps, batch by batch, in this thread."""
-        self.fit_transform(data_inputs, expected_outputs)
-        return self
-
-    def fit_transform(self, data_inputs: Any, expected_outputs: Any = None) -> tuple[Self, Any]:
-        """Fit the steps if there is one that can be fitted, in this thread; return self and the outputs."""
-        given = DataContainer(data_inputs, None, expected_outputs)
-        if not any(can_be_fitted(spec.step) for spec in self._specs):
-            return self, self.handle_transform(given).data_inputs
-        batches = [self._fit(batch) for batch in self._batches(given)]
-        self.close()
-        self._flow = self._begin()
-        return self, self._result(given, given, batches).data_inputs
+    def _setup(self, context: Any = None) -> Any:
+        for step in self.values():
+            step._setup(context)  # noqa: SLF001 (Neuraxle's)
+        self.is_pipeline_connected = True
+        return bases.MiniBatchSequentialPipeline._setup(self, context)  # noqa: SLF001 (of the base)
 
     def close(self) -> None:
-        """Let the workers go.  May be called twice; they come again when they are needed."""
-        self._flow.close()
-        for applied in self._applied:
-            applied.discard()
+        """Release the workers.  Idempotent; they start again on demand."""
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            flow[0].close()
+            for applied in flow[2]:
+                applied.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -122,50 +117,146 @@ class _Queued:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    # ---- inside
+    # ---- methods called by Neuraxle
 
-    def _begin(self) -> Any:
-        """Return what the batches pass, for the steps as they are now."""
-        backend = "engines" if self.use_processes else "threads"
-        self._applied = [Applied(spec.step, use_savers=self.use_savers) for spec in self._specs]
-        pairs = zip(self._specs, self._applied, strict=True)
-        return self._connect([spec.stage(backend, applied) for spec, applied in pairs])
+    def handle_transform(self, data_container: Any, context: Any = None) -> Any:
+        """Like `transform`, for a container with ids and expected outputs; returns a new one."""
+        return super().handle_transform(data_container, _given(context))
 
-    def _prepare(self, context: Any) -> None:
-        """Make the steps ready for a run that begins now."""
-        for applied in self._applied:
-            applied.prepare(self._context if context is None else context, processes=self.use_processes)
+    def handle_fit_transform(self, data_container: Any, context: Any = None) -> tuple[Self, Any]:
+        """Like `fit_transform`, for a container."""
+        return super().handle_fit_transform(data_container, _given(context))  # type: ignore[no-any-return]  # Neuraxle's
 
-    def _connect(self, stages: list[Stage]) -> Any:
-        raise NotImplementedError
+    def handle_fit(self, data_container: Any, context: Any = None) -> Self:
+        """Like `fit`, for a container."""
+        return self.handle_fit_transform(data_container, context)[0]
 
-    def _fit(self, batch: DataContainer) -> Any:
-        raise NotImplementedError
+    def _will_process(self, data_container: Any, context: Any) -> tuple[Any, Any]:
+        self._setup(context)
+        return data_container.copy(), context.synchroneous()
 
-    def _fit_step(self, place: int, batch: DataContainer) -> DataContainer:
-        spec = self._specs[place]
-        step, batch = fitted(spec.step, batch)
-        self._specs[place] = StepSpec(step, spec.name, spec.n_workers, spec.max_queued, spec.worker_arguments)
-        return batch
+    def transform_data_container(self, data_container: Any, context: Any = None) -> Any:
+        """Return the container with a list of containers for data inputs, one for each step at the end.
 
-    def _batches(self, given: DataContainer) -> Iterator[DataContainer]:
+        Raises:
+            Exception: raised by a step, with a `MinibatchError` as its cause.
+        """
+        given = batch_of(data_container)
+        flow = self._prepared(context)
+        with _named_failures(context):
+            batches = [_branches(batch) for batch in flow.map(self._batches(given), progress=self.progress)]
+        joined = self._join(data_container, batches, context)
+        if given.expected_outputs is not None and joined.data_inputs and batches:
+            joined.set_expected_outputs(joined.data_inputs[0].expected_outputs)
+        return joined
+
+    def fit_transform_data_container(self, data_container: Any, context: Any = None) -> tuple[Self, Any]:
+        """Fit the steps if any can be fitted, batch by batch in this thread; otherwise transform."""
+        if not any(can_be_fitted(bare(step.get_step())) for step in self.body):
+            data_container = self.transform_data_container(data_container, context)
+            return self, self._did_transform(data_container, context)
+        self.is_invalidated = True
+        given = batch_of(data_container)
+        batches = [_branches(self._fit(batch, context)) for batch in self._batches(given)]
+        parts = [_put_together(branch) for branch in zip(*batches, strict=True)]
+        data_container.set_data_inputs(parts)
+        if given.expected_outputs is not None and parts:
+            data_container.set_expected_outputs(parts[0].expected_outputs)
+        return self, self._did_transform(data_container, context)
+
+    def _did_transform(self, data_container: Any, context: Any) -> Any:
+        """Join the branches."""
+        parts = data_container.data_inputs
+        if len(parts) == 0:  # there were no batches
+            return data_container.set_data_inputs([])
+        if hasattr(self.data_joiner, "handle_transform"):
+            return self.data_joiner.handle_transform(data_container, context)
+        return data_container.set_data_inputs(self._joined([part.data_inputs for part in parts]))
+
+    def _did_process(self, data_container: Any, context: Any) -> Any:
+        self.joiner.join()
+        self.is_pipeline_connected = False
+        return super()._did_process(data_container, context)
+
+    # ---- beyond Neuraxle
+
+    def stream(self, data_inputs: Iterable[Any]) -> Iterator[Any]:
+        """Yield the outputs as they arrive, in the order of the inputs, which may be endless."""
+        flow = self._prepared(None)
+        with _named_failures(None):
+            for batch in flow.imap(self._batches(Batch(data_inputs)), progress=self.progress):
+                yield from self._joined([part.data_inputs for part in _branches(batch)])
+
+    # ---- for the two kinds
+
+    @abstractmethod
+    def get_n_workers_to_join(self) -> int:
+        """Return the number of steps at the end."""
+
+    @abstractmethod
+    def _last_names(self) -> list[str]:
+        """Return the names of the last steps."""
+
+    @abstractmethod
+    def _connect(self, stages: list[Stage], pool: Any) -> Any:
+        """Return the pipeline for batches."""
+
+    @abstractmethod
+    def _fit(self, batch: Batch, context: Any) -> Any:
+        """Fit all steps to a batch."""
+
+    # ---- internals
+
+    def _wrap(self, given: Any) -> ParallelWorkersWrapper:
+        spec = parse_step(given, self.n_workers_per_step, self.max_queued_minibatches)
+        wrapper = ParallelWorkersWrapper(
+            spec.step, spec.max_queued, spec.n_workers, self.use_processes, self.use_savers
+        )
+        wrapper.worker_arguments = spec.worker_arguments
+        wrapper.set_name(spec.name)
+        return wrapper
+
+    def _pool(self) -> Any:
+        """Return the engines, which start now; None for threads."""
+        if not self.use_processes:
+            return None
+        return engines.pool(
+            sum(step.n_workers for step in self.body), [bare(step.get_step()) for step in self.body]
+        )
+
+    def _prepared(self, context: Any) -> Any:
+        """Return the pipeline for batches, with the current state of the steps."""
+        made_of = [
+            (id(bare(step.get_step())), step.n_workers, step.max_queued_minibatches) for step in self.body
+        ]
+        pool = self._pool()
+        if self._flow is None or self._flow[1] != (made_of, pool):
+            self.close()
+            applied = [step.applied() for step in self.body]
+            stages = [step.stage(one) for step, one in zip(self.body, applied, strict=True)]
+            self._flow = (self._connect(stages, pool), (made_of, pool), applied)
+        for one in self._flow[2]:
+            one.prepare(context, processes=self.use_processes)
+        return self._flow[0]
+
+    def _batches(self, given: Batch) -> Iterator[Batch]:
         return minibatches(
-            given, self.batch_size, keep_incomplete=self._keep_incomplete,
-            fill_inputs=self._fill[0], fill_outputs=self._fill[1],
+            given, self.batch_size, keep_incomplete=self.keep_incomplete_batch,
+            fill_inputs=self.default_value_data_inputs, fill_outputs=self.default_value_expected_outputs,
         )  # fmt: skip
 
-    def _result(self, original: Any, given: DataContainer, batches: list[Any]) -> Any:
-        """Put the batches together, each branch by itself, and join the branches."""
-        branches = list(zip(*map(_branches, batches), strict=True))
-        outputs = [_merged([batch.data_inputs for batch in branch]) for branch in branches]
-        joined = self._joined(outputs) if outputs else []
-        ids = [name for batch in (branches[0] if branches else ()) for name in batch.ids]
-        expected = given.expected_outputs
-        if branches and expected is not None:
-            expected = _merged([batch.expected_outputs for batch in branches[0]])
-        if isinstance(original, DataContainer):
-            return DataContainer(joined, ids if given.ids is None else given.ids, expected)
-        return original.copy().set_data_inputs(joined).set_expected_outputs(expected)
+    def _join(self, data_container: Any, batches: list[tuple[Batch, ...]], context: Any) -> Any:
+        """Join the batches of each branch with the joiner."""
+        joiner, names = self.joiner, self._last_names()
+        joiner.set_join_quantities(self.get_n_workers_to_join(), len(batches))
+        for branches in batches:
+            for name, batch in zip(names, branches, strict=True):
+                task = QueuedMinibatchTask(container_with(batch), name)
+                joiner.append_terminal_summary(name, task)
+                joiner.put_minibatch_produced(task)
+        data_container = joiner.join_workers(data_container, context)
+        joiner.names, joiner.summaries = [], []
+        return data_container if batches else data_container.set_data_inputs([])
 
     def _joined(self, outputs: list[Any]) -> Any:
         joiner = self.data_joiner
@@ -178,30 +269,45 @@ class _Queued:
         return joiner(outputs)
 
 
-class SequentialQueuedPipeline(_Queued):
-    """Steps one after another; while one works at a batch, the others work at others."""
+class SequentialQueuedPipeline(BaseQueuedPipeline):
+    """Steps one after another; all of them run at the same time, on different batches."""
 
-    def _connect(self, stages: list[Stage]) -> Any:
-        return Pipeline(stages, batch_size=1)
+    def get_n_workers_to_join(self) -> int:
+        return 1
 
-    def _fit(self, batch: DataContainer) -> DataContainer:
-        for place in range(len(self._specs)):
-            batch = self._fit_step(place, batch)
+    def _last_names(self) -> list[str]:
+        return [self.steps_as_tuple[-2][0]]
+
+    def _connect(self, stages: list[Stage], pool: Any) -> Any:
+        return Pipeline(stages, batch_size=1, pool=pool)
+
+    def _fit(self, batch: Batch, context: Any) -> Batch:
+        for step in self.body:
+            batch = step.fit_batch(batch, context)
         return batch
 
 
-class ParallelQueuedFeatureUnion(_Queued):
-    """Every batch goes to every step; outputs are joined in the order of the steps."""
+class ParallelQueuedFeatureUnion(BaseQueuedPipeline):
+    """Passes every batch to every step; outputs are joined in the order of the steps."""
 
-    def _connect(self, stages: list[Stage]) -> Any:
-        return Union(stages, join="zip", batch_size=1)
+    def get_n_workers_to_join(self) -> int:
+        return len(self) - 1
 
-    def _fit(self, batch: DataContainer) -> tuple[DataContainer, ...]:
-        return tuple(self._fit_step(place, batch) for place in range(len(self._specs)))
+    def _last_names(self) -> list[str]:
+        return [name for name, _ in self.steps_as_tuple[:-1]]
+
+    def _connect(self, stages: list[Stage], pool: Any) -> Any:
+        return Union(stages, join="zip", batch_size=1, pool=pool)
+
+    def _fit(self, batch: Batch, context: Any) -> tuple[Batch, ...]:
+        return tuple(step.fit_batch(batch, context) for step in self.body)
 
 
 class _named_failures:  # noqa: N801 (a context manager that reads like a function)
-    """Give what a step raises a `MinibatchError` as its cause."""
+    """Add a `MinibatchError` as the cause of a step's exception, and report it to a context's log."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
 
     def __enter__(self) -> None:
         pass
@@ -209,20 +315,26 @@ class _named_failures:  # noqa: N801 (a context manager that reads like a functi
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
-        failures = last.run.failures if last.run is not None else []
+        failures = history.run.failures if history.run is not None else []
         for failure in failures:
-            if failure.exception is error and isinstance(failure.item, DataContainer):
+            if failure.exception is error and isinstance(failure.item, Batch):
                 error.__cause__ = MinibatchError.of(failure)
+                log_error(self._context, error)
 
 
-def _branches(batch: Any) -> tuple[DataContainer, ...]:
+def _given(context: Any) -> Any:
+    return bases.ExecutionContext() if context is None else context  # an empty one is falsy
+
+
+def _branches(batch: Any) -> tuple[Batch, ...]:
     return batch if isinstance(batch, tuple) else (batch,)
 
 
-def _merged(parts: list[Any]) -> Any:
-    """Put lists together as a list, arrays as an array."""
-    if parts and all(type(part).__module__ == "numpy" for part in parts):
-        import numpy as np
-
-        return np.concatenate(parts)
-    return [value for part in parts for value in part]
+def _put_together(batches: Sequence[Batch]) -> Any:
+    """Return one container with the content of the batches of a branch."""
+    outputs = [batch.expected_outputs for batch in batches]
+    return bases.DataContainer(
+        di=merged([batch.data_inputs for batch in batches]),
+        ids=[name for batch in batches for name in batch.ids],
+        eo=None if any(one is None for one in outputs) else merged(outputs),
+    )

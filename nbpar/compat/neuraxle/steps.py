@@ -1,4 +1,4 @@
-"""Steps of queued pipelines: how they are written, and how they are fitted."""
+"""Steps of queued pipelines: parsing their forms, and fitting."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nbpar.compat.neuraxle.applying import Applied, is_neuraxle, transformed
-from nbpar.compat.neuraxle.batches import DataContainer
-from nbpar.pipeline import Stage
+from nbpar.compat.neuraxle.applying import has_handlers
+from nbpar.compat.neuraxle.bases import theirs
 
 FORMS = (
     "a step is written as one of: step; (n_workers, step); (name, step); (name, n_workers, step); "
@@ -19,7 +18,7 @@ FORMS = (
 
 @dataclass(frozen=True)
 class StepSpec:
-    """A step, and the workers that it gets."""
+    """A step, and its workers."""
 
     step: Any
     name: str
@@ -27,19 +26,9 @@ class StepSpec:
     max_queued: int | None
     worker_arguments: tuple[dict[str, Any], ...] | None
 
-    def stage(self, backend: str, applied: Applied) -> Stage:
-        """Return the stage that applies the step to batches."""
-        own = None
-        if self.worker_arguments is not None:
-            own = [(attributes,) for attributes in self.worker_arguments[: self.n_workers]]
-        return Stage(
-            applied, workers=self.n_workers, backend=backend, queue_size=self.max_queued or None,
-            batch_size=1, name=self.name, worker_args=own,
-        )  # fmt: skip
-
 
 def parse_step(given: Any, n_workers: int | None, max_queued: int | None) -> StepSpec:
-    """Return what one of the seven forms says.
+    """Parse one of the seven forms.
 
     Raises:
         TypeError: it is none of them, or the step has no `transform`.
@@ -49,7 +38,7 @@ def parse_step(given: Any, n_workers: int | None, max_queued: int | None) -> Ste
     if not parts or not hasattr(parts[-1], "transform"):
         raise TypeError(f"{FORMS}; was {given!r}")
     *before, step = parts
-    name = before.pop(0) if before and isinstance(before[0], str) else _name_of(step)
+    name = before.pop(0) if before and isinstance(before[0], str) else name_of(step)
     number = before.pop(0) if before and _is_count(before[0]) else n_workers
     arguments = None
     if before and isinstance(before[0], Sequence) and not isinstance(before[0], str):
@@ -64,31 +53,28 @@ def parse_step(given: Any, n_workers: int | None, max_queued: int | None) -> Ste
 
 
 def can_be_fitted(step: Any) -> bool:
-    """Whether fitting a step means anything."""
-    if is_neuraxle(step):
-        from neuraxle.base import NonFittableMixin, _FittableStep
-
-        return isinstance(step, _FittableStep) and not isinstance(step, NonFittableMixin)
+    """Whether fitting a step has an effect."""
+    if theirs is not None and has_handlers(step):
+        return isinstance(step, theirs._FittableStep) and not isinstance(step, theirs.NonFittableMixin)  # noqa: SLF001 (Neuraxle's streaming asks so)
     return hasattr(step, "fit") or hasattr(step, "fit_transform")
 
 
-def fitted(step: Any, batch: DataContainer) -> tuple[Any, DataContainer]:
-    """Fit a step to a batch; return the step and the transformed batch."""
-    arguments = (batch.data_inputs,) if batch.expected_outputs is None else (batch.di, batch.eo)
+def fitted(step: Any, data_inputs: Any, expected_outputs: Any) -> tuple[Any, Any]:
+    """Fit a plain step; return the step and the outputs."""
+    arguments = (data_inputs,) if expected_outputs is None else (data_inputs, expected_outputs)
     if not can_be_fitted(step):
-        return step, transformed(step, batch)
+        return step, step.transform(data_inputs)
     if hasattr(step, "fit_transform"):
         result = step.fit_transform(*arguments)
-        new = batch.copy()
         if isinstance(result, tuple) and len(result) == 2 and hasattr(result[0], "transform"):
-            step, new.data_inputs = result  # as Neuraxle does it
-        else:
-            new.data_inputs = result  # as scikit-learn does it
-        return step, new
-    return step.fit(*arguments) or step, transformed(step, batch)
+            return result  # as in Neuraxle
+        return step, result  # as in scikit-learn
+    step = step.fit(*arguments) or step
+    return step, step.transform(data_inputs)
 
 
-def _name_of(step: Any) -> str:
+def name_of(step: Any) -> str:
+    """Return the name of an unnamed step."""
     name = getattr(step, "name", None)
     return name if isinstance(name, str) else type(step).__name__
 

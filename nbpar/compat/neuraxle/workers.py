@@ -1,37 +1,58 @@
-"""Workers of one step without a pipeline around them, and what joins their results."""
+"""Workers of one step: in a queued pipeline, or alone between producers and consumers."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import threading
+import weakref
+from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nbpar.compat.neuraxle.applying import Applied
-from nbpar.compat.neuraxle.batches import DataContainer, container_of
-from nbpar.compat.neuraxle.errors import MinibatchError
-from nbpar.compat.neuraxle.steps import parse_step
-from nbpar.pipeline import Pipeline
-from nbpar.pipeline.flow import PipelineRun
+from nbpar.compat.neuraxle.applying import Applied, container_with, taken, transformed
+from nbpar.compat.neuraxle.bases import bases
+from nbpar.compat.neuraxle.batches import Batch
+from nbpar.compat.neuraxle.engines import engines
+from nbpar.compat.neuraxle.plain import as_step, bare
+from nbpar.compat.neuraxle.steps import fitted, name_of
+from nbpar.compat.neuraxle.tasks import (
+    MinibatchError,
+    QueuedMinibatchTask,
+    TaskQueue,
+    _ProducerConsumerMixin,
+    _QueueDestroyedError,
+    container_of,
+    pickle_exception_into_task,
+)
+from nbpar.core.outcome import Failure
+from nbpar.errors import StoppedError
+from nbpar.pipeline import Pipeline, Stage
+from nbpar.pool.launch import shown_stream
+from nbpar.pool.options import Options
+
+if TYPE_CHECKING:
+    from nbpar.pipeline.run import PipelineRun
 
 
-class QueuedMinibatchTask:
-    """A batch on its way."""
+class ParallelWorkersWrapper(_ProducerConsumerMixin, bases.MetaStep):  # type: ignore[misc]  # Neuraxle's, or ours
+    """Workers that apply one step to batches, for consumers: more workers, or a joiner.
 
-    def __init__(self, minibatch_dact: Any, step_name: str | None = None) -> None:
-        self.minibatch_dact = minibatch_dact
-        self.worker_name = step_name
-
-
-class ParallelWorkersWrapper:
-    """Workers that apply one step to the batches that are put, for a consumer: more workers, or a joiner.
+    Prints and log records of a step are shown, labeled by batch.
 
     Args:
         wrapped: the step.
-        max_queued_minibatches: batches that wait at most before `put_minibatch_produced` waits too.
-        n_workers: how many workers.
-        use_processes: engines in place of threads.
-        use_savers: let a Neuraxle step travel as files that its own savers write.
+        max_queued_minibatches: maximal number of queued batches before `put_minibatch_produced` blocks.
+        n_workers: the number of workers.
+        use_processes: engines instead of threads.
+        use_savers: send a Neuraxle step as files that its own savers write.
     """
+
+    _run: PipelineRun | None = None
+    _applied: Applied | None = None
+    _courier: threading.Thread | None = None
+    _pipeline: Pipeline | None = None
+    wrapped: Any
 
     def __init__(
         self,
@@ -41,140 +62,200 @@ class ParallelWorkersWrapper:
         use_processes: bool = True,
         use_savers: bool = False,
     ) -> None:
-        self._spec = parse_step((n_workers, wrapped), None, max_queued_minibatches)
-        self._applied = Applied(wrapped, use_savers=use_savers)
-        self.name = self._spec.name
+        if not hasattr(wrapped, "transform"):
+            raise TypeError(f"a step needs a method `transform`, was {wrapped!r}")
+        bases.MetaStep.__init__(self, wrapped=as_step(wrapped))
+        _ProducerConsumerMixin.__init__(self, max_queued_minibatches)
+        self.name = name_of(wrapped)
+        self.n_workers = n_workers
         self.use_processes = use_processes
         self.use_savers = use_savers
-        self._consumer: ParallelWorkersWrapper | WorkersJoiner | None = None
-        self.producer: ParallelWorkersWrapper | None = None
-        self._inputs: queue.Queue[DataContainer | None] = queue.Queue(max(0, max_queued_minibatches or 0))
-        self._pipeline: Pipeline | None = None
-        self._run: PipelineRun | None = None
+        self.worker_arguments: tuple[dict[str, Any], ...] | None = None
 
-    def set_name(self, name: str) -> ParallelWorkersWrapper:
-        """Name the step."""
-        self.name = name
-        return self
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have no workers."""
+        return {**super().__getstate__(), "_run": None, "_applied": None, "_courier": None, "_pipeline": None}
 
-    def register_consumer(self, recipient: ParallelWorkersWrapper | WorkersJoiner) -> ParallelWorkersWrapper:
-        """Have the results go to other workers, or to a joiner."""
-        self._consumer = recipient
-        if isinstance(recipient, ParallelWorkersWrapper):
-            recipient.producer = self
-        else:
-            recipient.producers.append(self)
-        return self
+    # ---- life cycle
+
+    def _setup(self, context: Any = None) -> Any:
+        bases.MetaStep._setup(self, context)  # noqa: SLF001 (of the base)
+        self._init_queue()
+
+    def _teardown(self) -> Any:
+        self.stop()
+        return bases.MetaStep._teardown(self)  # noqa: SLF001 (of the base)
 
     def start(self, context: Any = None, logging_queue: Any = None) -> None:  # noqa: ARG002 (the original's)
-        """Begin to work; workers that get their batches from others begin with those."""
-        if self.producer is None and self._run is None:
-            stages = [one._stage(context) for one in self._chain()]  # noqa: SLF001 (of the same class)
-            self._pipeline = Pipeline(stages, batch_size=1)
-            self._run = self._pipeline.map_async(iter(self._inputs.get, None), progress="none")
-
-    def put_minibatch_produced(self, task: Any) -> None:
-        """Hand over a batch: a task, or a container.
+        """Start processing the queue.
 
         Raises:
-            ValueError: `start` was not called.
+            ValueError: there is no queue.
         """
-        if self._run is None:
-            raise ValueError(f"the workers of {self.name!r} have not been started")
-        batch = task.minibatch_dact if isinstance(task, QueuedMinibatchTask) else task
-        item = container_of(batch)
-        item.ids = item.ids if item.ids is not None else range(len(item.data_inputs))
-        while not self._run.done:
-            try:
-                return self._inputs.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-        return None  # it has failed; `join_workers` says with what
-
-    def results(self) -> list[DataContainer]:
-        """Wait for what was put and return it, in the order in which it was put."""
-        first = self.first()
-        run = first._run  # noqa: SLF001 (of the same class)
-        if run is None:
-            return []
-        first._finish_input()  # noqa: SLF001
-        try:
-            return list(run.get())
-        except Exception as error:
-            named = [failure for failure in run.failures if failure.exception is error]
-            raise error from (MinibatchError.of(named[0]) if named else None)
-        finally:
-            first.stop()
-
-    def first(self) -> ParallelWorkersWrapper:
-        """Return the workers where batches come in."""
-        return self if self.producer is None else self.producer.first()
+        if self.input_queue is None:
+            raise ValueError("Please call self._setup before and connect queues.")
+        if self._run is not None:
+            return
+        self._applied = self.applied()
+        self._applied.prepare(context, processes=self.use_processes)
+        pool = engines.pool(self.n_workers, [bare(self.wrapped)]) if self.use_processes else None
+        self._pipeline = Pipeline([self.stage(self._applied)], batch_size=1, pool=pool)
+        tasks: deque[QueuedMinibatchTask] = deque()
+        asked = Options.of({"errors": "collect", "progress": "none"})
+        batches = _batches(self.input_queue, tasks)
+        self._run = run = self._pipeline._launch(batches, asked, streaming=True).begin()  # noqa: SLF001 (of our own)
+        outcomes = shown_stream(run, asked, None, None)
+        arguments = (weakref.ref(self), outcomes, tasks, list(self.consumers))
+        self._courier = threading.Thread(
+            target=_carry, args=arguments, name=f"{self.name} courier", daemon=True
+        )
+        self._courier.start()
+        weakref.finalize(self, _let_go, self.input_queue, run)
 
     def stop(self) -> None:
-        """Stop the workers.  May be called twice."""
+        """Stop the workers.  Idempotent."""
         run, self._run = self._run, None
+        _ProducerConsumerMixin.join(self)
         if run is not None:
             run.cancel()
-            self._drain()
+        if self._courier is not None and self._courier is not threading.current_thread():
+            self._courier.join()
         if self._pipeline is not None:
             self._pipeline.close()
-        self._applied.discard()
+        if self._applied is not None:
+            self._applied.discard()
+        self._disconnect()
+        self.produced = 0
 
-    join = stop
+    def stop_all(self) -> None:
+        """Stop these workers and the consumers of their results."""
+        recipients = [one for one in self.recipients if isinstance(one, ParallelWorkersWrapper)]
+        self.stop()
+        for one in recipients:
+            one.stop_all()
 
-    def _chain(self) -> Iterator[ParallelWorkersWrapper]:
-        yield self
-        if isinstance(self._consumer, ParallelWorkersWrapper):
-            yield from self._consumer._chain()  # noqa: SLF001 (of the same class)
+    def join(self) -> None:
+        """Stop the workers.  Idempotent."""
+        self.stop()
 
-    def _stage(self, context: Any) -> Any:
-        self._applied.prepare(context, processes=self.use_processes)
-        return self._spec.stage("engines" if self.use_processes else "threads", self._applied)
+    def reload_post_saving(self, context: Any) -> ParallelWorkersWrapper:
+        """Replace the step of these workers by the one saved with them."""
+        self._assert(
+            self.use_savers,
+            "Attempted to reload post saving whilst not using savers. Don't reload when not using savers.",
+            context,
+        )
+        self.set_step(context.load(self.get_name()).get_step())
+        return self
 
-    def _finish_input(self) -> None:
-        while self._run is not None and not self._run.done:
-            try:
-                return self._inputs.put(None, timeout=0.1)
-            except queue.Full:
-                continue
-        return None
+    # ---- for a pipeline
 
-    def _drain(self) -> None:
-        """Let the thread that reads the inputs end."""
-        while not self._inputs.empty():
-            self._inputs.get_nowait()
-        self._inputs.put(None)
+    def applied(self) -> Applied:
+        """Return the object that applies the step on a worker."""
+        return Applied(bare(self.wrapped), use_savers=self.use_savers)
+
+    def stage(self, applied: Applied) -> Stage:
+        """Return the stage that applies the step to batches."""
+        own = None
+        if self.worker_arguments is not None:
+            own = [(attributes,) for attributes in self.worker_arguments[: self.n_workers]]
+        return Stage(
+            applied, workers=self.n_workers, backend="engines" if self.use_processes else "threads",
+            queue_size=self.max_queued_minibatches or None, batch_size=1, name=self.name, worker_args=own,
+        )  # fmt: skip
+
+    def fit_batch(self, batch: Batch, context: Any) -> Batch:
+        """Fit the step to a batch, in this thread; return its output."""
+        new = batch.copy()
+        if hasattr(self, "handle_fit_transform"):
+            _, container = self.handle_fit_transform(container_with(batch), context)
+            return taken(new, container)
+        self.wrapped, new.data_inputs = fitted(self.wrapped, batch.data_inputs, batch.expected_outputs)
+        return new
 
 
-class WorkersJoiner:
-    """Joins what the workers of one or several steps made, in the order in which they were registered."""
-
-    def __init__(self, batch_size: int, n_worker_wrappers_to_join: int | None = None) -> None:
-        self.batch_size = batch_size
-        self.n_workers = n_worker_wrappers_to_join
-        self.producers: list[ParallelWorkersWrapper] = []
-
-    def set_join_quantities(self, n_workers: int, n_minibatches_per_worker: int) -> None:
-        """Accepted: what was put is counted here."""
-
-    def append_terminal_summary(self, name: str, task: Any) -> None:
-        """Accepted: batches keep their order here."""
-
-    def join_workers(self, original_dact: Any, sync_context: Any = None) -> Any:  # noqa: ARG002 (the original's)
-        """Return a copy of the container with a list of containers for data inputs, one for each step.
-
-        Raises:
-            Exception: what a step raised, with a `MinibatchError` as its cause.
-        """
-        joined = []
+def worker_function(
+    worker: ParallelWorkersWrapper,
+    context: Any,
+    use_savers: bool,
+    logging_queue: Any = None,  # noqa: ARG001 (the original's)
+) -> None:
+    """Run a wrapper's worker in this thread, until its queue is closed or an error arrives."""
+    if use_savers:
+        worker.reload_post_saving(context)
+    step = bare(worker.get_step())
+    while True:
         try:
-            for producer in self.producers:
-                batches = producer.results()
-                joined.append(DataContainer(
-                    [value for batch in batches for value in batch.data_inputs],
-                    [name for batch in batches for name in batch.ids],
-                ))  # fmt: skip
-        finally:
-            for producer in self.producers:
-                producer.first().stop()
-        return original_dact.copy().set_data_inputs(joined)
+            task = worker._get_minibatch_to_consume()  # noqa: SLF001 (as the original)
+        except queue.Empty:
+            continue
+        except _QueueDestroyedError:
+            return
+        if not task.is_error():
+            task = _worked(step, task, context)
+            worker.put_minibatch_produced_to_next_consumers(task)
+        else:
+            worker.put_minibatch_produced_to_next_consumers(task)
+            return
+
+
+def _worked(step: Any, task: QueuedMinibatchTask, context: Any) -> QueuedMinibatchTask:
+    try:
+        task.minibatch_dact = container_with(transformed(step, container_of(task), context))
+    except Exception as error:  # noqa: BLE001 (any user code may run here)
+        log_error(context, error)
+        return pickle_exception_into_task(task, error)
+    return task
+
+
+def log_error(context: Any, error: BaseException) -> None:
+    """Report the current exception to a context's log; does nothing without Neuraxle."""
+    if (flow := getattr(context, "flow", None)) is not None:
+        flow.log_error(error)
+
+
+def _batches(tasks: TaskQueue, taken: deque[QueuedMinibatchTask]) -> Iterator[Batch]:
+    """Yield the batches until the queue is closed or an error arrives, which is passed on."""
+    while True:
+        try:
+            task = tasks.get()
+        except ValueError:
+            return
+        taken.append(task)
+        if task.is_error():
+            return
+        yield container_of(task)
+
+
+def _carry(
+    mine: Any, outcomes: Iterator[Any], tasks: deque[QueuedMinibatchTask], consumers: list[TaskQueue]
+) -> None:
+    """Pass the results of the tasks to the consumers."""
+    try:
+        for outcome in outcomes:
+            task = tasks.popleft()
+            if isinstance(outcome, Failure):
+                task = MinibatchError.of(outcome)
+            else:
+                task.minibatch_dact = container_with(outcome)
+            _hand_on(mine, task)
+        while tasks:  # an error of the producer
+            _hand_on(mine, tasks.popleft())
+    except StoppedError:
+        return
+    except Exception as error:  # noqa: BLE001 (of the workers: none is left, for example)
+        for consumer in consumers:
+            with contextlib.suppress(ValueError):
+                consumer.put(pickle_exception_into_task(None, error))
+
+
+def _hand_on(mine: Any, task: QueuedMinibatchTask) -> None:
+    workers = mine()
+    if workers is not None:
+        with contextlib.suppress(ValueError):  # a consumer has stopped
+            workers.put_minibatch_produced_to_next_consumers(task)
+
+
+def _let_go(tasks: TaskQueue, run: Any) -> None:
+    tasks.close()
+    run.cancel()

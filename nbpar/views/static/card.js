@@ -1,240 +1,104 @@
-// The live card of a run.  It is told a tick of numbers some times a second and draws it; it keeps
-// no state of its own but what was pressed and what is open.  Data only ever becomes text, never HTML.
+// The live card of a run.  It draws ticks of numbers, several per second; its only state
+// is the pressed button and the open sections.  Data only becomes text, never HTML.
 
-const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const PER_LETTER = 3;
-const DETAILED_LANES = 16; // up to here each worker has a line of text
-const HEIGHT = 264; // pixels that all lanes share when there are more
-const AXIS = 18; // pixels below the lanes for the time
-const OVER = ["done", "failed", "stopped"];
-const MARKS = { fa: "▾ item failed", lo: "✕ worker lost", jo: "+ worker joined", le: "| worker left" };
-
-// ---- pure: numbers to words, strips to rectangles
-
-export const count = (n) => n.toLocaleString("en");
-
-export const titled = (name) => (/^\d*$/.test(name) ? `worker ${name}` : name);
-
-export function plural(n, word) {
-  return `${count(n)} ${word}${n === 1 ? "" : "s"}`;
-}
-
-export function size(bytes) {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  for (; bytes >= 1000 && unit < units.length - 1; unit++) bytes /= 1000;
-  return `${bytes.toFixed(unit === 0 || bytes >= 10 ? 0 : 1)} ${units[unit]}`;
-}
-
-export function duration(seconds) {
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
-  if (seconds < 99.5) return `${Math.round(seconds)} s`;
-  const minutes = Math.round(seconds / 60);
-  if (minutes < 100) return `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.round(hours / 24)} days`;
-}
-
-export function rate(perSecond) {
-  if (perSecond >= 1e6) return `${(perSecond / 1e6).toFixed(1)} M items/s`;
-  if (perSecond >= 10) return `${count(Math.round(perSecond))} items/s`;
-  if (perSecond >= 1) return `${perSecond.toFixed(1)} items/s`;
-  return perSecond > 0 ? `${(perSecond * 60).toFixed(1)} items/min` : "";
-}
-
-export function percent(tick) {
-  if (!tick.total) return tick.total === 0 ? 100 : null;
-  return Math.floor((100 * tick.done) / tick.total);
-}
-
-export function items(first, number) {
-  return number > 1 ? `items ${count(first)}–${count(first + number - 1)}` : `item ${count(first)}`;
-}
-
-/** Runs of equal level: [first slot, slots, level], idle ones left out. */
-export function runs(strip) {
-  const found = [];
-  for (let slot = 0; slot < strip.length * PER_LETTER; slot++) {
-    const letter = LETTERS.indexOf(strip[Math.floor(slot / PER_LETTER)]);
-    const level = (letter >> (2 * (PER_LETTER - 1 - (slot % PER_LETTER)))) & 3;
-    const last = found[found.length - 1];
-    if (!level) continue;
-    if (last && last[2] === level && last[0] + last[1] === slot) last[1]++;
-    else found.push([slot, 1, level]);
-  }
-  return found;
-}
-
-/** Times to write on an axis of so many seconds and pixels. */
-export function ticks(length, width) {
-  const rough = length / Math.max(1, Math.min(5, width / 60));
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
-  return Array.from({ length: Math.floor((length * 0.96) / step) + 1 }, (_, i) => i * step);
-}
-
-export function rowHeight(lanes) {
-  return lanes <= DETAILED_LANES ? 22 : Math.max(1, Math.min(14, Math.floor(HEIGHT / lanes)));
-}
-
-/** What a worker does, in words. */
-export function activity(tick, place, note) {
-  const lanes = tick.lanes, state = lanes.state[place];
-  if (state === "x") return note ? `lost: ${note}` : "lost";
-  if (state !== "b" || lanes.first[place] < 0) return state === "l" ? "left" : "idle";
-  const now = items(lanes.first[place], lanes.count?.[place] ?? 1);
-  const since = lanes.since ? tick.elapsed - lanes.since[place] : 0;
-  return since >= 1 && !OVER.includes(tick.state) ? `${now} · ${duration(since)}` : now;
-}
-
-/** How full the queue before a stage is, from 0 to 1; where it has no bound, beside the fullest of all. */
-export function fullness(stages, place) {
-  const full = stages.room[place] ?? Math.max(10, ...stages.waiting);
-  return Math.min(1, stages.waiting[place] / full);
-}
-
-/** What a stage does, in words. */
-export function labour(tick, place, [, , workers]) {
-  const working = tick.stages.working[place];
-  return OVER.includes(tick.state) ? plural(workers, "worker") : `${working} of ${plural(workers, "worker")}`;
-}
-
-/** Which stage limits a pipeline, in words; nothing before that can be told. */
-export function limit(tick, names) {
-  const { limit, gain, load, each } = tick.stages ?? {};
-  if (tick.elapsed < 1 || limit == null || load < 0.5) return "";
-  const more = gain >= 1.05 ? `; one more worker could make it ${gain.toFixed(1)} times as fast` : "";
-  return `${names[limit]?.[0]} limits: ${span(each[limit])} an item${more}`;
-}
-
-export function span(seconds) {
-  if (seconds < 0.00095) return `${Math.round(seconds * 1e6)} µs`;
-  return seconds < 0.95 ? `${Math.round(seconds * 1e3)} ms` : duration(seconds);
-}
-
-export function numbers(tick) {
-  const share = percent(tick);
-  const of = tick.total === null ? `${count(tick.done)} done` : `${count(tick.done)} of ${count(tick.total)}`;
-  const going = tick.state === "running";
-  return [
-    ["done", share === null ? of : `${of} · ${share} %`],
-    ["failed", tick.failed ? `${count(tick.failed)} failed` : ""],
-    ["rate", tick.state === "paused" ? "" : rate(tick.rate)],
-    ["left", going && tick.left !== null ? `${duration(tick.left)} left` : ""],
-  ];
-}
-
-export function facts(tick) {
-  return [
-    duration(tick.elapsed),
-    tick.chunk > 1 ? `chunks of ${plural(tick.chunk, "item")}` : "",
-    tick.moved ? `${size(tick.moved)} moved` : "",
-    tick.memory ? `${size(tick.memory)} memory` : "",
-    tick.retried ? `${count(tick.retried)} retried` : "",
-    tick.lost ? `${plural(tick.lost, "worker")} lost` : "",
-  ].filter(Boolean);
-}
-
-export function spoken(tick) {
-  const share = percent(tick);
-  const words = { waiting: "waiting for workers", done: "finished" };
-  const failed = tick.failed ? `, ${count(tick.failed)} failed` : "";
-  return `${words[tick.state] ?? tick.state}, ${share === null ? count(tick.done) : `${share} percent`} done${failed}`;
-}
-
-// ---- the page
-
-function element(name, className, attributes = {}, children = []) {
-  const made = document.createElement(name);
-  if (className) made.className = `nbpar-${className}`;
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-function button(text, label, press) {
-  const made = element("button", "button", { type: "button", "aria-label": label });
-  made.textContent = text;
-  made.addEventListener("click", press);
-  return made;
-}
-
-function build(label, press) {
-  const parts = {
-    fewer: button("−", "Remove a worker", () => press("resize", -1)),
-    more: button("+", "Add a worker", () => press("resize", 1)),
-    alive: element("span", "alive"),
-    pause: button("Pause", `Pause ${label}`, () => press("pause")),
-    stop: button("Stop", `Stop ${label}`, () => press("stop")),
-    state: element("span", "state"),
-    fill: element("div", "fill"),
-    bad: element("div", "bad"),
-    numbers: element("div", "numbers"),
-    names: element("div", "names"),
-    queues: element("div", "queues"),
-    canvas: element("canvas", "canvas", { role: "img", tabindex: "0" }),
-    dones: element("div", "dones"),
-    hint: element("div", "hint"),
-    legend: element("span", "legend"),
-    facts: element("span", "fact"),
-    failures: element("div", "list"),
-    output: element("pre", "pre"),
-    status: element("div", "sr", { role: "status", "aria-live": "polite", "aria-atomic": "true" }),
-  };
-  const more = (name, list) => {
-    parts[`${name}Title`] = element("summary", "summary");
-    return (parts[`${name}Box`] = element("details", "more", {}, [parts[`${name}Title`], list]));
-  };
-  const title = element("span", "title", { title: label });
-  title.textContent = label;
-  parts.resize = element("span", "resize", { role: "group", "aria-label": "Workers" }, [parts.fewer, parts.alive, parts.more]);
-  parts.track = element("div", "track", { role: "progressbar", "aria-label": label, "aria-valuemin": "0" }, [parts.fill, parts.bad]);
-  parts.lanes = element("div", "lanes", {}, [parts.names, parts.queues, parts.canvas, parts.dones]);
-  parts.root = element("section", "card", { "aria-label": label, "data-lm-suppress-shortcuts": "true" }, [
-    element("div", "top", {}, [title, parts.state, parts.resize, parts.pause, parts.stop]),
-    parts.track, parts.numbers, parts.lanes, parts.hint,
-    element("div", "facts", {}, [parts.facts, parts.legend]),
-    more("failures", parts.failures), more("output", parts.output), parts.status,
-  ]);
-  return parts;
-}
+const HEARD = ["tick", "workers", "failures", "groups", "output", "line"];
+const FLAT = 5; // maximal number of failures listed one by one
+const QUIET = 15000; // milliseconds of silence of the kernel before they are shown
+const STAYS = 1000; // milliseconds after which a finished card counts as not replaced
+const RESTARTED = "The kernel was restarted or has ended, and this run with it.";
 
 class Card {
   constructor(model, host) {
     this.model = model;
     this.settings = model.get("settings");
-    this.pressed = null; // what was pressed and has not shown yet
-    this.chosen = -1; // the lane that is asked about
-    this.columns = { name: 0, now: 0 }; // pixels that they have; they grow, and do not jump back and forth
+    this.pressed = null; // the pressed button, until its effect is visible
+    this.chosen = -1; // the selected lane
+    this.columns = { name: 0, now: 0 }; // widths in pixels, which only grow, to avoid flicker
     this.said = { at: 0, share: 0, state: "" };
+    this.told = Date.now(); // time of the kernel's last message
+    this.gone = false; // whether the kernel is gone
+    this.name = `nbpar-${Math.random().toString(36).slice(2)}`;
+    this.nodes = new Map(); // nodes of failures, by content: unchanged ones keep their position and the focus
     this.parts = build(this.settings.label || "map", (event, by) => this.press(event, by));
     this.parts.resize.hidden = !this.settings.resizable;
     host.append(this.parts.root);
     this.listen();
-    for (const name of ["workers", "failures", "output"]) this[name]();
+    this.watch();
+    this.parts.line.hidden = true;
+    for (const name of HEARD.slice(1)) this[name]();
     this.tick();
   }
 
   listen() {
-    const { canvas } = this.parts;
-    this.heard = ["tick", "workers", "failures", "output"].map((name) => [`change:${name}`, () => this[name]()]);
+    const { timeline, canvas, root } = this.parts;
+    // keys must not reach the notebook, where D D deletes the running cell
+    for (const event of ["keydown", "keypress", "keyup"]) root.addEventListener(event, (key) => key.stopPropagation());
+    this.heard = HEARD.map((name) => [`change:${name}`, () => this.hear(name)]);
+    this.heard.push(["comm_live_update", () => this.look(true)], ["comm:close", () => this.end()]);
     for (const [event, heard] of this.heard) this.model.on(event, heard);
     canvas.addEventListener("mousemove", (event) => this.choose(Math.floor(event.offsetY / rowHeight(this.lanes()))));
     canvas.addEventListener("mouseleave", () => this.choose(-1));
-    canvas.addEventListener("blur", () => this.choose(-1));
-    canvas.addEventListener("keydown", (event) => this.key(event));
+    timeline.addEventListener("focus", () => this.chosen < 0 && this.choose(0));
+    timeline.addEventListener("blur", () => this.choose(-1));
+    timeline.addEventListener("keydown", (event) => this.key(event));
     this.watcher = new ResizeObserver(() => this.draw());
     this.watcher.observe(canvas);
+  }
+
+  /** Check the clock, because a dead kernel sends no message. */
+  async watch() {
+    this.clock = setInterval(() => this.look(), 1000);
+    try {
+      this.raw = await this.model.widget_manager?.get_model(this.settings.model); // it knows whether its kernel is alive
+    } catch {
+      // without such a manager, rely on the clock
+    }
   }
 
   close() {
     for (const [event, heard] of this.heard) this.model.off(event, heard);
     this.watcher.disconnect();
+    clearInterval(this.clock);
     clearTimeout(this.patience);
+    clearTimeout(this.staying);
+    if (this.header) this.header.hidden = false;
+    if (this.trail) handOver(this.trail, this.reports);
+  }
+
+  hear(name) {
+    this.told = Date.now();
+    this.gone = false;
+    this[name]();
+  }
+
+  /** Update the display of the kernel's state and silence. */
+  look(changed = false) {
+    const kernel = this.raw?.widget_manager?.kernel, silent = Date.now() - this.told > QUIET;
+    const gone = this.raw ? this.raw.comm_live === false || kernel?.status === "dead" || kernel?.isDisposed === true : this.gone || changed;
+    if (this.inks !== this.ink()) this.draw(); // the theme has changed
+    if (gone === this.gone && !silent) return;
+    this.gone = gone;
+    this.tick();
+  }
+
+  /** Handle the end of the widget: no more messages arrive, and the manager's view is removed. */
+  end() {
+    this.gone = true;
+    this.tick();
+    const { root } = this.parts, place = root.closest(".jp-OutputArea-output") ?? root.parentElement;
+    if (!root.isConnected || !OVER.includes(this.now()?.state)) return;
+    this.stay();
+    place.parentElement.insertBefore(root, place); // a sibling, which is not removed
+  }
+
+  /** The summary line: shown if nothing has replaced the card, because the page was reloaded. */
+  line() {
+    if (this.model.get("line")) this.staying = setTimeout(() => this.stay(), STAYS);
+  }
+
+  stay() {
+    write(this.parts.line, this.model.get("line") ?? "");
+    this.parts.line.hidden = false;
   }
 
   lanes() {
@@ -247,303 +111,339 @@ class Card {
   }
 
   press(event, by) {
-    if (event === "pause" && this.now()?.state === "paused") event = "resume";
-    const press = `${Date.now()}-${Math.random()}`; // the kernel may hear it twice
-    this.model.send({ event, press, ...(by ? { by } : {}) });
-    if (event === "stop") {
+    const tick = this.now();
+    if (event === "pause" && tick?.state === "paused") event = "resume";
+    const press = `${Date.now()}-${Math.random()}`; // the kernel may receive it twice
+    try {
+      this.model.send({ event, press, ...(by ? { by } : {}) });
+    } catch {
+      this.gone = true; // there is no kernel
+    }
+    if (event === "stop" && !this.gone) {
       this.pressed = "stop";
       this.patience = setTimeout(() => this.tick((this.late = true)), this.settings.hears ? 3000 : 0);
       this.say("stopping");
+    }
+    if (event === "resize") {
+      this.say(`${by > 0 ? "adding" : "removing"} a worker`);
+      this.resized = true; // from now on the number is announced
+      this.said.alive = tick?.alive;
     }
     this.tick();
   }
 
   key(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step) return;
+    const last = this.lanes() - 1, page = Math.max(5, Math.round(this.lanes() / 8)), { chosen } = this;
+    const places = { ArrowDown: chosen + 1, ArrowUp: chosen - 1, PageDown: chosen + page, PageUp: chosen - page, Home: 0, End: last };
+    if (event.key === "Escape") this.choose(-1);
+    else if (event.key in places) this.choose(Math.max(0, Math.min(last, places[event.key])));
+    else return;
     event.preventDefault();
-    this.choose(Math.max(0, Math.min(this.lanes() - 1, this.chosen + step)));
-    this.say(this.parts.hint.textContent);
   }
 
   choose(place) {
     this.chosen = place < this.lanes() ? place : -1;
+    [...this.parts.table.children].forEach((row, at) => (row.dataset.chosen = String(at === this.chosen)));
     this.hint();
+    this.options();
     this.draw();
   }
 
-  // ---- what changed
+  // ---- changes
 
   tick() {
     const tick = this.now();
     if (!tick) return;
-    const { parts } = this, over = OVER.includes(tick.state);
-    parts.root.dataset.state = tick.state;
-    write(parts.state, this.pressed && !over ? "stopping" : tick.state === "waiting" ? "waiting for workers" : tick.state);
+    const { parts } = this, over = OVER.includes(tick.state), silent = Date.now() - this.told;
+    const [looks, words] = condition(tick, { stopping: this.pressed, gone: this.gone, silent: silent > QUIET ? silent / 1000 : 0 });
+    parts.root.dataset.state = looks;
+    write(parts.state, words);
     this.bar(tick);
-    parts.numbers.replaceChildren(...numbers(tick).filter(([, text]) => text).map(([name, text]) => {
-      const made = element("span", name);
-      made.textContent = text;
-      return made;
-    }));
+    const quiet = ["gone", "silent"].includes(looks) ? ["rate", "left"] : [];
+    for (const [name, text] of numbers(tick)) {
+      write(parts[name], quiet.includes(name) ? "" : text);
+      parts[name].hidden = !parts[name].textContent;
+    }
     write(parts.facts, facts(tick).join(" · "));
     this.buttons(tick, over);
     this.rows(tick);
     this.hint();
+    this.options();
     this.draw();
-    this.announce(tick);
+    this.announce(tick, looks);
+    if (over) this.prepare();
+  }
+
+  /** Before the card closes: if it has the focus, pass it to the report. */
+  prepare() {
+    const { root } = this.parts;
+    this.trail = null;
+    if (!root.contains(document.activeElement)) return;
+    this.reports = new Set(document.querySelectorAll(".nbpar-report"));
+    this.trail = [];
+    for (let place = root.parentElement; place; place = place.parentElement) this.trail.push(place);
   }
 
   bar(tick) {
-    const { track, fill, bad } = this.parts, share = tick.total ? 100 / tick.total : 0;
+    const { track, fill, bad } = this.parts, part = tick.total ? 100 / tick.total : 0;
     track.classList.toggle("nbpar-unknown", tick.total === null && !OVER.includes(tick.state));
-    fill.style.width = `${tick.total === 0 ? 100 : (tick.done - tick.failed) * share}%`;
+    fill.style.width = `${tick.total === 0 ? 100 : (tick.done - tick.failed) * part}%`;
     bad.hidden = !tick.failed;
-    bad.style.width = `max(4px, ${tick.failed * share}%)`;
+    bad.style.width = `max(4px, ${tick.failed * part}%)`;
     if (tick.total !== null) {
-      track.setAttribute("aria-valuemax", tick.total);
-      track.setAttribute("aria-valuenow", tick.done);
+      attribute(track, "aria-valuemax", String(tick.total));
+      attribute(track, "aria-valuenow", String(tick.done));
     }
-    track.setAttribute("aria-valuetext", numbers(tick).map(([, text]) => text).filter(Boolean).join(", "));
+    attribute(track, "aria-valuetext", numbers(tick).map(([, text]) => text).filter(Boolean).join(", "));
   }
 
   buttons(tick, over) {
     const { pause, stop, alive, fewer, more, resize } = this.parts;
-    const paused = tick.state === "paused", word = paused ? "Resume" : "Pause";
+    const paused = tick.state === "paused", word = paused ? "Resume" : "Pause", off = this.pressed !== null || this.gone;
+    if (off || over) this.release([fewer, more, pause, stop], this.parts.root);
+    if (tick.alive <= 1) this.release([fewer], more);
     pause.hidden = stop.hidden = over;
     resize.hidden = over || !this.settings.resizable;
     write(pause, word);
-    pause.setAttribute("aria-label", `${word} ${this.settings.label}`);
+    attribute(pause, "aria-label", `${word} ${this.settings.label}`);
     write(stop, this.pressed ? "Stopping…" : "Stop");
-    pause.disabled = stop.disabled = more.disabled = this.pressed !== null;
-    fewer.disabled = this.pressed !== null || tick.alive <= 1;
+    pause.disabled = stop.disabled = more.disabled = off;
+    fewer.disabled = off || tick.alive <= 1;
     write(alive, plural(tick.alive, "worker"));
   }
 
+  /** Move the focus away from buttons before they are removed: otherwise it is lost, and so is the next key. */
+  release(buttons, to) {
+    if (buttons.includes(document.activeElement)) to.focus({ preventScroll: true });
+  }
+
   rows(tick) {
-    const { names, dones, lanes } = this.parts, number = this.lanes(), detailed = number <= DETAILED_LANES;
+    const { table, lanes, timeline } = this.parts, number = this.lanes(), detailed = number <= DETAILED_LANES;
     lanes.hidden = number === 0;
     lanes.classList.toggle("nbpar-dense", !detailed);
     lanes.classList.toggle("nbpar-staged", Boolean(tick.stages));
+    attribute(table, "aria-label", tick.stages ? "Stages" : "Workers");
+    fill(table, detailed ? number : 0, laneRow);
+    timeline.style.gridRow = `1 / span ${Math.min(number, DETAILED_LANES) + 1}`;
     if (!detailed) return;
-    const who = this.model.get("workers");
-    for (const column of [names, dones]) fill(column, number, () => [element("span"), element("span")]);
-    if (tick.stages) return this.stages(tick, who);
-    const places = [...Array(number).keys()];
-    const called = places.map((place) => who[place]?.[0] ?? ""), doing = places.map((place) => activity(tick, place, who[place]?.[3]));
-    this.widen(called, doing);
-    for (const place of places) {
-      const [name, now] = names.children[place].children, [done, memory] = dones.children[place].children;
-      names.children[place].dataset.state = dones.children[place].dataset.state = tick.lanes.state[place];
-      name.style.minWidth = `${this.columns.name}px`;
-      write(name, called[place]);
-      write(now, doing[place]);
-      write(done, count(tick.lanes.done[place]));
-      write(memory, "bi".includes(tick.lanes.state[place]) && tick.lanes.memory?.[place] ? `${count(tick.lanes.memory[place])} MB` : "");
-    }
+    const who = this.model.get("workers"), over = OVER.includes(tick.state);
+    const told = [...Array(number).keys()].map((place) => (tick.stages ? this.stage(tick, place, who[place], over) : this.worker(tick, place, who[place])));
+    this.widen(told.map(({ name }) => name), told.map(({ now }) => now), tick.stages);
+    told.forEach((row, place) => this.row(table.children[place], row, place));
   }
 
-  /** Make room for what is called so and does that. */
-  widen(called, doing) {
+  worker(tick, place, [name, , , note] = ["", "", 0, ""]) {
+    const { state, done, memory } = tick.lanes, mb = "bi".includes(state[place]) && memory?.[place];
+    return { name, now: activity(tick, place, note), count: count(done[place]), more: mb ? `${count(mb)} MB` : "", state: state[place] };
+  }
+
+  stage(tick, place, who = ["", "", 0, false], over = false) {
+    const { waiting, rate: rates, failed, limit } = tick.stages, queued = place > 0 && !over;
+    return {
+      name: who[0], now: stageActivity(tick, place, who), count: failed[place] ? `${count(failed[place])} failed` : "", more: rate(rates[place]),
+      queue: queued ? `${count(waiting[place])} waiting` : "", full: queued ? fullness(tick.stages, place) : null,
+      state: tick.lanes.state[place], limit: place === limit && !over,
+    };
+  }
+
+  row(row, told, place) {
+    const [name, now, queue, number, more] = row.children, [depth, waiting] = queue.children;
+    row.dataset.state = told.state;
+    row.dataset.limit = String(Boolean(told.limit));
+    row.dataset.chosen = String(place === this.chosen);
+    write(name, told.name);
+    write(now, told.now);
+    depth.hidden = told.full == null;
+    depth.children[0].style.width = `${100 * (told.full ?? 0)}%`;
+    write(waiting, told.queue ?? "");
+    write(number, told.count);
+    write(more, told.more);
+  }
+
+  /** Widen the columns for a name and its text. */
+  widen(called, doing, staged) {
     const { columns, parts } = this, style = getComputedStyle(parts.root), pen = parts.canvas.getContext("2d");
-    pen.font = `${style.fontSize} ${style.fontFamily}`; // `style.font` is empty where numbers are tabular
+    pen.font = `600 ${style.fontSize} ${style.fontFamily}`; // `style.font` is empty with tabular numbers
     const wide = (texts) => Math.ceil(1.05 * Math.max(0, ...texts.map((text) => pen.measureText(text).width)));
     columns.name = Math.max(columns.name, wide(called));
-    columns.now = Math.max(columns.now, wide([...doing, "items 888–888"]));
-    parts.names.style.width = `${columns.name + 8 + columns.now}px`;
-  }
-
-  stages(tick, who) {
-    const { names, queues, dones } = this.parts, over = OVER.includes(tick.state), { waiting, rate: rates, failed, limit } = tick.stages;
-    fill(queues, who.length, () => [element("span", "depth", {}, [element("span", "wait")]), element("span")]);
-    for (let place = 0; place < who.length; place++) {
-      const [name, now] = names.children[place].children, [depth, number] = queues.children[place].children;
-      const [lost, speed] = dones.children[place].children;
-      names.children[place].dataset.state = tick.lanes.state[place];
-      names.children[place].dataset.limit = String(place === limit && !over);
-      write(name, who[place][0]);
-      write(now, labour(tick, place, who[place]));
-      depth.hidden = place === 0 || over;
-      depth.children[0].style.width = `${100 * fullness(tick.stages, place)}%`;
-      write(number, place === 0 || over ? "" : `${count(waiting[place])} waiting`);
-      write(lost, failed[place] ? `${count(failed[place])} failed` : "");
-      write(speed, rate(rates[place]));
-    }
+    columns.now = Math.max(columns.now, wide([...doing, staged ? "0.8 of 8 workers" : "items 888–888"]));
+    parts.lanes.style.setProperty("--nbpar-name", `${columns.name}px`);
+    parts.lanes.style.setProperty("--nbpar-now", `${columns.now}px`);
   }
 
   hint() {
-    const tick = this.now(), { hint } = this.parts;
-    const late = this.pressed && this.late && tick && !OVER.includes(tick.state);
-    if (late) return write(hint, "It has not stopped yet; the kernel's interrupt button stops it too.");
-    if (!tick || this.chosen < 0 || this.chosen >= this.lanes()) {
-      if (tick?.notice) return write(hint, tick.notice);
-      if (tick?.stages) return write(hint, limit(tick, this.model.get("workers")));
-      return write(hint, this.lanes() > DETAILED_LANES ? `${plural(this.lanes(), "worker")}, one line each` : "");
+    const tick = this.now();
+    if (!tick) return;
+    const warning = this.warning(tick);
+    this.parts.hint.dataset.warns = String(Boolean(warning));
+    write(this.parts.hint, warning || (this.chosen >= 0 ? this.about(tick, this.chosen) : this.remark(tick)));
+  }
+
+  /** The warning; "" if there is none. */
+  warning(tick) {
+    const over = OVER.includes(tick.state);
+    if (over) return "";
+    if (this.gone) return RESTARTED;
+    if (this.pressed && this.late) return "It has not stopped yet; the kernel's interrupt button stops it too.";
+    if (Date.now() - this.told > QUIET) return "The kernel may be busy, cut off, or gone.";
+    if (tick.held) return tick.notice;
+    return allFail(tick) ? `Every item fails: ${count(tick.failed)} of ${count(tick.failed)}. Stop?` : "";
+  }
+
+  /** The hint below the lanes. */
+  remark(tick) {
+    const who = this.model.get("workers");
+    if (tick.notice) return tick.notice;
+    if (tick.stages) return limit(tick, who);
+    return this.lanes() > DETAILED_LANES ? crowd(tick, who) : "";
+  }
+
+  /** The details of a lane. */
+  about(tick, place) {
+    const who = this.model.get("workers")[place] ?? ["", "", 0, ""];
+    return tick.stages ? stageFacts(tick, place, who) : workerFacts(tick, place, who);
+  }
+
+  /** The lanes as a list for keys and screen readers; the text of a lane is written when it is selected. */
+  options() {
+    const { timeline, options } = this.parts, tick = this.now(), number = this.lanes();
+    if (!tick) return;
+    const what = `Timeline of ${plural(number, tick.stages ? "stage" : "worker")} over ${duration(tick.elapsed)}`;
+    if (document.activeElement !== timeline) attribute(timeline, "aria-label", `${what}; arrow keys choose one`);
+    fill(options, number, (place) => element("span", "", { role: "option", id: `${this.name}-${place}`, "aria-selected": "false" }));
+    const who = this.model.get("workers");
+    for (const [place, option] of [...options.children].entries()) {
+      const chosen = place === this.chosen;
+      attribute(option, "aria-selected", String(chosen));
+      write(option, chosen ? this.about(tick, place) : titled(who[place]?.[0] ?? ""));
     }
-    if (tick.stages) return write(hint, stageFacts(tick, this.chosen, this.model.get("workers")[this.chosen] ?? ["", "", 0]));
-    const place = this.chosen, [name, host, pid, note] = this.model.get("workers")[place] ?? ["", "", 0, ""];
-    const parts = [
-      titled(name), activity(tick, place, note), `${count(tick.lanes.done[place])} done`,
-      tick.lanes.memory?.[place] ? `${count(tick.lanes.memory[place])} MB` : "",
-      tick.lanes.moved?.[place] ? `${size(tick.lanes.moved[place])} moved` : "", host, pid ? `process ${pid}` : "",
-    ];
-    return write(hint, parts.filter(Boolean).join(" · "));
+    if (this.chosen >= 0) attribute(timeline, "aria-activedescendant", `${this.name}-${this.chosen}`);
+    else timeline.removeAttribute("aria-activedescendant");
   }
 
   workers() {
     if (this.now()) this.tick();
   }
 
+  groups() {
+    this.failures();
+  }
+
   failures() {
-    const rows = this.model.get("failures"), { failures, failuresBox, failuresTitle } = this.parts;
-    const open = new Set([...failures.children].filter((row) => row.open).map((row) => row.dataset.index));
+    const rows = this.model.get("failures"), groups = this.model.get("groups") ?? [], { failures, failuresBox, failuresTitle } = this.parts;
+    const failed = Math.max(rows.length, groups.reduce((sum, [, , , number]) => sum + number, 0));
+    const grouped = failed > FLAT && groups.some(([, , , number]) => number > 1);
     failuresBox.hidden = rows.length === 0;
-    write(failuresTitle, rows.length === 1 ? "1 failed item" : `first ${rows.length} failed items`);
-    failures.replaceChildren(...rows.map((row) => failure(row, open.has(String(row.index)))));
+    const ways = grouped && groups.length > 1 ? ` in ${plural(groups.length, "way")}` : "";
+    write(failuresTitle, `${plural(failed, "failed item")}${ways}`);
+    const item = (row) => this.node(`item ${row.index}`, () => failure(row));
+    arrange(failures, grouped ? groups.map((group) => this.group(group, rows, item)) : this.rest(rows.map(item), failed, "all"));
+  }
+
+  node(key, make) {
+    if (!this.nodes.has(key)) this.nodes.set(key, make());
+    return this.nodes.get(key);
+  }
+
+  /** A group of failures: their number, then the first one. */
+  group(group, rows, item) {
+    const [error, line, stage, number] = group, key = `group ${error} ${line} ${stage}`;
+    const made = this.node(key, () => element("details", "group", {}, [element("summary", "summary"), element("div", "list")]));
+    const mine = rows.filter((row) => row.type === error && row.line === line && row.stage === stage);
+    write(made.children[0], kind(group));
+    arrange(made.children[1], this.rest(mine.map(item), number, key));
+    return made;
+  }
+
+  /** The failures shown, and the number of others. */
+  rest(shown, number, key) {
+    if (number <= shown.length) return shown;
+    const more = this.node(`more ${key}`, () => element("div", "soft"));
+    write(more, `… and ${count(number - shown.length)} more: nbpar.last_run.failures`);
+    return [...shown, more];
   }
 
   output() {
     const rows = this.model.get("output"), { output, outputBox, outputTitle } = this.parts;
     outputBox.hidden = rows.length === 0;
     write(outputTitle, "latest output");
-    output.replaceChildren(...rows.map(([index, stream, text]) => {
-      const line = element("span", stream);
-      line.textContent = `[${index}] ${text.endsWith("\n") ? text : `${text}\n`}`;
-      return line;
-    }));
+    output.replaceChildren(...rows.map(([index, stream, text]) => worded("span", stream, `[${index}] ${text.endsWith("\n") ? text : `${text}\n`}`)));
   }
 
-  announce(tick) {
-    const { said } = this, share = percent(tick) ?? 0, first = tick.failed > 0 && !said.failed;
-    const much = share - said.share >= 10 || Date.now() - said.at > 30000;
-    if (tick.state === said.state && !first && !(much && Date.now() - said.at > 5000)) return;
-    this.said = { at: Date.now(), share, state: tick.state, failed: tick.failed > 0 };
-    this.say(spoken(tick));
+  announce(tick, looks) {
+    const { said } = this, part = percent(tick) ?? 0, first = tick.failed > 0 && !said.failed, all = allFail(tick);
+    const now = { at: Date.now(), share: part, state: looks, failed: tick.failed > 0, all: all || said.all, alive: tick.alive };
+    if (this.resized && said.alive !== undefined && said.alive !== tick.alive) {
+      this.said = { ...said, alive: tick.alive };
+      return this.say(plural(tick.alive, "worker"));
+    }
+    const much = part - said.share >= 10 || now.at - said.at > 30000;
+    if (looks === said.state && !first && !(all && !said.all) && !(much && now.at - said.at > 5000)) return;
+    this.said = now;
+    if (looks === "stopping") return; // it was announced when it was pressed
+    if (["gone", "silent"].includes(looks)) return this.say(`no news. ${this.warning(tick)}`);
+    this.say(spoken(tick) + (all && !said.all ? ". Every item fails" : ""));
   }
 
   say(text) {
-    write(this.parts.status, `${this.settings.label}: ${text}`);
+    announce(`${this.settings.label || "map"}: ${text}`);
   }
 
   // ---- the picture
 
+  /** The current colors. */
+  ink() {
+    const style = getComputedStyle(this.parts.root);
+    return ["fg", "bg", "soft", "fill", "track", "line", "bad"].map((name) => style.getPropertyValue(`--nbpar-${name}`)).join();
+  }
+
+  /** Hide the header text above the card: it is for notebooks without a card. */
+  hideHeader() {
+    this.header ??= headerOf(this.parts.root); // there is none before the card is in the page
+    if (this.header) this.header.hidden = true;
+  }
+
   draw() {
+    this.inks = this.ink();
+    this.hideHeader();
     const tick = this.now(), { canvas, legend } = this.parts, number = this.lanes();
     if (!tick || !number || !canvas.isConnected) return;
-    const row = rowHeight(number), height = number * row + AXIS, scale = window.devicePixelRatio || 1;
+    const row = rowHeight(number), height = pictureHeight(number, tick.together), scale = window.devicePixelRatio || 1;
     canvas.style.height = `${height}px`;
     const width = canvas.clientWidth;
     if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
       canvas.width = Math.round(width * scale);
       canvas.height = Math.round(height * scale);
     }
-    canvas.setAttribute("aria-label", `Timeline of ${plural(number, tick.stages ? "stage" : "worker")} over ${duration(tick.elapsed)}`);
-    const kinds = new Set(tick.marks.map(([, kind]) => kind));
-    write(legend, Object.keys(MARKS).filter((kind) => kinds.has(kind)).map((kind) => MARKS[kind]).join("   "));
+    const kinds = new Set(tick.marks.map(([, kind]) => kind)), shaded = tick.bad?.length || tick.together ? ["red: items failed"] : [];
+    write(legend, [...Object.keys(MARKS).filter((kind) => kinds.has(kind)).map((kind) => MARKS[kind]), ...shaded].join("   "));
     const pen = canvas.getContext("2d"), style = getComputedStyle(this.parts.root);
     const ink = (name) => style.getPropertyValue(`--nbpar-${name}`).trim();
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, width, height);
-    paint(pen, tick, { width, row, ink, chosen: this.chosen, font: style.fontFamily });
+    paint(pen, tick, { width, row, ink, chosen: this.chosen, font: style.fontFamily, names: this.model.get("workers") });
   }
 }
 
-/** Give a column so many rows. */
-function fill(column, number, cells) {
-  while (column.children.length < number) column.append(element("div", "row", {}, cells()));
-  while (column.children.length > number) column.lastChild.remove();
+/** The header text above a card: the nearest one before it. */
+function headerOf(root) {
+  let place = root.closest(".jp-OutputArea-child")?.previousElementSibling;
+  while (place && !place.querySelector(".nbpar-header")) place = place.previousElementSibling;
+  return place?.querySelector(".nbpar-header") ?? null;
 }
 
-function stageFacts(tick, place, [name, backend, ...more]) {
-  const { waiting, room, failed, each } = tick.stages;
-  return [
-    `${name}: ${labour(tick, place, [name, backend, ...more])} on ${backend}`,
-    place ? `${count(waiting[place])}${room[place] ? ` of ${count(room[place])}` : ""} waiting` : "",
-    `${count(tick.lanes.done[place])} done`, failed[place] ? `${count(failed[place])} failed` : "",
-    each[place] ? `${span(each[place])} an item` : "",
-  ].filter(Boolean).join(" · ");
-}
-
-function failure(row, open) {
-  const made = element("details", "failure", { "data-index": row.index });
-  made.open = open;
-  const facts = [row.where, row.worker && titled(row.worker), row.attempts > 1 && `attempt ${row.attempts}`, row.seconds && duration(row.seconds)];
-  const lines = [["summary", `item ${row.index} (${row.item}): ${row.error}`, "summary"], ["div", facts.filter(Boolean).join(" · "), "soft"],
-    ["pre", row.traceback, "pre"], ["pre", row.output && `printed:\n${row.output}`, "pre"]];
-  for (const [name, text, className] of lines) {
-    if (!text) continue;
-    const line = element(name, className);
-    line.textContent = text;
-    made.append(line);
+/** Move the focus to the report that has replaced a card: the nearest new one. */
+function handOver(trail, before, tries = 30) {
+  const focused = document.activeElement;
+  if (focused && focused !== document.body && focused.isConnected) return; // it has moved meanwhile
+  for (const place of trail) {
+    const report = [...place.querySelectorAll(".nbpar-report")].find((one) => !before.has(one));
+    if (!report) continue;
+    const target = report.querySelector("summary") ?? report;
+    if (target === report) report.setAttribute("tabindex", "-1");
+    return target.focus({ preventScroll: true });
   }
-  return made;
-}
-
-function paint(pen, tick, { width, row, ink, chosen, font }) {
-  const number = tick.lanes.state.length, x = (seconds) => Math.min(1, seconds / tick.length) * width;
-  const gap = row >= 22 ? 5 : row >= 10 ? 2 : 0, line = row >= 3 ? 1 : 0, born = {}, gone = {};
-  for (const [place, kind, at] of tick.marks) {
-    if (kind === "jo") born[place] = at;
-    if ((kind === "lo" || kind === "le") && !tick.stages) gone[place] = at;
-  }
-  axis(pen, tick, { width, top: number * row, x, ink, font });
-  for (let place = 0; place < number; place++) {
-    const top = place * row + gap, tall = row - 2 * gap - (gap ? 0 : line);
-    const from = x(born[place] ?? 0), upto = x(gone[place] ?? tick.elapsed);
-    pen.globalAlpha = 1;
-    pen.fillStyle = ink(place === chosen ? "line" : "track");
-    pen.fillRect(from, top, Math.max(upto - from, 1), tall);
-    pen.fillStyle = ink("fill");
-    const drawn = runs(tick.lanes.strip[place]);
-    for (const [slot, slots, level] of drawn) {
-      pen.globalAlpha = [0, 0.35, 0.6, 0.85][level];
-      const left = x(slot * tick.width);
-      if (left < upto) pen.fillRect(left, top, Math.max(Math.min(x((slot + slots) * tick.width), upto) - left, 0.5), tall);
-    }
-    if (tick.lanes.state[place] === "b" && !OVER.includes(tick.state)) {
-      const [slot, slots] = drawn[drawn.length - 1] ?? [0, 0];
-      const left = Math.max(from, x(Math.max(tick.lanes.since?.[place] ?? 0, (slot + slots) * tick.width)));
-      pen.globalAlpha = 0.28;
-      pen.fillRect(left, top, Math.max(upto - left, 1), tall);
-    }
-  }
-  pen.globalAlpha = 1;
-  const r = Math.max(3, Math.min(row / 4, 4)), inside = (at, end) => Math.max(r + 1, Math.min(at, end - r - 1));
-  for (const [place, kind, at] of tick.marks) mark(pen, kind, inside(x(at), width), inside((place + 0.5) * row, number * row), r, ink);
-}
-
-function axis(pen, tick, { width, top, x, ink, font }) {
-  pen.font = `11px ${font}`;
-  pen.textBaseline = "bottom";
-  for (const at of ticks(tick.length, width)) {
-    pen.globalAlpha = 0.55;
-    pen.fillStyle = ink("line");
-    pen.fillRect(Math.round(x(at)), 0, 1, top + 3);
-    pen.globalAlpha = 1;
-    pen.fillStyle = ink("soft");
-    pen.textAlign = at === 0 ? "left" : x(at) > width - 24 ? "right" : "center";
-    pen.fillText(at < 1 && at > 0 ? `${+at.toFixed(2)} s` : duration(at).replace(".0", ""), x(at), top + AXIS);
-  }
-}
-
-/** Each kind has its own shape; a halo keeps it readable on any colour. */
-function mark(pen, kind, x, y, r, ink) {
-  const shape = () => {
-    pen.beginPath();
-    if (kind === "fa") pen.moveTo(x - r, y - r), pen.lineTo(x + r, y - r), pen.lineTo(x, y + r), pen.closePath();
-    if (kind === "lo") pen.moveTo(x - r, y - r), pen.lineTo(x + r, y + r), pen.moveTo(x + r, y - r), pen.lineTo(x - r, y + r);
-    if (kind === "jo") pen.moveTo(x - r, y), pen.lineTo(x + r, y), pen.moveTo(x, y - r), pen.lineTo(x, y + r);
-    if (kind === "le") pen.moveTo(x, y - r), pen.lineTo(x, y + r);
-  };
-  const colour = kind === "fa" || kind === "lo" ? ink("bad") : ink("fg");
-  for (const [line, stroke] of [[5, ink("bg")], [2, colour]]) {
-    pen.lineWidth = line;
-    pen.strokeStyle = stroke;
-    shape();
-    pen.stroke();
-  }
-  pen.fillStyle = colour;
-  if (kind === "fa") pen.fill();
+  if (tries) setTimeout(() => handOver(trail, before, tries - 1), 100);
 }
 
 function render({ model, el }) {

@@ -1,11 +1,9 @@
 // The card's words, drawing, buttons and ARIA, with node's own test runner:  node --test tests/views/js/
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { beforeEach, test } from "node:test";
-import { Clock, Model, openPage, staged, tick } from "./page.mjs";
+import { Clock, Model, openPage, readCard, staged, tick } from "./page.mjs";
 
-const file = new URL("../../../nbpar/views/static/card.js", import.meta.url);
-const card = await import(`data:text/javascript;base64,${(await readFile(file)).toString("base64")}`);
+const card = await readCard();
 
 let host;
 beforeEach(() => (host = openPage()));
@@ -14,8 +12,15 @@ function shown(state = {}) {
   const model = new Model({ tick: tick(), workers: [["0", "this", 41, ""], ["1", "this", 42, ""]], ...state });
   const close = card.default.render({ model, el: host });
   const root = host.find("card"), button = (text) => root.buttons().find((one) => one.textContent === text);
-  return { model, close, root, button, text: (name) => root.find(name)?.textContent };
+  const timeline = root.find("timeline"), press = (key) => timeline.fire("keydown", { key });
+  return { model, close, root, button, timeline, press, text: (name) => root.find(name)?.textContent };
 }
+
+/** What screen readers are told: by the page, which stays when the card goes. */
+const heard = () => document.getElementById("nbpar-live")?.textContent ?? "";
+
+/** What the table says, row by row. */
+const table = (root) => root.find("table").children.map((row) => row.children.map((cell) => cell.textContent));
 
 // ---- words
 
@@ -27,8 +32,12 @@ test("numbers are written for people", () => {
   assert.deepEqual([card.items(1200, 1), card.items(1200, 8)], ["item 1,200", "items 1,200–1,207"]);
 });
 
-test("percent is never rounded up, is 100 without items, and unknown without a total", () => {
-  assert.equal(card.percent(tick({ total: 1000, done: 999 })), 99);
+test("percent is never rounded up, has a decimal below ten, is 100 without items, and unknown without a total", () => {
+  const share = (done, total) => card.share(tick({ total, done }));
+  assert.equal(share(999, 1000), "99");
+  assert.deepEqual([share(45300, 1e7), share(29, 1000), share(99, 1000), share(3, 20), share(4, 1e7), share(0, 9)],
+    ["0.4", "2.9", "9.9", "15", "<0.1", "0"]);
+  assert.equal(share(5, null), "");
   assert.equal(card.percent(tick({ total: 0, done: 0 })), 100);
   assert.equal(card.percent(tick({ total: null })), null);
 });
@@ -39,19 +48,23 @@ test("strips become runs of equal level", () => {
   assert.deepEqual(card.runs(""), []);
 });
 
-test("an axis has few round ticks at every length", () => {
-  for (let length = 0.1; length < 1e7; length *= 1.7) {
+test("an axis has few ticks at every length, as people count", () => {
+  for (let length = 0.1; length < 1e8; length *= 1.7) {
     for (const width of [40, 130, 600]) {
       const ticks = card.ticks(length, width);
       assert.ok(ticks.length >= (width > 200 ? 2 : 1) && ticks.length <= Math.max(1, Math.min(6, width / 20)), `${length}: ${ticks}`);
-      assert.ok(ticks.at(-1) <= length);
+      assert.ok(ticks.at(-1)[0] <= length);
     }
   }
+  const words = (length) => card.ticks(length, 600).map(([, text]) => text).slice(1, 4).join(", ");
+  assert.deepEqual([0.4, 4, 40, 140, 300, 4200, 40000, 86400 * 3, 86400 * 9, 86400 * 60].map(words),
+    ["0.1 s, 0.2 s, 0.3 s", "1 s, 2 s, 3 s", "10 s, 20 s, 30 s", "30 s, 60 s, 90 s", "1 min, 2 min, 3 min", "15 min, 30 min, 45 min",
+      "3 h, 6 h, 9 h", "1 d, 2 d", "2 d, 4 d, 6 d", "14 d, 28 d, 42 d"]);
 });
 
-test("the column of workers grows with what they do, and does not jump back", () => {
+test("the columns of workers grow with what they do, and do not jump back", () => {
   const { model, root } = shown({ tick: tick({ lanes: { first: [1200, 90000] } }) });
-  const width = () => parseInt(root.find("names").style.width, 10);
+  const width = () => parseInt(root.find("lanes").style["--nbpar-now"], 10);
   const wide = width();
   assert.ok(wide > 7 * "items 90,000–90,007".length);
   model.set("tick", tick({ lanes: { first: [1, 2] } }));
@@ -82,7 +95,7 @@ test("it shows how many are done, how fast, and how long it will take", () => {
   assert.equal(text("left"), "9.6 s left");
   assert.equal(text("fact"), "3.2 s · chunks of 8 items · 1.5 kB moved · 100 MB memory");
   assert.equal(root.find("fill").style.width, "25%");
-  assert.equal(root.find("names").textContent, "0items 12–191items 12–19");
+  assert.deepEqual(table(root), [["0", "items 12–19", "", "150", "50 MB"], ["1", "items 12–19", "", "150", "50 MB"]]);
 });
 
 test("an unknown total is counted up and its bar has no value", () => {
@@ -110,18 +123,145 @@ test("the bar is a progressbar with words for its value", () => {
 
 test("screen readers hear states at once and progress seldom", () => {
   const clock = new Clock();
-  const { model, text, root } = shown();
-  assert.equal(root.find("sr").getAttribute("aria-live"), "polite");
-  assert.equal(text("sr"), "count: running, 25 percent done");
+  const { model } = shown();
+  assert.equal(document.getElementById("nbpar-live").getAttribute("aria-live"), "polite");
+  assert.equal(heard(), "count: running, 25 percent done");
   model.set("tick", tick({ done: 480 }));
-  assert.equal(text("sr"), "count: running, 25 percent done");
+  assert.equal(heard(), "count: running, 25 percent done");
   clock.pass(5001);
   model.set("tick", tick({ done: 492 }));
-  assert.equal(text("sr"), "count: running, 41 percent done");
+  assert.equal(heard(), "count: running, 41 percent done");
   model.set("tick", tick({ done: 500, failed: 1 }));
-  assert.equal(text("sr"), "count: running, 41 percent done, 1 failed");
+  assert.equal(heard(), "count: running, 41 percent done, 1 failed");
+});
+
+test("the end is said by the page, which stays when the card goes", () => {
+  const { model, close, root } = shown();
   model.set("tick", tick({ done: 1200, state: "done" }));
-  assert.equal(text("sr"), "count: finished, 100 percent done");
+  close();
+  root.remove();
+  assert.equal(heard(), "count: finished, 100 percent done");
+});
+
+test("more or fewer workers are said when they were asked for", () => {
+  const { model, button } = shown();
+  model.set("tick", tick({ alive: 3 }));
+  assert.equal(heard(), "count: running, 25 percent done");
+  button("+").fire("click");
+  assert.equal(heard(), "count: adding a worker");
+  model.set("tick", tick({ alive: 4 }));
+  assert.equal(heard(), "count: 4 workers");
+});
+
+test("low memory and a pause are states of their own, seen and said", () => {
+  const { model, text, root } = shown();
+  model.set("tick", tick({ held: true, notice: "held back: 0.4 GB of memory left" }));
+  assert.deepEqual([root.dataset.state, text("state"), text("hint")], ["held", "held back", "held back: 0.4 GB of memory left"]);
+  assert.equal(root.find("hint").dataset.warns, "true");
+  assert.equal(heard(), "count: held back: 0.4 GB of memory left, 25 percent done");
+  model.set("tick", tick({ state: "paused", paused: 5.7 }));
+  assert.deepEqual([root.dataset.state, text("state")], ["paused", "paused for 5 s"]);
+});
+
+test("that every item fails is said", () => {
+  const { model, text } = shown({ tick: tick({ failed: 9, done: 9 }) });
+  assert.equal(text("hint"), "");
+  model.set("tick", tick({ failed: 12, done: 12 }));
+  assert.equal(text("hint"), "Every item fails: 12 of 12. Stop?");
+  assert.match(heard(), /Every item fails/);
+  model.set("tick", tick({ failed: 12, done: 13 }));
+  assert.equal(text("hint"), "");
+});
+
+test("a card whose kernel was restarted has no news, and no buttons that could be pressed", async () => {
+  const { model, root, text } = shown({ manager: { get_model: async () => model.raw } });
+  await null;
+  model.raw.comm_live = false;
+  model.trigger("comm_live_update");
+  assert.equal(text("state"), "no news");
+  assert.match(text("hint"), /restarted or has ended/);
+  assert.equal(text("left"), "");
+  assert.ok(root.buttons().every((one) => one.disabled));
+  assert.match(heard(), /no news/);
+  model.raw.comm_live = true;
+  model.set("tick", tick());
+  assert.equal(text("state"), "running");
+  assert.ok(root.buttons().every((one) => !one.disabled));
+});
+
+test("a kernel that says nothing for long is said to, and heard when it speaks again", () => {
+  const clock = new Clock();
+  const { model, text, button } = shown();
+  clock.pass(14000);
+  assert.equal(text("state"), "running");
+  clock.pass(3000);
+  assert.equal(text("state"), "no news for 17 s");
+  assert.equal(button("Stop").disabled, false);
+  model.set("tick", tick({ elapsed: 20 }));
+  assert.equal(text("state"), "running");
+});
+
+test("the focus never falls from the card, and goes to the report when that has come", () => {
+  const clock = new Clock();
+  const { model, button, root, close } = shown();
+  button("Stop").focus();
+  button("Stop").fire("click");
+  assert.equal(document.activeElement, root);
+  model.set("tick", tick({ state: "stopped" }));
+  assert.equal(document.activeElement, root);
+  root.remove();
+  close();
+  const report = document.createElement("div");
+  report.className = "nbpar-report";
+  host.append(report);
+  clock.pass(101);
+  assert.equal(document.activeElement, report);
+  assert.equal(report.getAttribute("tabindex"), "-1");
+});
+
+const LINE = "✓ count: 12 of 12 done · 5.2 s on 2 workers · 1.9x";
+const isOver = { tick: tick({ state: "done", done: 1200 }), line: LINE };
+
+test("a card that nothing has replaced says what stays of its run", () => {
+  const clock = new Clock();
+  const { root, text } = shown(isOver);
+  assert.equal(root.find("line").hidden, true);
+  clock.pass(1001);
+  assert.equal(root.find("line").hidden, false);
+  assert.equal(text("line"), LINE);
+});
+
+test("a card that is over stays where it was when its widget is closed", () => {
+  const { root, model, text } = shown(isOver), host = root.parentElement;
+  model.trigger("comm:close");
+  host.remove();
+  assert.ok(document.body.contains(root));
+  assert.equal(text("line"), LINE);
+});
+
+test("a card hides the text that says what runs, and gives it back", () => {
+  const area = document.createElement("div");
+  const made = ["nbpar-header", "nbpar-place"].map((name) => {
+    const child = document.createElement("div"), inner = document.createElement("div");
+    child.className = "jp-OutputArea-child";
+    inner.className = name;
+    child.append(inner);
+    area.append(child);
+    return inner;
+  });
+  document.body.append(area);
+  const close = card.default.render({ model: new Model({ tick: tick() }), el: made[1] });
+  assert.equal(made[0].hidden, true);
+  close();
+  assert.equal(made[0].hidden, false);
+});
+
+test("a focus that is elsewhere stays there when the card goes", () => {
+  const { model, close, root } = shown();
+  model.set("tick", tick({ state: "done" }));
+  root.remove();
+  close();
+  assert.equal(document.activeElement, document.body);
 });
 
 test("Stop is sent once, says so, and offers the interrupt when nothing happens", () => {
@@ -159,6 +299,19 @@ test("workers are added and taken away, but the last one stays", () => {
   assert.equal(button("−").disabled, true);
 });
 
+test("keys that are pressed in the card stay there, whichever of its parts has the focus", () => {
+  const { root } = shown({ failures: [{ index: 1, item: "a", error: "E", worker: "0", attempts: 1, seconds: 0, traceback: "T", output: "" }] });
+  for (const event of ["keydown", "keypress", "keyup"]) {
+    let stopped = 0;
+    root.fire(event, { key: "d", stopPropagation: () => stopped++ });
+    assert.equal(stopped, 1);
+  }
+  const all = (node) => [node, ...node.children.flatMap(all)];
+  const focusable = all(root).filter((node) => ["button", "summary"].includes(node.name) || node.getAttribute("tabindex"));
+  assert.ok(focusable.length >= 8);
+  for (const node of focusable) assert.equal(node.getAttribute("data-lm-suppress-shortcuts"), "true");
+});
+
 test("there are no such buttons where workers cannot be added", () => {
   const { root } = shown({ settings: { label: "count", resizable: false, hears: true } });
   assert.equal(root.find("resize").hidden, true);
@@ -172,14 +325,42 @@ test("every button is a real one with a name", () => {
   }
 });
 
-test("failures open to their traceback and output, and stay open", () => {
-  const row = (index) => ({ index, item: "'abc'", error: "ValueError: no", worker: "1", attempts: 2, seconds: 1.5, traceback: "Traceback", output: "hello" });
-  const { model, root, text } = shown({ failures: [row(7)] });
-  assert.equal(root.find("failure").textContent, "item 7 ('abc'): ValueError: noworker 1 · attempt 2 · 1.5 sTracebackprinted:\nhello");
-  root.find("failure").open = true;
-  model.set("failures", [row(3), row(7)]);
-  assert.deepEqual(root.find("list").children.map((one) => [one.dataset.index, one.open]), [["3", false], ["7", true]]);
-  assert.match(text("more"), /first 2 failed items/);
+const failed = (index, more = {}) => ({
+  index, item: "'abc'", error: "ValueError: no", worker: "1", attempts: 2, seconds: 1.5, traceback: "Traceback", output: "hello", type: "ValueError", line: 3, stage: "", ...more,
+});
+const listed = (root) => root.find("list").children.map((one) => one.querySelector("summary")?.textContent ?? one.textContent);
+
+test("failures open to their traceback and output, stay open and keep the focus", () => {
+  const { model, root, text } = shown({ failures: [failed(7)], groups: [["ValueError", 3, "", 1]] });
+  const seven = root.find("failure"), summary = seven.querySelector("summary");
+  assert.equal(seven.textContent, "item 7 ('abc'): ValueError: noworker 1 · attempt 2 · 1.5 sTracebackprinted:\nhello");
+  assert.equal(summary.querySelector("bdi").textContent, "'abc'");
+  seven.open = true;
+  summary.focus();
+  model.set("failures", [failed(3), failed(7)]);
+  assert.deepEqual(root.find("list").children.map((one) => one === seven), [false, true]);
+  assert.equal(document.activeElement, summary);
+  assert.match(text("more"), /^2 failed items/);
+});
+
+test("failures that are not listed are counted", () => {
+  const groups = Array.from({ length: 9 }, (_, i) => [`Error${i}`, 3, "", 1]);
+  const { root, text } = shown({ failures: [failed(7), failed(8)], groups });
+  assert.match(text("more"), /^9 failed items/);
+  assert.deepEqual(listed(root).at(-1), "… and 7 more: nbpar.last_run.failures");
+});
+
+test("many failures are grouped by type and line", () => {
+  const groups = [["ValueError", 3, "", 997], ["KeyError", 7, "tag", 3]];
+  const rows = [failed(0), failed(1), failed(41, { type: "KeyError", line: 7, stage: "tag" })];
+  const { root, text, model } = shown({ failures: rows, groups });
+  assert.match(text("more"), /^1,000 failed items in 2 ways/);
+  assert.deepEqual(listed(root), ["997 × ValueError at line 3", "3 × KeyError in tag at line 7"]);
+  const [first] = root.find("list").children;
+  assert.deepEqual(listed(first), ["item 0 ('abc'): ValueError: no", "item 1 ('abc'): ValueError: no", "… and 995 more: nbpar.last_run.failures"]);
+  model.set("groups", [["ValueError", 3, "", 998], ["KeyError", 7, "tag", 3]]);
+  assert.equal(root.find("list").children[0], first);
+  assert.equal(listed(root)[0], "998 × ValueError at line 3");
 });
 
 test("output is labelled by item", () => {
@@ -192,7 +373,7 @@ test("data is text and never HTML", () => {
   const evil = "<img src=x onerror=alert(1)>";
   const { root } = shown({
     settings: { label: evil, resizable: true, hears: true }, workers: [[evil, evil, 1, evil], ["1", "", 2, ""]],
-    failures: [{ index: 1, item: evil, error: evil, worker: evil, attempts: 1, seconds: 0, traceback: evil, output: evil }], output: [[1, "stdout", evil]],
+    failures: [{ index: 1, item: evil, error: evil, worker: evil, attempts: 1, seconds: 0, traceback: evil, output: evil, type: evil, line: 1, stage: evil }], groups: [[evil, 1, evil, 9]], output: [[1, "stdout", evil]],
   });
   assert.ok(root.textContent.includes(evil));
 });
@@ -200,28 +381,75 @@ test("data is text and never HTML", () => {
 test("marks have shapes of their own and a legend in words", () => {
   const { text, root } = shown({ tick: tick({ marks: [[0, "fa", 1], [1, "lo", 2], [1, "jo", 0.5]] }) });
   assert.equal(text("legend"), "▾ item failed   ✕ worker lost   + worker joined");
-  assert.match(root.find("canvas").getAttribute("aria-label"), /Timeline of 2 workers over 3.2 s/);
+  assert.match(root.find("timeline").getAttribute("aria-label"), /Timeline of 2 workers over 3.2 s/);
 });
 
-test("arrow keys ask about one worker after another", () => {
-  const { root, text } = shown();
-  root.find("canvas").fire("keydown", { key: "ArrowDown" });
+test("the timeline is a list that keys go through, and that says what each worker does", () => {
+  const { timeline, press, text, root } = shown({ workers: [["0", "this", 41, ""], ["1", "this", 42, "", "0"]] });
+  const chosen = () => root.all((node) => node.getAttribute("role") === "option" && node.getAttribute("aria-selected") === "true");
+  assert.deepEqual([timeline.getAttribute("role"), timeline.getAttribute("tabindex")], ["listbox", "0"]);
+  timeline.focus();
   assert.equal(text("hint"), "worker 0 · items 12–19 · 150 done · 50 MB · 700 B moved · this · process 41");
-  root.find("canvas").fire("keydown", { key: "ArrowDown" });
-  root.find("canvas").fire("keydown", { key: "ArrowDown" });
-  assert.match(text("sr"), /worker 1/);
-  root.find("canvas").fire("blur");
+  press("ArrowDown");
+  press("ArrowDown");
+  assert.match(text("hint"), /^worker 1 · .* · in the place of worker 0$/);
+  assert.deepEqual(chosen().map((node) => [node.getAttribute("id"), node.textContent]), [[timeline.getAttribute("aria-activedescendant"), text("hint")]]);
+  assert.deepEqual(root.find("table").children.map((row) => row.dataset.chosen), ["false", "true"]);
+  press("Escape");
+  assert.deepEqual([text("hint"), chosen(), timeline.getAttribute("aria-activedescendant")], ["", [], null]);
+  press("ArrowDown");
+  timeline.fire("blur");
   assert.equal(text("hint"), "");
+});
+
+test("keys go far where there are many workers", () => {
+  const { timeline, press, text } = shown({ tick: tick({}, 256), workers: Array.from({ length: 256 }, (_, i) => [String(i), "", i, ""]) });
+  const at = (key) => (press(key), parseInt(text("hint").split(" ")[1], 10));
+  timeline.focus();
+  assert.deepEqual(["End", "Home", "PageDown", "PageDown", "PageUp", "ArrowDown", "ArrowUp", "PageUp", "PageUp"].map(at), [255, 0, 32, 64, 32, 33, 32, 0, 0]);
 });
 
 test("256 workers over 10 million items are drawn with few strokes", () => {
   const { root, model } = shown({ tick: tick({ total: 1e7 }, 256), workers: Array.from({ length: 256 }, (_, i) => [String(i), "", i, ""]) });
   assert.ok(root.find("lanes").classes.has("nbpar-dense"));
   assert.equal(parseInt(root.find("canvas").style.height), 256 + 18);
+  assert.equal(root.find("table").children.length, 0);
   const { calls } = root.find("canvas").getContext();
   calls.length = 0;
   model.set("tick", tick({ total: 1e7, lanes: { strip: Array(256).fill("////GAAA".repeat(4)) } }, 256));
   assert.ok(calls.filter(([name]) => name === "fillRect").length < 256 * 16);
+});
+
+test("many workers have names at some lines, and a line that says what matters", () => {
+  const workers = Array.from({ length: 64 }, (_, i) => [`engine ${i}`, "", i, ""]);
+  const { root, text } = shown({ tick: tick({ slow: [17, 88213, 1, 12.3], hidden: 8, lanes: { state: `${"b".repeat(60)}iiii` } }, 64), workers });
+  assert.equal(text("hint"), "64 of 72 workers, one line each · 60 busy · longest at work: engine 17, item 88,213, 12 s");
+  const written = root.find("canvas").getContext().calls.filter(([name]) => name === "fillText").map(([, words]) => words);
+  assert.ok(["engine 0", "engine 8"].every((name) => written.includes(name)));
+});
+
+test("nothing is drawn right of now", () => {
+  const now = 3.2 / 4.8 * 600;
+  const { root } = shown({ tick: tick({ lanes: { strip: ["/".repeat(64), "/".repeat(64)] } }), workers: [["0", "", 1, ""], ["1", "", 2, ""]] });
+  const { calls } = root.find("canvas").getContext();
+  for (const [name, x, y, width, height] of calls) if (name === "fillRect" && height > 3 && y > 0) assert.ok(x + width <= now + 1, `${x} ${width}`);
+});
+
+test("a row whose worker was replaced goes on, and one whose worker is gone ends", () => {
+  const track = (marks, state) => {
+    host = openPage();
+    const { calls } = shown({ tick: tick({ marks, lanes: { state } }) }).root.find("canvas").getContext();
+    return calls.find(([name, , y]) => name === "fillRect" && y === 5)[3];
+  };
+  assert.equal(Math.round(track([[0, "lo", 1.6]], "xb")), 200);
+  assert.equal(Math.round(track([[0, "lo", 1.6], [0, "jo", 1.7]], "bb")), 400);
+});
+
+test("where too many items failed for a mark each, their part is drawn", () => {
+  const { text, root } = shown({ tick: tick({ bad: [[1, "A/AA"]] }) });
+  assert.equal(text("legend"), "red: items failed");
+  const { calls } = root.find("canvas").getContext();
+  assert.ok(calls.some(([name, x, y, width]) => name === "fillRect" && y > 22 && Math.round(x) === 9 && Math.round(width) === 9));
 });
 
 test("a run without workers yet is shown as waiting", () => {
@@ -240,16 +468,13 @@ test("a view before the first tick, and a view that is taken away, do no harm", 
 // ---- pipelines
 
 const STAGES = [["cut", "engines", 2, true], ["tag", "threads", 1, false]];
-const rows = (root, column) => root.find(column).children.map((row) => row.children.map((cell) => cell.textContent));
 
 test("each stage has a lane with its workers, its queue, its failures and how fast it is", () => {
   const { root } = shown({ tick: staged(), workers: STAGES });
   assert.ok(root.find("lanes").classes.has("nbpar-staged"));
-  assert.deepEqual(rows(root, "names"), [["cut", "1 of 2 workers"], ["tag", "1 of 1 worker"]]);
-  assert.deepEqual(rows(root, "queues"), [["", ""], ["", "15 waiting"]]);
-  assert.deepEqual(rows(root, "dones"), [["", "93 items/s"], ["2 failed", "46 items/s"]]);
-  assert.equal(root.find("queues").children[1].find("wait").style.width, "75%");
-  assert.match(root.find("canvas").getAttribute("aria-label"), /Timeline of 2 stages/);
+  assert.deepEqual(table(root), [["cut", "1 of 2 workers", "", "", "93 items/s"], ["tag", "0.5 of 1 worker", "15 waiting", "2 failed", "46 items/s"]]);
+  assert.equal(root.find("table").children[1].find("wait").style.width, "75%");
+  assert.match(root.find("timeline").getAttribute("aria-label"), /Timeline of 2 stages/);
 });
 
 test("the row of a worker ends with its death, that of a stage goes on", () => {
@@ -276,19 +501,18 @@ test("the stage that limits is named with what one more worker could do, once th
   assert.deepEqual([at({ load: 0.3 }), at({ limit: null }), at({}, { elapsed: 0.5 }), card.limit(tick(), [])], ["", "", "", ""]);
   const { root, text } = shown({ tick: staged(), workers: STAGES });
   assert.equal(text("hint"), at({}));
-  assert.deepEqual(root.find("names").children.map((row) => row.dataset.limit), ["false", "true"]);
+  assert.deepEqual(root.find("table").children.map((row) => row.dataset.limit), ["false", "true"]);
 });
 
-test("arrow keys ask about one stage after another", () => {
-  const { root, text } = shown({ tick: staged(), workers: STAGES });
-  for (const says of ["cut: 1 of 2 workers on engines · 150 done · 4 ms an item", "tag: 1 of 1 worker on threads · 15 of 20 waiting · 120 done · 2 failed · 41 ms an item"]) {
-    root.find("canvas").fire("keydown", { key: "ArrowDown" });
+test("keys ask about one stage after another", () => {
+  const { press, text } = shown({ tick: staged(), workers: STAGES });
+  for (const says of ["cut: 1 of 2 workers on engines · 150 done · 4 ms an item", "tag: 0.5 of 1 worker on threads · 15 of 20 waiting · 120 done · 2 failed · 41 ms an item"]) {
+    press("ArrowDown");
     assert.equal(text("hint"), says);
   }
 });
 
 test("a pipeline that is over shows no queues", () => {
   const { root } = shown({ tick: staged({ state: "done" }), workers: STAGES });
-  assert.deepEqual(rows(root, "queues"), [["", ""], ["", ""]]);
-  assert.deepEqual(rows(root, "names")[0], ["cut", "2 workers"]);
+  assert.deepEqual(table(root).map((row) => row.slice(0, 3)), [["cut", "2 workers", ""], ["tag", "1 worker", ""]]);
 });

@@ -1,0 +1,437 @@
+"""Workers on ipyparallel engines: enter their loops, carry messages, detect lost engines.
+
+An engine is entered by one long `apply` that runs the worker loop; all messages pass
+over two sockets of ours: one for engines on this host, one through the controller.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.process import current_process
+from pathlib import Path
+from typing import Any
+
+from nbpar.backends.base import WorkerId
+from nbpar.backends.engines.engine import (
+    CUT,
+    GARBLED,
+    GONE,
+    SPOKEN,
+    EngineLoop,
+    LostEngine,
+    LostEngines,
+    interrupt,
+    reason_of,
+)
+from nbpar.backends.engines.low_latency import LowLatencySockets
+from nbpar.backends.engines.packing import Packing, SharedBufferCache
+from nbpar.errors import ClusterError
+from nbpar.host.error_log import log_warning
+from nbpar.host.machine import is_here, machine
+from nbpar.host.processes import ProcessWatch
+from nbpar.version import __version__
+from nbpar.wire.messages import Bye, Item, Items, Lost, Message, Ping, Ready, Release
+from nbpar.wire.shipping import bootstrap, shipment
+
+PING_EVERY = 5.0
+"""Seconds between two pings of workers; a missing message is detected by the next."""
+
+CHANCES = 3
+"""Maximal restarts of a loop after an exception, and failed starts before its engine is killed."""
+
+ENTER_WITHIN = 60.0
+"""Seconds that an engine may take to start its loop: other code may run there, or the machine may be slow."""
+
+
+@dataclass(frozen=True)
+class ClusterCare:
+    """What the owner of the engines does for them; nothing for engines that others own."""
+
+    kill: Callable[[str, str], None] | None = None
+    """Kills an engine, by its identity and with a reason, if it will be replaced."""
+
+    heals: bool = False
+    """Whether a killed engine is replaced."""
+
+    on_this_host: bool = False
+    """Whether all engines are processes of this user on this host."""
+
+    explains_deaths: bool = False
+    """Whether `note_death` is called with the reason when an engine dies."""
+
+    interrupt: Callable[[str], bool] | None = None
+    """Interrupts an engine on another host, by its identity; returns whether it can."""
+
+
+class EnginesBackend:
+    """The engines of one ipyparallel cluster.
+
+    Args:
+        client: an ipyparallel Client for exclusive use.
+        directory: for the socket of engines on this host; None to use the controller's queue for all.
+        care: what their owner does for them.
+        fits: returns whether a large message of a given size fits into memory.
+    """
+
+    in_process = False
+    interrupts = None
+    blocking = False
+
+    def __init__(
+        self,
+        client: Any,
+        directory: Path | None = None,
+        *,
+        care: ClusterCare = ClusterCare(),
+        fits: Callable[[int], bool] = lambda _: True,
+    ) -> None:
+        self._client = client
+        self._directory = directory
+        self._care = care
+        self._fits = fits
+        self._sockets: LowLatencySockets | None = None
+        self._watch = ProcessWatch()
+        self._engines: dict[WorkerId, EngineLoop] = {}
+        self._by_identity: dict[bytes, EngineLoop] = {}
+        self._notes: deque[tuple[bytes, str]] = deque()
+        self._ends = LostEngines()
+        self._pinged = time.monotonic()
+        self._entered = 0
+        self._kept_packed: set[int] = set()
+        self._lodgings = SharedBufferCache()
+        self._take_item: Callable[[WorkerId, Item | Items], None] = lambda *_: None
+        """Handles items of channels, which bypass `receive` because they may be numerous."""
+
+        self._failures = 0
+        """Number of consecutive loops that ended before they had started."""
+
+        self._reentries: Counter[str] = Counter()
+        """Number of restarts of the loop in an engine, by its identity, after an exception had ended it."""
+
+        self._spoiled_by = ""
+        """The latest such exception."""
+
+        self._left_out: dict[str, str] = {}
+        """Engines in which no loop could begin, by identity, with the reason."""
+
+    # ---- from the dispatcher's thread
+
+    def acquire(self) -> None:
+        if self._sockets is None:
+            self._sockets = LowLatencySockets(self._client, self._directory, self._watch.handle, self._fits)
+        held = {engine.uuid for engine in self._engines.values()}
+        listed = self._listed()
+        self._ends.keep(set(listed.values()))
+        for engine_id, uuid in listed.items():
+            if uuid not in held and uuid not in self._ends.unfit:
+                self._enter(engine_id, uuid)
+
+    def _listed(self) -> dict[int, str]:
+        """Return the engines in the cluster's list; thread-safe."""
+        known = ((number, self._client._engines.get(number)) for number in self._client.ids)  # noqa: SLF001 (there is no public way)
+        return {number: uuid for number, uuid in known if uuid is not None}
+
+    def spoiled(self) -> str:
+        """The reason why no engine is usable; "" if one is.  Thread-safe."""
+        if not self._ends.spoiled or not (listed := set(self._listed().values())):
+            return ""
+        if not listed <= self._ends.spoiled:
+            return ""
+        return f"an exception has ended what nbpar ran on each of its engines ({self._spoiled_by})"
+
+    def any_ready(self) -> bool:
+        """Whether a loop runs in some engine.  Thread-safe."""
+        return any(engine.ready for engine in list(self._engines.values()))
+
+    def mourning(self) -> bool:
+        """Whether the cluster still lists engines that have ended.  Thread-safe."""
+        return bool(self._ends.dead) and not self._ends.dead.isdisjoint(self._listed().values())
+
+    def coming(self) -> Sequence[WorkerId]:
+        since = time.monotonic() - ENTER_WITHIN
+        return [name for name, engine in self._engines.items() if not engine.ready and engine.asked > since]
+
+    def send(self, worker: WorkerId, messages: Sequence[Message]) -> None:
+        engine = self._engines.get(worker)
+        if engine is None or self._sockets is None:
+            return
+        ready = [engine.packing.packed(message, local=engine.local) for message in messages]
+        self._sockets.send(engine.identity, ready, local=engine.local)
+
+    def keep_packed(self, call: int) -> None:
+        self._kept_packed.add(call)
+
+    def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
+        if (sockets := self._sockets) is None:
+            time.sleep(0.001 if timeout is None else min(timeout, 0.001))
+            return self._lost()
+        self._ping_idle()
+        if len(self._ends):
+            timeout = 0.02
+        deadline = None if timeout is None else time.monotonic() + timeout
+        arrived: list[tuple[WorkerId, Message]] = []
+        while not self._receive_into(arrived, sockets, timeout):
+            if deadline is not None and (timeout := deadline - time.monotonic()) <= 0:
+                break
+        for worker in self._watch.gone():
+            self._end(worker, "its process ended")
+        while sockets.cut:
+            identity = sockets.cut.pop()
+            if (engine := self._by_identity.get(identity)) is not None:
+                self._end(engine.worker, sockets.why.get(identity, CUT), lives=True)
+        return arrived + self._lost()
+
+    def _receive_into(
+        self, arrived: list[tuple[WorkerId, Message]], sockets: LowLatencySockets, timeout: float | None
+    ) -> bool:
+        """Receive once; return False if only items of channels arrived, which have been handled."""
+        handed_on = False
+        for identity, messages in sockets.receive(timeout):
+            if (engine := self._by_identity.get(identity)) is None:
+                continue
+            try:
+                for message in messages:
+                    if isinstance(message, (Item, Items)) and not arrived:  # earlier messages come first
+                        self._take_item(engine.worker, message)
+                        handed_on = True
+                    else:
+                        arrived.append((engine.worker, self._unpacked(engine, message)))
+            except Exception as error:  # noqa: BLE001 (an invalid message in a valid form)
+                log_warning(f"{engine.worker} said what could not be understood", error)
+                self._end(engine.worker, GARBLED, lives=True)
+        return bool(arrived) or not handed_on or not sockets.only_messages
+
+    def wake(self) -> None:
+        if self._sockets is not None:
+            self._sockets.wake()
+
+    def interrupt(self, worker: WorkerId) -> bool:
+        engine = self._engines.get(worker)
+        if engine is None or not engine.ready:
+            return False
+        ask = self._care.interrupt
+        if ask is not None and not is_here(engine.facts) and ask(engine.uuid):
+            return True
+        return interrupt(self._client, engine.uuid, engine.facts)
+
+    def kill(self, worker: WorkerId, reason: str) -> bool:
+        engine = self._engines.get(worker)
+        if engine is None or (kill := self._care.kill) is None:
+            return False
+        self._ends.note(engine.uuid, reason, surely=True)
+        with suppress(ClusterError):  # it has ended meanwhile
+            kill(engine.uuid, reason)
+        return True
+
+    def release(self, worker: WorkerId) -> None:
+        self.send(worker, [Release()])
+
+    def retire(self, worker: WorkerId) -> None:
+        if (engine := self._engines.get(worker)) is not None:
+            self._ends.unfit.add(engine.uuid)
+        self.release(worker)
+
+    def describe(self) -> list[dict[str, object]]:
+        known = {engine.engine_id: engine.facts for engine in list(self._engines.values())}
+        left_out = {
+            number: {"problem": self._left_out[uuid]}
+            for number, uuid in (self._listed() if self._left_out else {}).items()
+            if uuid in self._left_out
+        }
+        return [
+            {"worker": f"engine {number}", **known.get(number, {}), **left_out.get(number, {})}
+            for number in self._client.ids
+        ]
+
+    def close(self) -> None:
+        if self._sockets is None:
+            self._watch.close()
+            return
+        for worker in list(self._engines):
+            self.release(worker)
+        deadline = time.monotonic() + 1.0
+        while any(engine.ready for engine in self._engines.values()) and time.monotonic() < deadline:
+            self.receive(0.05)
+        self._sockets.close()
+        self._sockets = None
+        self._watch.close()
+        self._engines.clear()
+        self._by_identity.clear()
+
+    # ---- from any thread
+
+    def forget_owner(self) -> None:
+        """Keep no reference to the owner of the engines: it does nothing for them any more."""
+        self._care = ClusterCare()
+
+    def note_death(self, uuid: str, reason: str) -> None:
+        """Record why an engine died.  Thread-safe."""
+        self._ends.note(uuid, reason)
+        self.wake()
+
+    def deliver_to(
+        self, take: Callable[[WorkerId, Item | Items], None]
+    ) -> Callable[[WorkerId, Callable[[], bool], Callable[[], bool]], bool]:
+        """Pass items of channels to this function from now on; return `wait`."""
+        self._take_item = take
+        return self.wait
+
+    def wait(self, worker: WorkerId, ready: Callable[[], bool], sleep: Callable[[], bool]) -> bool:
+        """Wait for an item of a channel: return what `ready` does; safe from any thread.
+
+        Args:
+            worker: who is to say what makes `ready()` true.
+            ready: whether it has come.
+            sleep: waits until it has, and returns whether it did.
+        """
+        engine, sockets = self._engines.get(worker), self._sockets
+        if engine is None or sockets is None:
+            return ready() or sleep()
+        return sockets.wait(engine, lambda messages: self._take_items(worker, messages), ready, sleep)
+
+    def _take_items(self, worker: WorkerId, messages: list[Message]) -> list[Message]:
+        """Handle the items at the beginning; return the other messages."""
+        for place, message in enumerate(messages):
+            if not isinstance(message, (Item, Items)):
+                return messages[place:]
+            self._take_item(worker, message)
+        return []
+
+    # ---- entering and leaving
+
+    def _enter(self, engine_id: int, uuid: str) -> None:
+        from ipyparallel.error import NoEnginesRegistered
+
+        assert self._sockets is not None
+        self._entered += 1
+        identity = f"{uuid}.{self._entered}.{os.urandom(16).hex()}".encode()
+        worker = f"engine {engine_id}"
+        settings = {
+            "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+            "version": __version__,
+            "sources": shipment(),
+            "machine": machine(),
+            "address": self._sockets.address,
+            "client": self._sockets.identity,
+            "identity": identity,
+        }
+        if self._care.on_this_host:
+            settings["authkey"] = bytes(current_process().authkey)
+        engine = EngineLoop(worker, engine_id, uuid, identity, Packing(self._kept_packed, self._lodgings))
+        self._sockets.admit(identity)
+        try:
+            result = self._client[engine_id].apply_async(exec, bootstrap(), {"settings": settings})
+        except (LookupError, NoEnginesRegistered):  # it was removed since its id was read
+            self._sockets.dismiss(identity)
+            return
+        self._engines[worker] = self._by_identity[identity] = engine
+        result.add_done_callback(lambda done: self._note_end(identity, done))
+
+    def _note_end(self, identity: bytes, done: Any) -> None:
+        """Handle the end of a loop's `apply` (called in the client's own thread)."""
+        self._notes.append((identity, reason_of(done)))
+        self.wake()
+
+    def _lost(self) -> list[tuple[WorkerId, Message]]:
+        """Return the workers that have ended without a good-bye."""
+        while self._notes:
+            identity, reason = self._notes.popleft()
+            if (engine := self._by_identity.get(identity)) is not None:
+                lives = engine.ready and not reason
+                stray = not (lives or reason.startswith(GONE))
+                self._end(engine.worker, reason or "its loop ended", lives=lives, stray=stray)
+        lost: list[tuple[WorkerId, Message]] = []
+        for end in self._ends.due():
+            if not self._usable(end):
+                self._ends.unfit.add(end.uuid)
+            self._forget(end.worker)
+            lost.append((end.worker, Lost(end.reason)))
+        return lost
+
+    def _end(self, worker: WorkerId, reason: str, *, lives: bool = False, stray: bool = False) -> None:
+        if (engine := self._engines.get(worker)) is not None:
+            end = LostEngine(worker, engine.uuid, reason, lives, stray)
+            self._ends.begin(end, wait=lives or (self._care.explains_deaths and not stray))
+
+    def _usable(self, end: LostEngine) -> bool:
+        """Whether a new loop may start in an engine; an untrustworthy one is killed if that helps."""
+        if end.stray:
+            return self._tame(end)
+        if end.lives and self._leave_alive(end):
+            return True
+        self._ends.dead.add(end.uuid)
+        return False
+
+    def _tame(self, end: LostEngine) -> bool:
+        """Handle an engine whose loop was ended by an exception, for example of an earlier item's timer.
+
+        It is replaced, or if that is impossible its loop is restarted a few times.
+        """
+        engine = self._engines.get(end.worker)
+        begun = engine is not None and engine.ready
+        self._failures += not begun
+        if not self._care.heals:
+            self._reentries[end.uuid] += 1
+            if begun and self._reentries[end.uuid] <= CHANCES:
+                return True
+        killed = self._care.heals and self._failures <= CHANCES and self.kill(end.worker, end.reason)
+        (self._ends.dead if killed else self._ends.spoiled).add(end.uuid)
+        self._spoiled_by = end.reason
+        if not (begun or killed):
+            self._leave_out(end)
+        return False
+
+    def _leave_out(self, end: LostEngine) -> None:
+        """Tell, once for each reason, that an engine is not used though it is there."""
+        reason = end.reason.removeprefix("RuntimeError: ")
+        if reason not in self._left_out.values():
+            log_warning(f"{end.worker} is left out, and others with the same problem: {reason}")
+        here = set(self._listed().values())
+        self._left_out = {uuid: why for uuid, why in self._left_out.items() if uuid in here}
+        self._left_out[end.uuid] = reason
+
+    def _leave_alive(self, end: LostEngine) -> bool:
+        """Whether a living engine may be entered again; its abandoned work is interrupted."""
+        if end.reason in SPOKEN:
+            if self._care.heals and self.kill(end.worker, end.reason):
+                return False
+            self.interrupt(end.worker)
+        return True
+
+    def _forget(self, worker: WorkerId) -> None:
+        self._watch.forget(worker)
+        self._ends.forget(worker)
+        if (engine := self._engines.pop(worker, None)) is not None:
+            self._by_identity.pop(engine.identity, None)
+            if self._sockets is not None:
+                self._sockets.dismiss(engine.identity)
+        if not self._engines:
+            self._lodgings.clear()  # the pool is idle
+
+    # ---- messages
+
+    def _unpacked(self, engine: EngineLoop, message: Message) -> Message:
+        if isinstance(message, Ready):
+            engine.facts = {"worker": engine.worker, **message.facts}
+            if not engine.ready and is_here(engine.facts):
+                self._watch.add(engine.worker, message.facts["pid"])
+            engine.ready, engine.local = True, message.facts["local"]
+            self._failures = 0
+            return Ready(engine.facts)
+        if isinstance(message, Bye):
+            self._forget(engine.worker)
+        return engine.packing.unpacked(message)
+
+    def _ping_idle(self) -> None:
+        now = time.monotonic()
+        if now - self._pinged > PING_EVERY:
+            self._pinged = now
+            for worker, engine in self._engines.items():
+                if engine.ready:
+                    self.send(worker, [Ping(0)])

@@ -1,0 +1,160 @@
+"""State of the engines of a backend: in use, leaving, lost; and how to interrupt one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nbpar.backends.base import WorkerId
+from nbpar.backends.engines.packing import Packing
+from nbpar.host.machine import is_here
+
+
+@dataclass
+class EngineLoop:
+    """One engine whose loop is requested or running."""
+
+    worker: WorkerId
+    engine_id: int
+    uuid: str
+    identity: bytes
+    packing: Packing
+    facts: dict[str, Any] = field(default_factory=dict)
+    local: bool = True
+    ready: bool = False
+    asked: float = field(default_factory=time.monotonic)
+    """Time when its loop was requested."""
+
+
+REASON_WAIT = 2.0
+"""Seconds to wait for a better reason of an engine's end, or for a good-bye in transit."""
+
+REASONS = 256
+"""Number of deaths that are remembered."""
+
+CUT = "its connection was cut"
+"""The reason with the lowest priority: usually the process has ended."""
+
+GONE = "EngineError"
+"""Start of the reason if ipyparallel itself has answered for an engine that it no longer lists."""
+
+GARBLED = "it said what could not be understood"
+
+TOO_LARGE = "its answer was lost, as happens when it is too large for the memory of this process"
+
+SPOKEN = frozenset({CUT, GARBLED, TOO_LARGE})
+"""Reasons about the engine's messages, not about its process, which may continue."""
+
+
+@dataclass(frozen=True)
+class LostEngine:
+    """An engine whose loop has ended, or that is unreachable."""
+
+    worker: WorkerId
+    uuid: str
+    reason: str
+    lives: bool = False
+    """Whether a new loop may start there."""
+
+    stray: bool = False
+    """Whether an exception ended the loop, and its process is unchanged."""
+
+    until: float = 0.0
+    """Time until which a reason is awaited."""
+
+
+class LostEngines:
+    """Engines that are ending, and those that will not be used again."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.unfit: set[str] = set()
+        """Engines in which no loop may start, though their cluster may still list them."""
+
+        self.dead: set[str] = set()
+        """Those of them whose process has ended, or was killed."""
+
+        self.spoiled: set[str] = set()
+        """Those of them whose process continues, and is untrustworthy."""
+
+        self._clock = clock
+        self._going: dict[WorkerId, LostEngine] = {}
+        self._reasons: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._going)
+
+    def begin(self, end: LostEngine, *, wait: bool) -> None:
+        """Record that an engine is ending; the last of several reasons counts.  `wait` for a better one."""
+        before = self._going.get(end.worker)
+        if before is not None and before.reason in (GARBLED, TOO_LARGE):
+            return  # they cause the end of a loop, which is less specific
+        if before is None or end.reason != CUT:
+            until = self._clock() + (REASON_WAIT if wait else 0.0)
+            self._going[end.worker] = replace(end, until=min(until, before.until) if before else until)
+
+    def note(self, uuid: str, reason: str, *, surely: bool = False) -> None:
+        """Record why an engine has died; thread-safe.  `surely`: overrides all other reasons."""
+        if surely:
+            self._reasons[uuid] = reason
+        else:
+            self._reasons.setdefault(uuid, reason)
+        while len(self._reasons) > REASONS:
+            self._reasons.pop(next(iter(self._reasons)), None)
+
+    def due(self) -> list[LostEngine]:
+        """Return, and remove, those whose reason is known or overdue."""
+        now, due = self._clock(), []
+        for end in list(self._going.values()):
+            known = self._reasons.get(end.uuid)
+            if known is not None or now >= end.until:
+                del self._going[end.worker]
+                due.append(end if known is None else replace(end, reason=known, lives=False, stray=False))
+        return due
+
+    def keep(self, listed: set[str]) -> None:
+        """Remember only engines in their cluster's list."""
+        self.unfit &= listed
+        self.dead &= listed
+        self.spoiled &= listed
+
+    def forget(self, worker: WorkerId) -> None:
+        """Handle a good-bye."""
+        self._going.pop(worker, None)
+
+
+def reason_of(done: Any) -> str:
+    """Return why the `apply` of a loop has ended; "" if the loop ended normally."""
+    try:
+        done.result()
+    except BaseException as error:  # noqa: BLE001 (any exception is the reason)
+        return f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}"
+    return ""
+
+
+def interrupt(client: Any, uuid: str, facts: Mapping[str, Any]) -> bool:
+    """Send an engine SIGINT: directly if it is on this host, otherwise through its controller.
+
+    Args:
+        client: the ipyparallel client.
+        uuid: the engine's identity there.
+        facts: its `machine` and `pid`.
+
+    Returns:
+        False if its process is gone.
+    """
+    if os.name == "nt" or not is_here(facts):  # on Windows, `os.kill` would end it
+        client._io_loop.add_callback(_ask, client, uuid.encode())  # noqa: SLF001 (only its thread may use the stream)
+        return True
+    try:
+        os.kill(facts["pid"], signal.SIGINT)
+    except OSError:
+        return False
+    return True
+
+
+def _ask(client: Any, ident: bytes) -> None:
+    client.session.send(client._control_stream, "interrupt_request", content={}, ident=ident)  # noqa: SLF001

@@ -1,0 +1,182 @@
+"""The deployment protocol: where controller and engines live, how one is opened, and its listener."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nbpar.errors import ClusterError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A usable engine."""
+
+    id: int
+    """Its number at the controller; a replacement gets a new one."""
+
+    uuid: str
+    """Its identity at the controller."""
+
+    host: str
+    """Name of its machine; "" while unknown."""
+
+    pid: int | None
+    """Its process there; None while unknown."""
+
+    @property
+    def worker(self) -> str:
+        """Its name in a pool."""
+        return f"engine {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a cluster's engines."""
+
+    preload: tuple[str, ...] = ()
+    """Modules imported before engines are forked."""
+
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables added to this process's environment."""
+
+    folder: str | None = None
+    """Working directory; None: this process's."""
+
+    nice: int = 0
+    """Decrease of their priority."""
+
+    heal: bool = True
+    """Whether engines that die are replaced."""
+
+
+class DeploymentListener(Protocol):
+    """Receives the events of a deployment; called from any thread, must not block."""
+
+    def engine_died(self, uuid: str, reason: str) -> None:
+        """A process ended, possibly before it registered."""
+
+    def engine_replaced(self) -> None:
+        """An engine is starting in place of a dead one."""
+
+    def broke(self, reason: str) -> None:
+        """The deployment is unusable."""
+
+
+class Deployment(Protocol):
+    """The processes of a controller and its engines."""
+
+    directory: Path | None
+    """A private directory of the deployment, or None."""
+
+    def open(self, engines: int, timeout: float) -> dict[str, Any]:
+        """Start controller and engines; return the connection data of a client.  Does not wait for engines.
+
+        Raises:
+            ClusterError: the controller did not start.
+        """
+
+    def attach(self, client: Any) -> None:
+        """Use this client for engines that are otherwise unreachable."""
+
+    def add(self, count: int) -> None:
+        """Start more engines, without waiting for them; retries after giving up."""
+
+    def withdraw(self, count: int) -> None:
+        """Give up a number of engines that have not registered yet, if possible."""
+
+    def remove(self, uuids: Sequence[str]) -> None:
+        """End engines without replacing them."""
+
+    def kill(self, uuid: str, reason: str) -> None:
+        """Kill one engine, which is replaced if the deployment heals."""
+
+    def interrupt(self, uuid: str) -> bool:
+        """Send an engine SIGINT; return False if it is gone, or if that is impossible."""
+
+    def registered(self, uuid: str) -> None:
+        """The controller has registered an engine."""
+
+    def left(self, uuid: str) -> None:
+        """The controller has removed an engine; an unwanted removal is explained."""
+
+    def coming(self) -> int:
+        """Number of engines that were started and have not registered yet."""
+
+    def locate(self, uuid: str) -> tuple[str, int | None]:
+        """Host and pid of an engine, `("", None)` if unknown."""
+
+    def problem(self) -> str:
+        """The reason why engines will not come, "" while they may."""
+
+    def logs(self) -> str:
+        """The ends of the logs, for a message."""
+
+    def close(self) -> None:
+        """End everything and wait until nothing is left.  Idempotent."""
+
+
+PORT_ATTEMPTS = 5
+"""Number of attempts to open a deployment if its ports are taken."""
+
+PORT_TAKEN = "Address already in use"
+"""Message in its controller's log in that case."""
+
+
+def open_with_free_ports(open_: Callable[[], None], undo: Callable[[], None]) -> None:
+    """Open a deployment; retry if another process took a port between its choice and its use.
+
+    Raises:
+        ClusterError: the deployment's; `undo` was called for all attempts but the last.
+    """
+    for _ in range(PORT_ATTEMPTS - 1):
+        try:
+            return open_()
+        except ClusterError as error:
+            if PORT_TAKEN not in str(error):
+                raise
+            undo()
+    return open_()
+
+
+def with_logs(message: str, logs: str) -> str:
+    """The message, followed by the ends of the logs, if any."""
+    return f"{message}; the logs end with:\n{logs}" if logs else message
+
+
+class Startable:
+    """What follows from `start` and `stop`."""
+
+    def start(self) -> Self:
+        """Start; returns itself."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End what was started."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return asyncio.to_thread(self.start).__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)

@@ -1,0 +1,1 @@
+"""Engines on other hosts through OpenSSH's client: one connection for each host, nothing that stays."""

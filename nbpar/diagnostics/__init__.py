@@ -1,0 +1,1 @@
+"""Advice on how to run a function, and a check of the installation."""

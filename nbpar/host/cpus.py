@@ -1,0 +1,143 @@
+"""CPUs: how many may be used, and how long threads wait for one."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def queued_seconds() -> float:
+    """Return the seconds that this thread was ready to run without a CPU; 0.0 if the system does not tell.
+
+    Throttling by a container's quota counts too (second field of /proc/<pid>/schedstat, in
+    nanoseconds: Documentation/scheduler/sched-stats.rst of Linux).
+    """
+    try:
+        return _queued(Path("/proc/thread-self/schedstat").read_bytes())
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+class ThreadClock:
+    """This thread's time, without the time it was ready to run but other processes had the CPUs.
+
+    Linux reports how long a thread waited for a CPU; on other systems it is the ordinary time.
+    """
+
+    def __enter__(self) -> Self:
+        self._file: int | None = None
+        with suppress(OSError):
+            self._file = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+    def running(self) -> float:
+        """Running seconds since an arbitrary moment."""
+        now = time.perf_counter()
+        if self._file is None:
+            return now
+        return now - _queued(os.pread(self._file, 100, 0))
+
+
+def _queued(schedstat: bytes) -> float:
+    return int(schedstat.split()[1]) * 1e-9
+
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
+"""Variables that numerical libraries read, each at its first import."""
+
+
+def usable_cpus() -> int:
+    """The number of CPUs available to this process, by affinity and the container's quota; at least 1.
+
+    A quota of 1.5 CPUs counts as 2.
+    """
+    return max(1, min([cores(), *(math.ceil(quota) for quota in _quotas())]))
+
+
+def thread_limits(engines: int, environment: Mapping[str, str], cpus: int | None = None) -> dict[str, str]:
+    """The thread variables to add to `environment` for one of a number of `engines` on this host.
+
+    A limit set by the user has priority; `OMP_NUM_THREADS` alone applies to every library,
+    as those whose own variable is not set fall back to it.
+    """
+    if "OMP_NUM_THREADS" in environment:
+        return {}
+    share = max(1, (usable_cpus() if cpus is None else cpus) // max(1, engines))
+    return {name: str(share) for name in THREAD_VARIABLES if name not in environment}
+
+
+def quota_of(cpu_max: str) -> float | None:
+    """CPUs granted by a cgroup v2 `cpu.max`, None for unlimited.
+
+    Example:
+        >>> quota_of("150000 100000")
+        1.5
+    """
+    fields = cpu_max.split()
+    if len(fields) != 2 or fields[0] == "max" or not (fields[0].isdigit() and fields[1].isdigit()):
+        return None
+    return int(fields[0]) / int(fields[1]) if int(fields[0]) > 0 and int(fields[1]) > 0 else None
+
+
+def _quotas() -> Iterator[float]:
+    """Every CPU quota of this process's control groups, of cgroup v2 and v1."""
+    for folder in _cgroup_folders():
+        quota = quota_of(_read(folder / "cpu.max"))
+        if quota is None:  # cgroup v1 has it in two files, with -1 for unlimited
+            quota = quota_of(f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}")
+        if quota is not None:
+            yield quota
+
+
+def _cgroup_folders() -> Iterator[Path]:
+    """The folders of this process's control groups, each with its ancestors."""
+    root = Path("/sys/fs/cgroup")
+    for line in _read(Path("/proc/self/cgroup")).splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root / "cpu" if controllers else root
+        inner = Path(path.lstrip("/"))
+        yield from (base / folder for folder in (inner, *inner.parents))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def has_gil() -> bool:
+    """Whether this Python has a GIL."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())

@@ -1,0 +1,64 @@
+"""The source code of nbpar's own modules, to be sent to processes where nbpar is not installed."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+
+WORKER_PACKAGES = ("nbpar.host", "nbpar.wire", "nbpar.endpoint", "nbpar.worker")
+"""Packages of the worker's side, which are sent whole, with their subpackages."""
+
+WORKER_MODULES = (
+    "nbpar.version",
+    "nbpar.errors",
+    "nbpar.core.call_style",
+    "nbpar.core.safe_exceptions",
+    "nbpar.core.text",
+)
+"""Single modules that these need."""
+
+Sources = dict[str, tuple[bool, str, str]]
+"""Name of a module to: whether it is a package, its source, the file name in tracebacks."""
+
+
+def sources(packages: Iterable[str], modules: Iterable[str]) -> Sources:
+    """The sources of whole packages and single modules, with the packages that these are in."""
+    found: Sources = {}
+    for package in ("nbpar", "nbpar.core"):
+        found[package] = (True, source(package, "__init__.py"), _origin(package, "__init__.py"))
+    for package in packages:
+        found.update(_package(package))
+    for module in modules:
+        package, _, name = module.rpartition(".")
+        found[module] = (False, source(package, f"{name}.py"), _origin(package, f"{name}.py"))
+    return found
+
+
+def packed(found: Sources) -> bytes:
+    """Sources as `nbpar/worker/bootstrap.py` installs them."""
+    return zlib.compress(json.dumps(found).encode())
+
+
+@cache
+def source(package: str, name: str) -> str:
+    """The text of a file of a package."""
+    return files(package).joinpath(name).read_text("utf-8")
+
+
+def _package(package: str) -> Sources:
+    """A package's modules, with its subpackages."""
+    found: Sources = {package: (True, source(package, "__init__.py"), _origin(package, "__init__.py"))}
+    for entry in files(package).iterdir():
+        name = entry.name.removesuffix(".py")
+        if entry.is_dir() and entry.joinpath("__init__.py").is_file():
+            found.update(_package(f"{package}.{name}"))
+        elif entry.name.endswith(".py") and name != "__init__":
+            found[f"{package}.{name}"] = (False, entry.read_text("utf-8"), _origin(package, entry.name))
+    return found
+
+
+def _origin(package: str, name: str) -> str:
+    return f"<sent>/{package.replace('.', '/')}/{name}"

@@ -1,0 +1,1 @@
+"""A pool of workers: its calls, their options, and where the workers come from."""

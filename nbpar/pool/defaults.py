@@ -1,0 +1,254 @@
+"""The default pools: made on first use, kept warm, closed with the interpreter; `nbpar.use` replaces them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nbpar.core.checks import at_least
+from nbpar.core.results import Results
+from nbpar.core.text import function_name
+from nbpar.host.cpus import usable_cpus
+from nbpar.host.frames import entrance
+from nbpar.pool.in_use import Use, in_use, opened, places
+from nbpar.pool.launch import nothing
+from nbpar.pool.options import MapOptions, takes_options
+from nbpar.pool.pool import Pool
+from nbpar.run.run import Run
+from nbpar.run.unbegun import beginning
+from nbpar.worker.nesting import inside_item
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_pools: dict[str, DefaultPool] = {}  # by backend
+_lock = threading.Lock()
+
+
+class DefaultPool(Pool):
+    """A pool that adds workers for the duration of a call with `workers=`.
+
+    Args:
+        workers: their usual number; None: the CPUs available to this process, but before the first
+            call without `workers=` only the number that calls request.
+    """
+
+    _warns = False
+
+    def __init__(self, workers: int | None, backend: str, asked: int | None = None) -> None:
+        super().__init__(asked if workers is None else workers, backend=backend)
+        self._usual = workers
+        self._asked: dict[object, int] = {}
+        self._resizing = threading.RLock()
+
+    @entrance
+    def resize(self, workers: int) -> None:
+        number = at_least(1, "workers", workers)
+        with self._resizing:
+            self._have(max([number, *self._asked.values()]))
+            self._usual = number
+
+    def _reserve(self, workers: int | None) -> Callable[[], None]:
+        if self.backend == "serial" or inside_item():
+            return super()._reserve(workers)
+        with self._resizing:
+            if workers is None:
+                if self._usual is None:
+                    self.resize(usable_cpus())
+                return nothing
+            if self._usual is not None and workers <= self._usual:
+                return nothing
+            call = object()
+            self._asked[call] = workers
+            self._have(max(workers, self.size))
+        return partial(self._give_up, call)
+
+    def _give_up(self, call: object) -> None:
+        with self._resizing:
+            self._asked.pop(call, None)
+            if self._usual is not None and not self.closed:
+                self._have(max([self._usual, *self._asked.values()]))
+
+    def _have(self, workers: int) -> None:
+        if workers != self.size:
+            super().resize(workers)
+
+
+def default_pool(workers: int | None = None, backend: str = "engines") -> Pool:
+    """Return the default pool of this kind, resized to a number of workers if one is given.
+
+    There is one of each kind, started on first use.  A pool in use (`nbpar.use`) stands for it, as it is.
+
+    Raises:
+        PoolClosedError: the pool in use was closed.
+    """
+    return _default_pool(backend, workers, None)
+
+
+def _default_pool(backend: str, workers: int | None, asked: int | None) -> Pool:
+    """Return a default pool; if it is new, with the number of workers that a call has `asked` for."""
+    if inside_item():
+        return Pool(backend="serial", progress="none")
+    if workers is not None:
+        workers = at_least(1, "workers", workers)
+    if (used := in_use(backend)) is not None:
+        return used
+    with _lock:
+        pool = _pools.get(backend)
+        if pool is None or pool.closed or pool.failed:
+            pool = _pools[backend] = DefaultPool(workers, backend, asked)
+        elif workers is not None:
+            pool.resize(workers)
+        return pool
+
+
+def pool_for(backend: str, options: MapOptions) -> Pool:
+    """Return the default pool for one call with these options.
+
+    A pool in use is not resized for a call: `workers` of the options is lowered to what it has.
+    """
+    asked = options.get("workers")
+    if asked is not None:
+        asked = at_least(1, "workers", asked)
+        if (used := in_use(backend)) is not None:
+            options["workers"] = min(asked, max(1, used.size))
+    return _default_pool(backend, None, asked)
+
+
+def _pool_for(fn: Callable[..., Any], backend: str, options: MapOptions) -> Pool:
+    """Return `pool_for` a call of `fn`, which is the last run if it is stopped before it has begun."""
+    with beginning(lambda: options.get("label") or function_name(fn)):
+        return pool_for(backend, options)
+
+
+def default_pools() -> list[Pool]:
+    """Return the open default pools of this machine."""
+    return [pool for pool in _pools.values() if not pool.closed]
+
+
+def close_default_pools() -> None:
+    """Close all default pools, and use no other; the next call starts new ones."""
+    places.clear()
+    with _lock:
+        pools = list(_pools.values())
+        _pools.clear()
+    for pool in pools:
+        pool.close()
+
+
+def used_place() -> Use | None:
+    """Return what is in use instead of this machine's workers; None if that is nothing."""
+    return places.current
+
+
+@entrance
+def use(place: Any) -> Use:
+    """Make a pool or cluster the place of everything that names none; return it, with a pool's calls.
+
+    That is `nbpar.map` and its kin, `%%parallel_map`, `%%channel`, pipelines, `nbpar.register_joblib()`, and
+    programs of spaCy, pyblaze, GluonNLP and Neuraxle on engines.  It holds for the whole process: until the
+    next call, or for a `with` block, after which the place from before is used again.  Calls with
+    `backend="threads"` or `"serial"` stay in this process.  The pool keeps its size: `workers=` is a limit.
+
+    Args:
+        place: an `nbpar.Pool`, which stays yours to close.  Or a cluster, for which nbpar makes a pool and
+            closes it: an `nbpar.Cluster`, a running `ipyparallel.Cluster`, an `ipyparallel.Client`, the name
+            of an IPython profile, the path of a connection file, "ssh://host".  Or None: this machine.
+
+    Raises:
+        TypeError: it is none of these.
+        ClusterError: there is no such cluster, or it does not answer.
+        PoolClosedError: the pool is closed; also from later calls, when it was closed meanwhile.
+
+    Example:
+        >>> with Pool(2) as pool, use(pool):
+        ...     map(abs, [-1, 2])
+        [1, 2]
+    """
+    found = opened(place, default_pool)
+    places.put(found)
+    return found
+
+
+@entrance
+@takes_options
+def map(  # noqa: A001 (our map)
+    fn: Callable[..., Any], *iterables: Iterable[Any], backend: str = "engines", **options: Unpack[MapOptions]
+) -> Results:
+    """Apply `fn` to every item, on the default pool, and return the results in input order.
+
+    See `nbpar.Pool.map?` for the options and exceptions.
+    """
+    __tracebackhide__ = True
+    pool = _pool_for(fn, backend, options)
+    return pool.map(fn, *iterables, **options)
+
+
+@entrance
+@takes_options
+def starmap(
+    fn: Callable[..., Any],
+    iterable: Iterable[Any],
+    *,
+    backend: str = "engines",
+    **options: Unpack[MapOptions],
+) -> Results:
+    """Like `map`, for items that are tuples of arguments, or dicts of keyword arguments."""
+    __tracebackhide__ = True
+    pool = _pool_for(fn, backend, options)
+    return pool.starmap(fn, iterable, **options)
+
+
+@entrance
+@takes_options
+def imap(
+    fn: Callable[..., Any], *iterables: Iterable[Any], backend: str = "engines", **options: Unpack[MapOptions]
+) -> Iterator[Any]:
+    """Apply `fn` to every item, on the default pool, and yield the results in input order, lazily.
+
+    The input may be endless; leaving the loop early cancels the rest.  See `nbpar.Pool.imap?`.
+    """
+    pool = _pool_for(fn, backend, options)
+    return pool.imap(fn, *iterables, **options)
+
+
+@entrance
+@takes_options
+def imap_unordered(
+    fn: Callable[..., Any], *iterables: Iterable[Any], backend: str = "engines", **options: Unpack[MapOptions]
+) -> Iterator[Any]:
+    """Like `imap`, but yield the results in order of completion."""
+    pool = _pool_for(fn, backend, options)
+    return pool.imap_unordered(fn, *iterables, **options)
+
+
+@entrance
+@takes_options
+def map_async(
+    fn: Callable[..., Any], *iterables: Iterable[Any], backend: str = "engines", **options: Unpack[MapOptions]
+) -> Run:
+    """Start a map on the default pool and return it at once, as a `Run` to `await` or to `get()` later.
+
+    See `nbpar.Pool.map_async?`.
+    """
+    pool = _pool_for(fn, backend, options)
+    return pool.map_async(fn, *iterables, **options)
+
+
+@entrance
+def submit(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    """Call `fn(*args, **kwargs)` on a worker of the default pool and return a future at once.
+
+    It can be canceled even while the function runs.
+    """
+    return default_pool().submit(fn, *args, **kwargs)
+
+
+@entrance
+def each(fn: Callable[..., Any], *args: Any) -> list[Any]:
+    """Call `fn(*args)` once on every worker of the default pool and return one value per worker."""
+    __tracebackhide__ = True
+    return default_pool().each(fn, *args)

@@ -1,0 +1,358 @@
+"""Start a run from a function, items and options."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import cache, partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from nbpar.core.call_style import CallStyle, Lent
+from nbpar.core.chunking import Chunker
+from nbpar.core.runstate import RunState
+from nbpar.core.source import Arms, HandedOverSource, SequenceSource, Source
+from nbpar.core.text import full_function_name, function_name, short
+from nbpar.dispatch.dispatcher import Dispatcher, Stir
+from nbpar.dispatch.job import Job
+from nbpar.errors import PicklingError
+from nbpar.host.ctrl_c import may_be_ctrl_c
+from nbpar.host.frames import seen_from
+from nbpar.host.interpreter_exit import interpreter
+from nbpar.journal.resuming import journal
+from nbpar.pool.inputs import length_of, source_of, warn_of_repetition
+from nbpar.pool.limits import WorkerLimits
+from nbpar.pool.lost_changes import warn_of_lost_changes
+from nbpar.pool.options import Options
+from nbpar.pool.outstanding import OutstandingWork, prepare_for_exit
+from nbpar.pool.placement import Placement
+from nbpar.pool.seed_warning import warn_of_shared_generator
+from nbpar.run import history
+from nbpar.run.display import BackgroundViews, shown
+from nbpar.run.futures import CallFuture, SubmittedCalls
+from nbpar.run.run import Run
+from nbpar.wire.diagnosis.explain import explain
+from nbpar.wire.log_levels import levels_here
+from nbpar.wire.messages import Begin, Load
+from nbpar.wire.modules.reach import Reach
+from nbpar.wire.pickle_cache import Kept
+from nbpar.wire.pickling import digest, pack_one
+from nbpar.wire.shared import Shared
+from nbpar.worker.signals import can_limit
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+STREAM_CHUNK = 4096
+"""Maximal number of items in a chunk of `imap`, so that the look-ahead stays small."""
+
+QUIET = Options(progress="none")
+
+
+R = TypeVar("R", bound=Run)
+
+
+class Launch(Generic[R]):
+    """A run that begins with a `with` block, and is stopped when an exception leaves the block.
+
+    An exception at any moment, Ctrl-C included, stops it.  A traceback refers to the frames that it has
+    passed, and the run to its error.  To avoid a cycle, the run is released here, and the block deletes its
+    own variable.  This is a class because a generator would add frames of `contextlib` to tracebacks.
+
+    Args:
+        run: the prepared run.
+        remember: whether it is the user's last run from then on.
+    """
+
+    def __init__(self, run: R, *, remember: bool = False) -> None:
+        self._run: R | None = run
+        self._remember = remember
+        self.at_end: Callable[[], None] = nothing
+        """Called at the run's end; may be called earlier, and twice."""
+
+    def with_end(self, at_end: Callable[[], None]) -> Self:
+        """Return this launch with a callback for the run's end, which may be called twice."""
+        if at_end is not nothing and self._run is not None:
+            self._run.add_done_callback(lambda _: at_end())
+        self.at_end = at_end
+        return self
+
+    def begin(self) -> R:
+        """Begin the run; the caller stops it."""
+        assert self._run is not None
+        if self._remember:
+            history.remember(self._run)
+        self._run.begin()
+        return self._run
+
+    def __enter__(self) -> R:
+        __tracebackhide__ = True
+        try:
+            return self.begin()
+        except BaseException as error:
+            self.__exit__(None, error, None)
+            raise
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        __tracebackhide__ = True
+        run, self._run = self._run, None
+        try:
+            if error is not None and run is not None:
+                if self._remember and not run.remembered:
+                    history.remember(run)
+                run.leave()
+                if type(error) is KeyboardInterrupt:
+                    raise run.stopped() from None
+        finally:
+            del run
+
+
+class Launcher:
+    """Starts runs on the workers of one place."""
+
+    def __init__(
+        self,
+        place: Placement,
+        initializer: tuple[Callable[..., Any], tuple[Any, ...]] | None,
+        care: WorkerLimits = WorkerLimits(),  # noqa: B008 (it is frozen)
+    ) -> None:
+        self._backend = place.backend
+        self._same_host = place.same_host
+        self._world = place.world
+        self._largest = {} if care.max_items is None else {"largest": care.max_items}
+        self._numbers = count(1)
+        self._kept: Kept[Load] = Kept()
+        first = None if initializer is None else (self.load(initializer[0]), initializer[1])
+        self.dispatcher = Dispatcher(
+            place.backend, initializer=first, expecting=place.expecting, problem=place.problem,
+            rules=care.rules(place.renew),
+        )  # fmt: skip
+        self._calls = SubmittedCalls(self.dispatcher)
+        self._outstanding = OutstandingWork()
+
+    def over(
+        self,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        options: Options,
+        *,
+        spread: CallStyle | None = None,
+        sort: bool = True,
+        streaming: bool = False,
+        ordered: bool = False,
+    ) -> Launch[Run]:
+        """Prepare a run of `fn` over iterables; when streaming, results are not kept."""
+        __tracebackhide__ = True
+        total = total_of(iterables, options)
+        if not self._backend.in_process:
+            warn_of_repetition(iterables)
+        stir = Stir(self.dispatcher)
+        source = source_of(
+            iterables, wake=stir, threaded=not self.dispatcher.blocking, total=total, arms=self.arms
+        )  # fmt: skip
+        if spread is None:
+            spread = CallStyle.ONE if len(iterables) == 1 else CallStyle.STAR
+        if not self._backend.in_process:
+            warn_of_lost_changes(fn, items=iterables[0] if spread is CallStyle.ONE else None)
+        return self._launch(
+            fn, source, spread, options, total=total, streaming=streaming, ordered=ordered, sort=sort,
+            remember=True, stir=stir,
+        )  # fmt: skip
+
+    def at_once(
+        self, fn: Callable[..., Any], source: HandedOverSource, spread: CallStyle, options: Options
+    ) -> Run:
+        """Start an ordered, streaming run that computes all its items, even if they are not consumed."""
+        options = replace(options, buffersize=max(1, source.remaining))
+        return self._launch(
+            fn, source, spread, options, total=source.remaining, streaming=True, ordered=True,
+            remember=True,
+        ).begin()  # fmt: skip
+
+    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallFuture:
+        """Run one call; return its future."""
+        __tracebackhide__ = True
+        load = self.load(fn)
+        return self._calls.submit(fn, load, self.begin_of(self.dispatcher.new_id(), load), args, kwargs)
+
+    def finish_before_exit(self, future: CallFuture) -> None:
+        """Finish a call before the interpreter ends, unless it is ending already."""
+        if not interpreter.begun:
+            interpreter.finish_first(self._outstanding)
+            future.join(self._outstanding)
+            prepare_for_exit(self.dispatcher)
+
+    def everywhere(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Launch[Run]:
+        """Prepare a run of one call on every worker."""
+        return self._launch(fn, SequenceSource([]), CallStyle.CALL, QUIET, everywhere=(args, {}))
+
+    def _launch(
+        self,
+        fn: Callable[..., Any],
+        source: Source,
+        spread: CallStyle,
+        options: Options,
+        *,
+        total: int | None = None,
+        streaming: bool = False,
+        ordered: bool = False,
+        sort: bool = True,
+        everywhere: Any = None,
+        remember: bool = False,
+        stir: Stir | None = None,
+    ) -> Launch[Run]:
+        __tracebackhide__ = True
+        self._check(fn, options)
+        chunker = self._chunker(options.fixed_chunksize, streaming=streaming)
+        state = RunState(
+            self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming,
+            buffersize=options.buffersize, retry=options.retry, most_workers=options.workers,
+        )  # fmt: skip
+        if stir is not None:
+            stir.state = state
+        label = options.label or function_name(fn)
+        run = Run(self.dispatcher, label=label, errors=options.errors, streaming=streaming, sort=sort)
+        job = Job(
+            state, run, self.load(fn), fn, label, total, spread, options.timeout, options.seed,
+            fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
+            everywhere=everywhere,
+        )  # fmt: skip
+        job.begin = self.begin_of(state.id, job.load)
+        if options.resume is not None:
+            journal(job, options.resume, partial(self.dispatcher.stir, state))
+        run.prepare(job)
+        if remember:
+            run.make_views = views_on_demand(options.progress, total)
+        return Launch(run, remember=remember)
+
+    def _chunker(self, fixed: int | None, *, streaming: bool) -> Chunker:
+        """Return what decides the size of chunks.
+
+        The thread that takes a stream's values also computes them in a serial pool: an item of a larger
+        chunk would be late by all that follow it there.
+        """
+        if streaming and self.dispatcher.blocking:
+            return Chunker(largest=1)
+        largest = {"largest": STREAM_CHUNK} if streaming else {}
+        return Chunker(fixed, **{**largest, **self._largest})
+
+    def _check(self, fn: Callable[..., Any], options: Options) -> None:
+        """Reject options that this backend cannot honor, and warn about `seed=` on shared generators."""
+        __tracebackhide__ = True
+        if not self._backend.in_process:
+            return
+        here = self.dispatcher.blocking
+        if options.timeout is not None and not (here and can_limit()):
+            raise ValueError(
+                "timeout= needs engines: Python cannot stop what a thread runs; "
+                'backend="serial" can where it runs in the main thread'
+            )
+        if options.seed is not None and not here:
+            warn_of_shared_generator(fn)
+
+    def share(self, value: Any) -> Shared:
+        """Return a handle to an object that workers get once.
+
+        Raises:
+            PicklingError: it cannot be serialized.
+        """
+        if self._backend.in_process:
+            return Shared(value)
+        shared = Shared(value, lodge=self._same_host)
+        try:
+            shared.pack()
+        except BaseException as error:
+            if may_be_ctrl_c(error):
+                raise
+            raise PicklingError(explain(value, error, what="the object to the workers")) from None
+        return shared
+
+    @property
+    def arms(self) -> Arms | None:
+        """What lets Ctrl-C through to input that is read here; None where nothing holds it back."""
+        return self._backend.interrupts
+
+    def wake(self) -> None:
+        """Wake the dispatcher; thread-safe."""
+        self._backend.wake()
+
+    def begin_of(self, run: int, load: Load) -> Begin | None:
+        """Return the settings that workers in other processes get before a run's first call."""
+        if self._backend.in_process:
+            return None
+        modules = reach_of_this_process().of(load.function)
+        return Begin(run, modules, levels_here(), tuple(self._world.changes()))
+
+    def load(self, fn: Callable[..., Any]) -> Load:
+        """Return a function in the form sent to the workers.
+
+        Raises:
+            TypeError: it is not callable.
+            PicklingError: it cannot be serialized.
+        """
+        __tracebackhide__ = True
+        if not callable(fn):
+            raise TypeError(f"the first argument must be a function, was {short(fn)}")
+        if self._backend.in_process:
+            return Load(b"%d" % next(self._numbers), full_function_name(fn), Lent(fn))
+        return self._kept.made(fn, lambda: self._packed(fn), lambda load: load.function.nbytes)
+
+    def _packed(self, fn: Callable[..., Any]) -> Load:
+        __tracebackhide__ = True
+        name = full_function_name(fn)
+        try:
+            packed = pack_one(fn)
+        except BaseException as error:
+            if may_be_ctrl_c(error):
+                raise
+            raise PicklingError(explain(fn, error, what=f"the function `{name}` to the workers")) from None
+        return Load(digest(packed), name, packed)
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+@cache
+def reach_of_this_process() -> Reach:
+    """Return the object that finds the user's modules of this process."""
+    import psutil
+
+    return Reach(born=psutil.Process().create_time())
+
+
+def views_on_demand(progress: str, total: int | None) -> Callable[[], BackgroundViews]:
+    """Return a factory of views for `run.show()`; it holds no reference to its pool."""
+    return partial(BackgroundViews, progress=progress, total=total, resize=None)
+
+
+def total_of(iterables: tuple[Iterable[Any], ...], options: Options) -> int | None:
+    """Return the number of items; None if it is unknown."""
+    return options.total if options.total is not None else length_of(iterables)
+
+
+def shown_stream(
+    run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
+) -> Iterator[Any]:
+    """Yield a streaming run's values and show it meanwhile; stop it when the generator is closed."""
+    values = _shown_stream(run, options, total, resize)
+    next(values)  # from now on dropping it stops it, even before the first value
+    return values
+
+
+def _shown_stream(
+    run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
+) -> Iterator[Any]:
+    __tracebackhide__ = True
+    try:
+        yield None
+        with shown(run, options.progress, total=total, resize=resize) as watch:
+            yield from run.stream(watch)
+    except GeneratorExit:  # at the interpreter's end there is no caller's frame
+        raise
+    except BaseException as error:  # noqa: BLE001 (raised again)
+        raise seen_from(sys._getframe(1), error)  # noqa: B904, SLF001 (the same one)
+    finally:
+        run.cancel()
+        del run  # the error's traceback holds this frame, and the run the error

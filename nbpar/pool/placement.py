@@ -1,0 +1,313 @@
+"""Start or join the workers of a pool."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from nbpar.backends.base import Backend
+from nbpar.backends.serial import SerialBackend
+from nbpar.backends.threads import ThreadsBackend
+from nbpar.cluster.cluster import Cluster
+from nbpar.cluster.directory import RuntimeDirectory
+from nbpar.cluster.join import cluster_of, connect, has_ended
+from nbpar.cluster.preload import import_what_parses
+from nbpar.errors import ClusterError, PoolClosedError
+from nbpar.host.error_log import call_safely
+from nbpar.host.interpreter_exit import interpreter
+from nbpar.host.machine import machine
+from nbpar.host.memory import fits
+from nbpar.host.world import World
+from nbpar.run.printing import DirectRecorder
+
+LOOK = 1.0
+"""Seconds between two attempts to reach a controller while no engine is ready."""
+
+Retire = Callable[[list[str], Callable[[str], None]], None]
+"""Releases workers, each after its current item; calls back for each."""
+
+
+class Placement:
+    """Where a pool's workers come from."""
+
+    resizable = False
+    """Whether their number can be changed."""
+
+    same_host = False
+    """Whether all workers are processes of this host, permanently."""
+
+    renew: Callable[[str], None] | None = None
+    """Replaces a worker that has left; None if that is impossible."""
+
+    def __init__(self, backend: Backend, world: World | None = None) -> None:
+        self.backend = backend
+        self.world = world or World()
+        """Environment of this process when the workers started."""
+
+    def describe(self) -> list[dict[str, object]]:
+        """Facts of each worker: `worker` (its name), `host`, `pid`, ..."""
+        return self.backend.describe()
+
+    def expecting(self) -> bool:
+        """Whether workers are starting."""
+        return False
+
+    def problem(self) -> str:
+        """The reason why no more workers will come; "" if there is none."""
+        return ""
+
+    def mend(self) -> None:
+        """Retry to get workers that were given up; returns at once."""
+
+    def resize(self, workers: int, retire: Retire) -> None:  # noqa: ARG002
+        """Change the number of workers; surplus workers finish their current items."""
+        raise ClusterError("this pool cannot be resized: it joined a cluster that it does not own")
+
+    def close(self) -> None:
+        """Free the resources of this pool alone, when its backend is closed."""
+
+
+class ThreadsPlacement(Placement):
+    """Threads of this process."""
+
+    resizable = True
+
+    def __init__(self, workers: int) -> None:
+        self._threads = ThreadsBackend(workers)
+        super().__init__(self._threads)
+
+    def resize(self, workers: int, retire: Retire) -> None:
+        self._threads.resize(workers)
+        retire([str(facts["worker"]) for facts in self._threads.describe()][workers:], lambda _: None)
+
+
+class EnginesPlacement(Placement):
+    """Engines of one of our clusters, which reports deaths and starting engines."""
+
+    resizable = True
+
+    def __init__(self, cluster: Cluster, path: str, *, owned: bool) -> None:
+        from nbpar.backends.engines.backend import ClusterCare, EnginesBackend
+
+        care = ClusterCare(cluster.kill, cluster.heals, cluster.on_this_host, True, cluster.interrupt)
+        directory = cluster.directory if path == "auto" else None
+        self._engines = backend = EnginesBackend(cluster.own_client, directory, care=care, fits=fits)
+        super().__init__(backend, cluster.world)
+        self.same_host = cluster.forked and path == "auto"
+        self._cluster = cluster
+        self._owned = owned
+        self._resizing = threading.Lock()
+        self._leaving: set[str] = set()
+        """Engines to be removed after their current items."""
+
+        self._renewals = 0
+        """Number of starting engines that replace others."""
+
+        self._closed = False
+
+        cluster.is_kept |= owned
+        self._forget = [cluster.on_death(backend.note_death), cluster.on_join(lambda _: backend.wake())]
+
+    def expecting(self) -> bool:
+        cluster = self._cluster
+        if not cluster.running or cluster.problem:
+            return False
+        if cluster.coming > 0 or self._renewals > 0:
+            return True
+        # the pool may know of a lost engine before the cluster does
+        return cluster.heals and (cluster.short or self._engines.mourning())
+
+    def problem(self) -> str:
+        cluster = self._cluster
+        if not cluster.running:
+            return cluster.problem or "its cluster was stopped"
+        if (problem := cluster.problem) and not cluster.engines:
+            return problem
+        return "" if not (spoiled := self._engines.spoiled()) or self.expecting() else spoiled
+
+    def mend(self) -> None:
+        if self._cluster.problem and self._cluster.running:
+            self._cluster.mend()
+
+    def describe(self) -> list[dict[str, object]]:
+        known = {engine.worker: engine for engine in self._cluster.engines}
+        here = {"machine": machine()} if self._cluster.on_this_host else {}
+        return [
+            {"host": known[name].host, "pid": known[name].pid, **here, **facts} if name in known else facts
+            for facts in self.backend.describe()
+            if (name := str(facts["worker"]))
+        ]
+
+    def resize(self, workers: int, retire: Retire) -> None:
+        with self._resizing:
+            engines = self._cluster.engines
+            staying = [engine for engine in engines if engine.uuid not in self._leaving]
+            leaving = len(engines) - len(staying)
+            self._cluster.resize(max(workers, len(staying)) + leaving)  # no others are starting
+            uuids = {engine.worker: engine.uuid for engine in staying[workers:]}
+            self._leaving.update(uuids.values())
+        if uuids:
+            retire(list(uuids), lambda worker: self._remove(uuids[worker]))
+
+    def close(self) -> None:
+        self._closed = True
+        for end in self._forget:
+            end()
+        if self._owned:
+            self._cluster.stop()
+        # a run that is over still leads here, and would keep a cluster that is dropped elsewhere
+        self._cluster = Cluster(1)  # it does not run
+        self._engines.forget_owner()
+
+    def renew(self, worker: str) -> None:
+        """Replace an engine whose loop has ended; returns at once."""
+        self._renewals += 1
+        interpreter.start(
+            threading.Thread(target=self._replace, args=(worker,), name="nbpar renew", daemon=True)
+        )
+
+    def _replace(self, worker: str) -> None:
+        cluster = self._cluster
+        try:
+            uuids = [engine.uuid for engine in cluster.engines if engine.worker == worker]
+            if uuids:  # otherwise it has died, and the cluster replaces it
+                cluster.replace(uuids)
+        except ClusterError as error:
+            if cluster.running and not self._closed:  # otherwise it is no longer needed
+                logging.getLogger("nbpar").warning("%s was not replaced: %s", worker, error)
+        finally:
+            self._renewals -= 1
+            self.backend.wake()
+
+    def _remove(self, uuid: str) -> None:
+        """Remove an engine without blocking the caller."""
+
+        def remove() -> None:
+            with self._resizing, suppress(ClusterError):  # it was stopped meanwhile
+                self._cluster.remove([uuid])
+                self._leaving.discard(uuid)
+
+        interpreter.start(threading.Thread(target=remove, name="nbpar remove", daemon=True))
+
+
+class JoinedPlacement(Placement):
+    """Engines of a joined cluster, which the pool does not own."""
+
+    def __init__(self, cluster: Any, path: str) -> None:
+        from nbpar.backends.engines.backend import EnginesBackend
+
+        self._client, self._owned = connect(cluster)
+        self._runtime = RuntimeDirectory() if path == "auto" else None
+        directory = None if self._runtime is None else self._runtime.path
+        self._engines = EnginesBackend(self._client, directory, fits=fits)
+        self._looked = (0.0, False)
+        """When the controller was looked for, and whether it was gone."""
+
+        super().__init__(self._engines)
+
+    def problem(self) -> str:
+        if self._client._closed:  # noqa: SLF001 (not public)
+            return "its ipyparallel Client was closed"
+        if not self._engines.any_ready() and self._has_ended():
+            return "its cluster does not run any more"
+        return self._engines.spoiled()
+
+    def _has_ended(self) -> bool:
+        """Whether the controller is gone, of which no message tells; tried once a second."""
+        at, gone = self._looked
+        if gone or time.monotonic() - at < LOOK:
+            return gone
+        gone = has_ended(self._client)
+        self._looked = (time.monotonic(), gone)
+        return gone
+
+    def close(self) -> None:
+        if self._owned:
+            self._client.close()
+        if self._runtime is not None:
+            self._runtime.remove()
+
+
+def place_in_process(kind: str, workers: int) -> Placement:
+    """Return workers in this process: "serial" or "threads"."""
+    return Placement(SerialBackend(DirectRecorder)) if kind == "serial" else ThreadsPlacement(workers)
+
+
+def place_on_engines(
+    workers: int, cluster: Any, *, path: str, env: Mapping[str, str] | None = None, again: bool = False
+) -> Placement:
+    """Return workers on engines: of a running cluster, or of one started for this pool.
+
+    Raises:
+        ClusterError: none can be had; or they were had before (`again`) and their cluster was stopped.
+    """
+    if cluster is None:
+        return EnginesPlacement(Cluster(workers, env=env).start(), path, owned=True)
+    if isinstance(cluster, Cluster):
+        if again and cluster.was_stopped:
+            raise ClusterError("the cluster of this pool was stopped; start it again with its `start()`")
+        return EnginesPlacement(cluster.start(), path, owned=False)
+    if isinstance(cluster, (str, os.PathLike)) and (made := cluster_of(cluster)) is not None:
+        return EnginesPlacement(made.start(), path, owned=True)
+    return JoinedPlacement(cluster, path)
+
+
+class PendingPlacement:
+    """A placement in preparation, in a thread if `threaded`, so that `Pool()` returns at once."""
+
+    def __init__(self, make: Callable[[], Placement], *, threaded: bool) -> None:
+        self._make = make
+        self._place: Placement | None = None
+        self._error: BaseException | None = None
+        self._over = threading.Event()
+        self._told = False
+        if threaded:
+            import_what_parses()
+            threading.Thread(target=self._run, name="nbpar start", daemon=True).start()
+        else:
+            self._run()
+
+    def get(self) -> Placement:
+        """Wait for the placement.
+
+        Raises:
+            ClusterError: the cluster could not be started or joined.
+        """
+        while not self._over.wait(0.5):
+            pass  # so that Ctrl-C is handled on all systems
+        if self._error is not None:
+            self._told = True
+            raise type(self._error)(*self._error.args) from self._error.__cause__
+        assert self._place is not None
+        return self._place
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed."""
+        return self._over.is_set() and self._error is not None
+
+    @property
+    def spent(self) -> bool:
+        """Whether it failed and the error was raised to a caller: the next one may retry."""
+        return self.failed and self._told
+
+    def discard(self) -> None:
+        """Close the placement, also while it is prepared.  Idempotent."""
+        self._over.wait()
+        place, self._place = self._place, None
+        self._error = self._error or PoolClosedError()
+        if place is not None:
+            call_safely(place.backend.close, "the way to the workers could not be closed")
+            place.close()
+
+    def _run(self) -> None:
+        try:
+            self._place = self._make()
+        except BaseException as error:  # noqa: BLE001 (raised in the waiting thread)
+            self._error = error
+        self._over.set()

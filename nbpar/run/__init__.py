@@ -1,0 +1,1 @@
+"""One run: its results as they arrive, its end, its display."""

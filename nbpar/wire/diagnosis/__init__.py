@@ -1,0 +1,1 @@
+"""Explain why an object cannot be pickled."""

@@ -1,0 +1,1 @@
+"""Which version of a user's module this process runs."""

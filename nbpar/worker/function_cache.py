@@ -1,0 +1,123 @@
+"""The functions that a worker has made of the messages it got, unpickled anew for each run."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from nbpar.core.call_style import CallStyle, Lent, caller
+from nbpar.errors import PicklingError
+from nbpar.wire.diagnosis.explain import explain_unpickling
+from nbpar.wire.faults import Fault, describe
+from nbpar.wire.messages import INITIALIZER, Call, Load, Output
+from nbpar.wire.shared_memory import NotMappedError
+from nbpar.worker.codec import Codec
+from nbpar.worker.initializer import provide, remember
+from nbpar.worker.mailbox import FUNCTIONS, Mailbox
+from nbpar.worker.output.recorder import Piece
+from nbpar.worker.run_setup import WorkerHooks, forget_warnings
+from nbpar.worker.signals import Interrupts
+
+
+class FunctionCache:
+    """The functions of the last runs; the loop's own thread alone uses it.
+
+    Args:
+        mailbox: has the received functions and the settings of runs.
+        codec: unpickles them.
+        interrupts: defers signals while one is unpickled within an item.
+        pool: the client, whose initializer's variables they see.
+    """
+
+    def __init__(self, mailbox: Mailbox, codec: Codec, interrupts: Interrupts, pool: bytes) -> None:
+        self._mailbox = mailbox
+        self._codec = codec
+        self._interrupts = interrupts
+        self._pool = pool
+        self._made: OrderedDict[tuple[bytes, int], Callable[[Any], Any] | Lent | Fault] = OrderedDict()
+        self.just_made = False
+        """Whether the last function was made for this call, and not before."""
+
+    def of(self, call: Call, hooks: WorkerHooks) -> Callable[[Any], Any] | Fault | None:
+        """Return a call's function, or the error of unpickling it; None: it must be sent (again).
+
+        A call with arguments of its own was made by `submit`, and counts as a run of its own.
+        """
+        key = (call.digest, call.run)
+        self.just_made = key not in self._made
+        if self.just_made:
+            if (load := self._mailbox.load(call.digest)) is None:
+                return None
+            try:
+                self._made[key] = self._make(load, call, hooks)
+            except NotMappedError:
+                return None
+            while len(self._made) > FUNCTIONS:
+                self._made.popitem(last=False)
+        made = self._made.pop(key) if call.spread == CallStyle.CALL else self._made[key]
+        if isinstance(made, Lent):
+            function = made.fn
+            return None if function is None else caller(function, call.spread)
+        return made
+
+    def anew(self, call: Call, first: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return what unpickles a function for each of the items: they were submitted one by one."""
+        load = self._mailbox.load(call.digest)
+        made: list[Callable[[Any], Any]] = [first]
+
+        def run(item: Any) -> Any:
+            if made:
+                return made.pop()(item)
+            assert load is not None
+            with self._interrupts.shield():  # the run is the same: the worker is prepared for it
+                forget_warnings()
+                function = self._unpickled(load)
+                provide(self._pool, function)
+            return caller(function, call.spread)(item)
+
+        return run
+
+    def _unpickled(self, load: Load) -> Any:
+        """Make a function.
+
+        Raises:
+            NotMappedError: its shared memory is gone.
+            PicklingError: it cannot be unpickled.
+        """
+        try:
+            return self._codec.function(load.function)
+        except NotMappedError:
+            raise
+        except BaseException as error:  # noqa: BLE001 (any user code may run here)
+            new = PicklingError(explain_unpickling(error, what=f"the function {load.name}"))
+            raise new.with_traceback(error.__traceback__) from None
+
+    def clear(self) -> None:
+        """Drop all: references to a loop must not keep captured objects alive."""
+        self._made.clear()
+
+    def _make(self, load: Load, call: Call, hooks: WorkerHooks) -> Callable[[Any], Any] | Lent | Fault:
+        notes: list[Piece] = []
+        if hooks.cleanup is not None:
+            hooks.cleanup.begin()
+        try:
+            with hooks.prepared(self._mailbox.begin(call.run), load, notes.append):
+                function = self._codec.function(load.function)
+            if isinstance(function, Lent):
+                return function
+            if call.run == INITIALIZER:
+                remember(self._pool, function)
+            else:
+                provide(self._pool, function)
+            return caller(function, call.spread)
+        except NotMappedError:
+            raise
+        except BaseException as error:  # noqa: BLE001 (any user code may run here)
+            new = PicklingError(explain_unpickling(error, what=f"the function {load.name}"))
+            return describe(new.with_traceback(error.__traceback__))
+        finally:
+            if hooks.cleanup is not None:
+                hooks.cleanup.keep()
+            if notes:
+                self._mailbox.put([Output(call.id, tuple(notes))])

@@ -1,0 +1,305 @@
+"""The worker loop: load, call, answer, release.  It always answers.
+
+It runs in the thread where the user's functions run (the main thread of an engine, so that
+signals reach them) and serves one client over one transport.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbpar.core.call_style import CallStyle
+from nbpar.host.cpus import queued_seconds
+from nbpar.host.memory import resident_bytes
+from nbpar.wire.faults import Fault
+from nbpar.wire.messages import (
+    INITIALIZER,
+    NO_COSTS,
+    Bye,
+    Call,
+    Done,
+    Imported,
+    Message,
+    Open,
+    Output,
+    Ready,
+    Running,
+)
+from nbpar.worker.attendant import Attendant
+from nbpar.worker.channel_host import Channels
+from nbpar.worker.codec import Codec, Pickled
+from nbpar.worker.early_results import Early
+from nbpar.worker.execution import Execution
+from nbpar.worker.function_cache import FunctionCache
+from nbpar.worker.imports import Imports
+from nbpar.worker.mailbox import Mailbox, Transport
+from nbpar.worker.output.plain import plain_stray
+from nbpar.worker.output.recorder import NOTHING, OutputRecorder, Piece, Pieces
+from nbpar.worker.run_setup import WorkerHooks
+from nbpar.worker.signals import Interrupts, Shield
+
+SILENCE = 60.0
+"""Seconds of silence of the client after which the loop ends."""
+
+MOST_STRIKES = 20
+"""Maximal number of consecutive exceptions that hit the loop itself before it ends."""
+
+LOOK_AT_CPU = 1e-3
+"""Seconds of work after which the CPU time is measured."""
+
+
+@dataclass
+class Strikes:
+    """The exceptions that hit the loop itself, and so belong to no item."""
+
+    number: int = 0
+    """How many there were since the last call was over."""
+
+    untold: list[Fault] = field(default_factory=list)
+    """Those not reported to the client yet."""
+
+    torn: bool = False
+    """Whether one of them hit while outcomes were passed on."""
+
+
+class Loop:
+    """One client's worker, until it is released."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        codec: Codec,
+        *,
+        interrupts: Interrupts,
+        facts: dict[str, Any],
+        silence: float = SILENCE,
+        pool: bytes = b"",
+    ) -> None:
+        shield = Shield(interrupts)
+        self._far = isinstance(codec, Pickled)
+        self.recorder = OutputRecorder(lambda: self.index, self.send_output, far=self._far)
+        """The output of items and of channels' code, as far as it is recorded here."""
+
+        self.channels = Channels(
+            lambda channels: Mailbox(
+                transport, shield, channels, silence=silence, not_begun=self._not_begun
+            ),
+            shield, interrupts, codec.describe, self.recorder.take,
+        )  # fmt: skip
+        self._mailbox = self.channels.mailbox
+        self._functions = FunctionCache(self._mailbox, codec, interrupts, pool)
+        self._early = Early(self._mailbox, self.channels, codec)
+        self.imports = Imports(self._note_import)
+        self._imported = 0
+        self._codec = codec
+        self._interrupts = interrupts
+        self._facts = facts
+        self._hooks = WorkerHooks()
+        self._unpacking = 0.0
+        """Seconds of unpickling items whose outcomes have not been sent."""
+
+        self._cpu = _cpu_seconds()
+        self._execution: Execution | None = None
+        self.over = self._greeted = False
+        """Whether the client knows that there will be no more messages; that there will be some."""
+
+        self._strikes = Strikes()
+
+    @property
+    def index(self) -> int:
+        """Index of the current item; code of a channel has a negative one."""
+        if (index := self.channels.index) is not None:
+            return index
+        return self._execution.index if self._execution is not None else -1
+
+    def serve(self, hooks: WorkerHooks | None = None) -> str:
+        """Answer until released; return the reason of the end."""
+        self._hooks = hooks or self._hooks
+        with Attendant(self._mailbox, look=self._early.look, abandon=self._interrupts.stop):
+            while not self._answer_all():
+                pass
+        self.channels.break_all(self._mailbox.reason)
+        if not self._mailbox.garbled:  # else this end counts as a loss, or messages would be repeated
+            self._mailbox.send(Bye(self._mailbox.reason))
+        self.over = True
+        self._mailbox.close()
+        self._functions.clear()
+        return self._mailbox.reason
+
+    def send_output(self, pieces: Pieces) -> None:
+        """Send the output of the running item so far."""
+        with self._interrupts.shield():
+            pieces = self.channels.sort_out(pieces)
+            if self._execution is not None and pieces:
+                self._mailbox.send(Output(self._execution.call_id, pieces))
+
+    def _answer_all(self) -> bool:
+        """Answer until released; False if an exception hit that belongs to no item."""
+        try:
+            if self._greeted:
+                self._go_on()
+            else:
+                self._greet()
+            while (call := self._mailbox.next_call()) is not None:
+                self._take_up(call)
+                call = None  # do not keep its items while idle
+        except BaseException as error:  # noqa: BLE001 (an item's timer, or a thread, may raise anything here)
+            self._survive(error)
+            return False
+        return True
+
+    def _greet(self) -> None:
+        self._mailbox.greet(Ready(self._facts))
+        self._greeted = True
+
+    def _take_up(self, call: Call | Open) -> None:
+        if isinstance(call, Open):
+            self.channels.run_main(call)
+            if (cleanup := self._hooks.cleanup) is not None:
+                cleanup.clear()
+        else:
+            self._answer(call)
+        self._mailbox.taken = None
+        self._strikes.number = 0
+
+    def _survive(self, error: BaseException) -> None:
+        """Handle an exception that hit the loop itself; raises it if the loop must end."""
+        self._strikes.number += 1
+        if self._strikes.torn or self._mailbox.torn or self._strikes.number > MOST_STRIKES:
+            raise error
+        self._mailbox.reset()
+        self._strikes.untold.append(self._codec.describe(error))
+
+    def _go_on(self) -> None:
+        """Resume the interrupted step of the loop."""
+        call = self._mailbox.take_again()
+        if isinstance(call, Open):
+            self.channels.end_struck(call, self._strikes.untold[-1])
+        elif call is not None and self._execution is not None:
+            self._run(self._execution)
+        elif call is not None:
+            self._answer(call)
+        self._mailbox.taken = None
+
+    def _tell_running(self, now: bool) -> None:
+        """Tell that the time of the item that runs stands still, or goes on."""
+        with self._interrupts.shield():
+            if self._execution is not None:
+                self._mailbox.send(Running(self._execution.call_id, now))
+
+    def _note_import(self, seconds: float) -> None:
+        if self._execution is not None:
+            self._execution.note_import(seconds)
+
+    def _answer(self, call: Call) -> None:
+        self.imports.begin()
+        function = self._functions.of(call, self._hooks)
+        if function is None:
+            self._mailbox.ask_for_function(call)
+            return
+        began = time.perf_counter()
+        items, broken = self._codec.items(call.items, call.first)
+        self._unpacking += time.perf_counter() - began
+        broken = {**call.broken, **broken}
+        if isinstance(function, Fault):
+            broken = dict.fromkeys(range(len(items)), function)
+            function = _never
+        elif call.spread == CallStyle.CALL and len(items) > 1 and self._far:
+            function = self._functions.anew(call, function)
+        cleanup = self._hooks.cleanup
+        if cleanup is not None:
+            cleanup.clears = call.run != INITIALIZER
+        if call.timeout is not None:
+            self._mailbox.send(Running(call.id, True))
+        self._run(Execution(
+            function, items, call, broken, interrupts=self._interrupts, describe=self._codec.describe,
+            is_given_up=self._mailbox.is_given_up, tell_running=self._tell_running, look=cleanup,
+            first_call=self._functions.just_made,
+        ))  # fmt: skip
+
+    def _run(self, execution: Execution) -> None:
+        self._execution = execution
+        if execution.long:
+            self._mailbox.flush()  # earlier answers must not wait for this one
+        over = False
+        while not over:
+            self._early.running = execution
+            execution.advance()
+            self._early.stop()
+            over = self._hand_over(execution)
+        execution.close()
+        if len(sys.modules) != self._imported:
+            self._imported = len(sys.modules)
+            self._hooks.note_imports()
+        if (cleanup := self._hooks.cleanup) is not None and not cleanup.clears:
+            cleanup.clears = True
+            cleanup.keep()
+
+    def _hand_over(self, execution: Execution) -> bool:
+        """Send new outcomes to the client; return whether they were the last ones."""
+        pieces = self.channels.take_output(over=execution.finished)
+        if execution.strays or self._strikes.untold:
+            pieces = (*pieces, *self._told_strays(execution))
+        news: list[Message] = [Output(execution.call_id, pieces)] if pieces else []
+        if imported := self.imports.take():
+            news.append(Imported(execution.call_id, imported))
+        if limited := execution.limited:
+            self._mailbox.send(Running(execution.call_id, False))
+        done = self._done(execution)
+        if limited and not done.final:
+            news.append(Running(execution.call_id, True))
+        try:
+            execution.drop_news()
+            if done.final:
+                self._execution = self._mailbox.taken = None
+            self._mailbox.put([*news, done])
+            if not done.final:
+                self._mailbox.flush()
+        except BaseException:  # outcomes may be lost or sent twice
+            self._strikes.torn = True
+            raise
+        return done.final
+
+    def _told_strays(self, execution: Execution) -> list[Piece]:
+        strays = [*self._strikes.untold, *execution.strays]
+        self._strikes.untold, execution.strays = [], ()
+        return [(NOTHING, "warning", plain_stray(fault)) for fault in strays]
+
+    def _done(self, execution: Execution) -> Done:
+        first, values, faults, seconds, each = execution.news()
+        began = time.perf_counter()
+        body, unsendable = self._codec.values(values, first)
+        packing, self._unpacking = self._unpacking + time.perf_counter() - began, 0.0
+        faults = {**faults, **unsendable}
+        if execution.interruption is not None:
+            faults[len(values)] = execution.interruption
+        return Done(
+            execution.call_id, first, execution.finished, execution.interrupted, seconds, each,
+            resident_bytes(), faults, (*self._cpu_since(seconds), packing, 0.0), 0, body,
+        )  # fmt: skip
+
+    def _cpu_since(self, seconds: float) -> tuple[float, float, float]:
+        """Return the increase of `_cpu_seconds` since the last call.
+
+        After very short work they are not read, which would take as long; they count the next time.
+        """
+        if seconds < LOOK_AT_CPU or not self._far:
+            return 0.0, 0.0, 0.0
+        before, self._cpu = self._cpu, _cpu_seconds()
+        return self._cpu[0] - before[0], self._cpu[1] - before[1], self._cpu[2] - before[2]
+
+    def _not_begun(self, call: Call) -> Done:
+        body, _ = self._codec.values([], call.first)
+        return Done(call.id, call.first, True, False, 0.0, (), resident_bytes(), {}, NO_COSTS, 0, body)
+
+
+def _cpu_seconds() -> tuple[float, float, float]:
+    """Return CPU seconds of the process and of this thread, and those this thread waited for a CPU."""
+    return time.process_time(), time.thread_time(), queued_seconds()
+
+
+def _never(item: Any) -> Any:
+    raise AssertionError(f"called with {item!r}")

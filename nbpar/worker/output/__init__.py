@@ -1,0 +1,1 @@
+"""Capture prints, displays, log records and warnings of items."""

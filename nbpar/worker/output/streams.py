@@ -1,0 +1,284 @@
+"""Intercept streams, displays, logging and warnings, and record them with the item.
+
+Streams, `warnings.showwarning`, `logging.Logger.handle` and IPython's publisher of displays
+are global to the process.  During recording, each is replaced by a stand-in that looks up
+the recorder of the calling thread; without one, or if no item runs, it calls the
+original.  Stand-ins that other code has replaced meanwhile are not changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from nbpar.host.shell import this_shell
+from nbpar.worker.output.plain import (
+    WIDGET,
+    finished_record,
+    plain_bundle,
+    plain_record,
+    plain_value,
+    plain_warning,
+)
+from nbpar.worker.output.recorder import DESCRIPTORS, NOTHING, OutputRecorder
+
+
+class _Thread(threading.local):
+    recorder: OutputRecorder | None = None
+    muted = False
+
+
+_thread = _Thread()
+_process: OutputRecorder | None = None
+
+
+def current() -> OutputRecorder | None:
+    """Return the recorder of this thread; None if there is none or no item runs."""
+    recorder = _thread.recorder or _process
+    return recorder if recorder is not None and recorder.item != NOTHING else None
+
+
+@contextmanager
+def caught(recorder: OutputRecorder, *, whole_process: bool) -> Iterator[None]:
+    """Record the output of this thread, or of every thread."""
+    global _process  # noqa: PLW0603 (one per process is the point)
+    before = _process if whole_process else _thread.recorder
+    _stand_in()
+    if whole_process:
+        _process = recorder
+    else:
+        _thread.recorder = recorder
+    try:
+        yield
+    finally:
+        if whole_process:
+            _process = before
+        else:
+            _thread.recorder = before
+        _leave()
+
+
+@contextmanager
+def uncaught(outer: OutputRecorder | None = None) -> Iterator[None]:
+    """Do not record the output of this thread, or use another recorder."""
+    inner, _thread.recorder = _thread.recorder, outer
+    try:
+        yield
+    finally:
+        _thread.recorder = inner
+
+
+def outer_recorder() -> OutputRecorder | None:
+    """Return the recorder of the item inside which this thread runs, if any."""
+    return _thread.recorder
+
+
+# ---- stand-ins
+
+
+class _Stream:
+    """Replaces `sys.stdout` or `sys.stderr`."""
+
+    def __init__(self, name: str, outer: Any) -> None:
+        self._name = name
+        self.outer = outer
+
+    def write(self, text: str) -> int:
+        recorder = current()
+        if recorder is None:
+            return int(self.outer.write(text) or 0)
+        if not _thread.muted and not _draws_a_bar(sys._getframe(1)):  # noqa: SLF001 (the caller's)
+            recorder.put(self._name, str(text))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        if current() is None:
+            self.outer.flush()
+
+    def close(self) -> None:
+        """Close the stream; in an item only for that item."""
+        if current() is None:
+            self.outer.close()
+
+    def fileno(self) -> int:
+        recorder = current()
+        below = recorder is not None and recorder.before is not None
+        return DESCRIPTORS[self._name] if below else int(self.outer.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "outer":  # not initialized yet, as in a copy
+            raise AttributeError(name)
+        return getattr(self.outer, name)
+
+
+def _draws_a_bar(caller: FrameType) -> bool:
+    """Whether tqdm writes a progress bar, whose last line would remain for each item.
+
+    It writes bars through a wrapper of its own, and the text of `tqdm.write` to the stream itself.
+    """
+    return caller.f_globals.get("__name__") == "tqdm.utils"
+
+
+_BAR = re.compile(r"\d%\|.*\| *[\d.]+\w?/|\d+it \[")
+"""The text form of a `tqdm.notebook` bar, whose widget cannot be shown from here."""
+
+
+class _Publisher:
+    """Replaces the publisher of IPython's displays."""
+
+    def __init__(self, outer: Any) -> None:
+        self.outer = outer
+
+    def publish(
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *more: Any,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **others: Any,
+    ) -> None:
+        recorder = current()
+        if recorder is None:
+            self.outer.publish(data, metadata, *more, transient=transient, update=update, **others)
+            return
+        if WIDGET in data and _BAR.search(str(data.get("text/plain"))):
+            return
+        content = {
+            "data": plain_bundle(data),
+            "metadata": plain_value(metadata or {}),
+            "id": (transient or {}).get("display_id"),
+        }
+        recorder.put("update" if update else "display", content)
+
+    def clear_output(self, wait: bool = False) -> None:
+        recorder = current()
+        if recorder is None:
+            self.outer.clear_output(wait)
+        else:
+            recorder.put("clear", {})
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "outer":  # not initialized yet, as in a copy
+            raise AttributeError(name)
+        return getattr(self.outer, name)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: Any = None,
+    line: str | None = None,
+) -> None:
+    recorder = current()
+    if recorder is None or file is not None:
+        _outer.show_warning(message, category, filename, lineno, file, line)
+        return
+    content = plain_warning(message, category, filename, lineno)
+    recorder.put("warning", content if recorder.far else {**content, "kind": category})
+
+
+def _handle(logger: logging.Logger, record: logging.LogRecord) -> None:
+    recorder = current()
+    if recorder is None:
+        _outer.handle(logger, record)
+    elif not recorder.far:
+        recorder.put("log", {"record": finished_record(record)})
+    else:
+        recorder.put("log", plain_record(record))
+        _handle_here_too(logger, record)
+
+
+def _handle_here_too(logger: logging.Logger, record: logging.LogRecord) -> None:
+    """Pass the record to handlers on the engine, whose console output is dropped to avoid duplicates."""
+    muted, _thread.muted = _thread.muted, True
+    try:
+        _outer.handle(logger, record)
+    finally:
+        _thread.muted = muted
+
+
+class _Outer:
+    """The originals of the stand-ins."""
+
+    users = 0
+    lock = threading.Lock()
+    show_warning: Any = staticmethod(warnings.showwarning)
+    handle: Any = staticmethod(logging.Logger.handle)
+
+
+_outer = _Outer()
+_streams: deque[_Stream] = deque(maxlen=16)
+
+
+def renew() -> None:
+    """Reinstall the stand-ins that other code has replaced."""
+    with _outer.lock:
+        _put_in_place()
+
+
+def _stand_in() -> None:
+    """Install the stand-ins, for one more user."""
+    with _outer.lock:
+        _outer.users += 1
+        _put_in_place()
+
+
+def _put_in_place() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and type(stream) is not _Stream:
+            setattr(sys, name, _stream_for(name, stream))
+    if warnings.showwarning is not _show_warning:
+        _outer.show_warning, warnings.showwarning = warnings.showwarning, _show_warning
+    if logging.Logger.handle is not _handle:
+        _outer.handle = logging.Logger.handle
+        logging.Logger.handle = _handle  # type: ignore[assignment, method-assign]
+    shell = this_shell()
+    if shell is not None and type(shell.display_pub) is not _Publisher:
+        shell.display_pub = _Publisher(shell.display_pub)
+
+
+def _stream_for(name: str, stream: Any) -> _Stream:
+    """Return the stand-in for a stream, reusing an earlier one.
+
+    Stand-ins stay alive after they were replaced: `print` in another thread may be using one
+    without holding it (it borrows its reference to `sys.stdout` up to Python 3.13).
+    """
+    for known in _streams:
+        if known.outer is stream:
+            return known
+    _streams.append(_Stream(name, stream))
+    return _streams[-1]
+
+
+def _leave() -> None:
+    """Restore the originals when the last user leaves."""
+    with _outer.lock:
+        _outer.users -= 1
+        if _outer.users:
+            return
+        for name in ("stdout", "stderr"):
+            if type(stream := getattr(sys, name)) is _Stream:
+                setattr(sys, name, stream.outer)
+        if warnings.showwarning is _show_warning:
+            warnings.showwarning = _outer.show_warning
+        if logging.Logger.handle is _handle:
+            logging.Logger.handle = _outer.handle  # type: ignore[method-assign]
+        shell = this_shell()
+        if shell is not None and type(shell.display_pub) is _Publisher:
+            shell.display_pub = shell.display_pub.outer

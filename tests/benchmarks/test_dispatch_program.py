@@ -1,0 +1,56 @@
+"""What an answer costs the client does not grow with the workers, and the program that measures it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from counting import counted_calls
+
+from benchmarks import dispatch
+
+MORE = 2.0
+"""How many times as much an answer may cost with 1024 workers as with 16."""
+
+
+def calls_per_answer(workers, per_step):
+    """Return how many functions are called for each answer, of every worker at least one."""
+    number = max(200, 2 * workers)
+    simulation = dispatch.Simulation(workers, 4 * workers + 2 * number)
+    for _ in range(2):
+        simulation.step(workers)
+    answered = []
+
+    def act():
+        while sum(answered) < number:
+            answered.append(simulation.step(per_step or workers))
+
+    return counted_calls(act) / number
+
+
+@pytest.mark.parametrize("per_step", dispatch.PER_STEP)
+def test_an_answer_costs_as_much_with_many_workers_as_with_few(per_step):
+    few, many = calls_per_answer(16, per_step), calls_per_answer(1024, per_step)
+
+    assert many < MORE * few
+
+
+def test_answers_that_come_together_are_cheaper_than_single_ones():
+    assert calls_per_answer(256, 0) < calls_per_answer(256, 1)
+
+
+def test_every_item_is_answered_once():
+    simulation = dispatch.Simulation(4, 100)
+    answered = 0
+    while len(simulation.driver.jobs):
+        answered += simulation.step(4)
+
+    assert answered == 100
+
+
+def test_the_program_prints_a_row_for_each_number_of_workers(capsys):
+    dispatch.main(["--calls", "10"])
+
+    rows = capsys.readouterr().out.splitlines()
+    assert [int(row.split()[0]) for row in rows[1:]] == list(dispatch.WORKERS)
+    assert all(len(re.findall(r"\d+\.\d µs", row)) == len(dispatch.PER_STEP) for row in rows[1:])

@@ -1,0 +1,114 @@
+"""Launchers that cannot start engines: the error has the process's own words, and nothing is left."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from traitlets.config import Config
+
+import nbpar
+from nbpar.cluster import launched
+from nbpar.cluster.directory import RuntimeDirectory
+from nbpar.cluster.launcher_options import words_of
+
+
+@pytest.fixture
+def directories(monkeypatch, tmp_path):
+    """The private directories of clusters; the current one is a new one."""
+    made = []
+
+    def make():
+        made.append(RuntimeDirectory())
+        return made[-1]
+
+    monkeypatch.setattr(launched, "RuntimeDirectory", make)
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Put a shell script on the path."""
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+    def make(name, *lines):
+        (folder / name).write_text("\n".join(["#!/bin/sh", *lines]))
+        (folder / name).chmod(0o755)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"engines": "slurrm"}, ValueError, "unknown kind of engines 'slurrm'; did you mean 'slurm'?"),
+        ({"engines": "kubernetes"}, ValueError, "unknown kind of engines 'kubernetes'; there are batch, "),
+        ({"engines": "slurm", "profil": "x"}, TypeError, "unknown option 'profil'; did you mean 'profile'"),
+        (
+            {"engines": "local", "preloads": []},
+            TypeError,
+            "unknown option 'preloads'; did you mean 'preload'",
+        ),
+        ({"start_timout": 3}, TypeError, "unknown option 'start_timout'; did you mean 'start_timeout'?"),
+        ({"engines": "mpi", "nonsense": 1}, TypeError, "unknown option 'nonsense'; there are "),
+    ],
+    ids=str,
+)
+def test_unknown_names_are_refused_with_the_nearest_known_ones(options, error, message):
+    with pytest.raises(error) as caught:
+        nbpar.Cluster(2, **options)
+
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["Slurm", "SlurmEngineSetLauncher", "some.module.Launcher"])
+def test_other_ways_to_name_a_launcher_are_left_to_ipyparallel(name):
+    assert nbpar.Cluster(2, engines=name, profile="x").n == 2
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("system", ["sbatch", "qsub"])
+def test_a_refused_job_is_told_in_the_words_of_the_batch_system(directories, command, capfd, system):
+    command(system, "echo 'error: no partition of that name' >&2", "exit 7")
+    engines = {"sbatch": "slurm", "qsub": "pbs"}[system]
+
+    with pytest.raises(nbpar.ClusterError) as caught:
+        nbpar.Cluster(2, engines=engines).start()
+
+    message = str(caught.value)
+    assert message.startswith(f"ipyparallel cannot start '{engines}' engines: `{system} ")
+    assert message.endswith("ended with exit code 7: error: no partition of that name")
+    assert directories
+    assert not any(directory.path.exists() for directory in directories)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.engines
+def test_a_missing_command_is_a_cluster_error(directories, command, capfd):
+    command("unrelated")
+
+    with pytest.raises(nbpar.ClusterError, match=r"cannot start 'mpi' engines: .*mpiexec"):
+        nbpar.Cluster(2, engines="mpi").start()
+
+    assert not any(directory.path.exists() for directory in directories)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.engines
+def test_engines_that_end_at_once_are_not_waited_for(directories):
+    config = Config()
+    config.LocalEngineLauncher.engine_cmd = ["/bin/sh", "-c", "echo this engine is broken >&2; exit 3"]
+
+    with pytest.raises(nbpar.ClusterError, match=r"processes ended(.*\n)+.*this engine is broken"):
+        nbpar.Cluster(2, engines="local", config=config, start_timeout=600).start()
+
+    assert not any(directory.path.exists() for directory in directories)
+
+
+def test_words_of_a_process_that_said_nothing():
+    error = subprocess.CalledProcessError(3, ["ssh", "host"])
+
+    assert words_of(error) == "`ssh host` ended with exit code 3"

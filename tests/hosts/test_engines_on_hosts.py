@@ -1,0 +1,252 @@
+"""Engines on other hosts, through nothing but ssh."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ssh_clients
+from stage import PASSPHRASE
+
+import nbpar
+from nbpar.cluster.remote import deployment
+from nbpar.errors import ClusterError
+from nbpar.testing import until
+
+
+def where():
+    return socket.gethostname()
+
+
+def test_engines_do_not_need_nbpar(ssh, without_nbpar):
+    with nbpar.Pool(cluster=ssh(["one:2"], python=without_nbpar)) as pool:
+        files = pool.map(lambda _: sys.modules["nbpar"].__file__, range(2))
+
+    assert set(files) == {"<sent>/nbpar/__init__.py"}
+
+
+def test_an_engine_that_dies_is_replaced_on_its_host(ssh):
+    cluster = ssh({"one": 1, "two": 1})
+    with nbpar.Pool(cluster=cluster) as pool:
+        results = pool.map(lambda i: os._exit(3) if i == 2 else i, range(6), chunksize=1, errors="collect")
+        until(lambda: len(cluster.engines) == 2, 60)
+
+    assert [failure.index for failure in results.failures] == [2]
+    assert "exit code 3" in str(results.failures[0].exception)
+    assert sorted(engine.host for engine in cluster.engines) == ["one", "two"]
+
+
+def test_one_engine_can_be_restarted(ssh):
+    cluster = ssh({"one": 1, "two": 1})
+    first, second = cluster.engines
+
+    cluster.restart(first)
+
+    assert second in cluster.engines
+    assert len(cluster.engines) == 2
+    assert cluster.replaced == 1
+
+
+def test_a_cluster_grows_and_shrinks(ssh):
+    cluster = ssh({"one": 1, "two": 1})
+
+    cluster.resize(4)
+    large = sorted(engine.host for engine in cluster.engines)
+    cluster.resize(1)
+
+    assert large == ["one", "one", "two", "two"]
+    assert len(cluster.engines) == 1
+
+
+def test_a_host_without_a_number_gets_an_engine_for_each_cpu(ssh):
+    cluster = ssh(["one"])
+
+    cpus = cluster.client[0].apply_sync(lambda: len(__import__("os").sched_getaffinity(0)))
+
+    assert cluster.n == len(cluster.engines)
+    assert 1 <= cluster.n <= cpus
+
+
+def test_engines_have_the_environment_and_folder_that_are_asked_for(ssh, stage):
+    cluster = ssh(["one:1"], env={"COLOR": "blue"}, cwd=str(stage.folder))
+
+    found = cluster.client[0].apply_sync(
+        lambda: (__import__("os").environ["COLOR"], __import__("os").getcwd())
+    )
+
+    assert found == ("blue", str(stage.folder))
+
+
+def test_the_name_ssh_leads_here_too(stage, ssh):
+    cluster = nbpar.Cluster(3, engines="ssh", hosts=["one", "two"], command=stage.command, start_timeout=100)
+
+    with cluster:
+        hosts = sorted(engine.host for engine in cluster.engines)
+
+    assert hosts == ["one", "one", "two"]
+
+
+def test_nothing_is_left_when_the_owner_is_killed(stage):
+    program = (
+        "import nbpar, time\n"
+        f"cluster = nbpar.Cluster.ssh(['one:2', 'two:1'], command={stage.command!r}).start()\n"
+        "pool = nbpar.Pool(cluster=cluster)\n"
+        "run = pool.map_async(time.sleep, [600] * 9, progress='none')\n"
+        "pool.map_async(abs, [1], progress='none')\n"
+        "print('running', flush=True)\n"
+        "run.get()\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        with owner.stdout:
+            assert owner.stdout.readline() == "running\n"
+        assert all(stage.programs(name) for name in stage.names)
+    finally:
+        owner.kill()
+        owner.wait()
+
+    for name in stage.names:
+        until(lambda name=name: not stage.programs(name), 30)
+        assert stage.left_on(name) == []
+    until(lambda: not ssh_clients(stage), 30)
+
+
+def test_a_short_cut_costs_nothing(ssh, stage):
+    cluster = ssh({"one": 1, "two": 1})
+    before = {engine.uuid for engine in cluster.engines}
+    with nbpar.Pool(cluster=cluster) as pool:
+        pool.map(abs, range(4))
+        stage.cut("one")
+        mending = threading.Timer(3.0, stage.mend, ["one"])
+        mending.start()
+        results = pool.map(lambda i: (time.sleep(0.1), i)[1], range(60), chunksize=1)
+        mending.join()
+
+    assert results == list(range(60))
+    assert {engine.uuid for engine in cluster.engines} == before
+
+
+def test_a_lost_connection_costs_its_items_one_try_and_the_host_comes_back(ssh, stage):
+    cluster = ssh({"one": 1, "two": 1})
+    before = {engine.uuid for engine in cluster.engines if engine.host == "two"}
+    with nbpar.Pool(cluster=cluster) as pool:
+        pool.map(abs, range(4))
+        run = pool.map_async(lambda i: (time.sleep(0.1), i)[1], range(100), chunksize=1)
+        until(lambda: run.snapshot.done > 3)
+        relays = [pid for pid in stage.pids("one") if "exec(" in command_line(pid)]
+        os.kill(min(relays), signal.SIGKILL)
+        results = run.get(120)
+        until(lambda: len(cluster.engines) == 2, 60)
+
+    assert results == list(range(100))
+    assert before < {engine.uuid for engine in cluster.engines}
+    assert sorted(engine.host for engine in cluster.engines) == ["one", "two"]
+
+
+def command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_a_stopped_cluster_can_be_started_again(ssh):
+    cluster = ssh(["one:1"])
+    cluster.stop()
+
+    cluster.start()
+
+    assert cluster.client[:].apply_sync(where) == ["one"]
+
+
+@pytest.mark.parametrize("user", ["dash", "chatty"])
+def test_login_shells_may_be_others_and_talk(ssh, user):
+    cluster = ssh([f"{user}@one:1"])
+
+    assert cluster.client[:].apply_sync(where) == ["one"]
+
+
+REFUSALS = {
+    "nowhere": "ssh: connect to host .* port 22: ",
+    "refused": "Permission denied .*`ssh refused true` must work without a password",
+    "unknown": "Host key verification failed.*run `ssh unknown` once in a terminal",
+    "closed@one": "This account is currently not available",
+}
+
+
+@pytest.mark.parametrize("host", REFUSALS)
+def test_a_host_that_refuses_is_named_with_its_own_words(ssh, host):
+    began = time.monotonic()
+
+    with pytest.raises(ClusterError, match=rf"cannot start engines on {host}: .*{REFUSALS[host]}"):
+        ssh([f"{host}:1"], start_timeout=300)
+
+    assert time.monotonic() - began < 200
+
+
+def test_every_host_that_fails_is_named(ssh):
+    with pytest.raises(ClusterError, match=r"on 2 of 3 hosts:\n  refused: .*\n  closed@one: .*"):
+        ssh(["refused:1", "closed@one:1", "two:1"])
+
+
+def test_a_python_that_is_not_there(ssh):
+    with pytest.raises(ClusterError, match="there is no 'nosuch' there; no Python was found there"):
+        ssh(["one:1"], python="nosuch")
+
+
+def test_a_python_of_another_version(ssh, stage):
+    other = stage.folder / "python-old"
+    other.write_text("#!/bin/sh\nprintf '2.6|'\n")
+    other.chmod(0o755)
+
+    with pytest.raises(ClusterError, match=rf"is not Python 3.*, which runs here; found: {other} \(2.6\)"):
+        ssh(["one:1"], python=str(other))
+
+
+def test_a_python_without_what_engines_need(ssh, stage):
+    bare = stage.folder / "python-bare"
+    bare.write_text(f'#!/bin/sh\nexec {sys.base_prefix}/bin/python3 -I -S "$@"\n')
+    bare.chmod(0o755)
+
+    with pytest.raises(ClusterError, match=rf"run `ssh one {bare} -m pip install ipyparallel==[\d.]+ cloudp"):
+        ssh(["one:1"], python=str(bare))
+
+
+def test_modules_that_cannot_be_preloaded_and_folders_that_are_missing_are_named(ssh):
+    with pytest.raises(ClusterError, match="one: cannot preload 'nosuch': ModuleNotFoundError"):
+        ssh(["one:1"], preload=["nosuch"])
+    with pytest.raises(ClusterError, match="there is no folder '/nosuch' there"):
+        ssh(["one:1"], cwd="/nosuch")
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("nosuch-ssh", "cannot run 'nosuch-ssh': No such file or directory; install OpenSSH's client"),
+        ("false", "false ended with exit code 1"),
+    ],
+)
+def test_a_client_that_does_not_work(ssh, command, reason):
+    with pytest.raises(ClusterError, match=reason):
+        ssh(["one:1"], command=command)
+
+
+@pytest.mark.parametrize(("answer", "works"), [(PASSPHRASE, True), ("wrong", False), (None, False)])
+def test_a_passphrase_is_asked_for(ssh, monkeypatch, answer, works):
+    asked = []
+    monkeypatch.setattr(deployment, "can_ask", lambda: True)
+    monkeypatch.setattr(deployment, "ask_user", lambda host, text: (asked.append((host, text)), answer)[1])
+
+    if works:
+        assert ssh(["locked:1"]).client[:].apply_sync(where) == ["one"]
+    else:
+        with pytest.raises(ClusterError, match="Permission denied"):
+            ssh(["locked:1"])
+
+    assert asked[0][0] == "locked"
+    assert "passphrase" in asked[0][1]
