@@ -17,6 +17,9 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 PATIENCE = 15_000
 """Milliseconds after which a request is thought to be unread."""
 
+TRIES = 4
+"""How often a cell's request is thought to be unread."""
+
 READY = """async () => {
   const { currentWidget, leftCollapsed, collapseLeft } = window.jupyterapp.shell;
   await currentWidget.sessionContext.ready;
@@ -82,15 +85,24 @@ class Notebook:
     def run(self, index: int) -> None:
         """Start a cell; does not wait for its end."""
         self.page.evaluate(RUN, index)
-        try:
-            self.page.wait_for_function(
-                f"index => {IS_BUSY} || ({FINISHED})(index)", arg=index, timeout=PATIENCE
-            )
-        except OverdueError:
-            self.page.evaluate(CONNECT)
+        self._wait_read(f"index => {IS_BUSY} || ({FINISHED})(index)", index)
 
     def wait_finished(self, index: int) -> None:
+        for _ in range(TRIES):
+            # A kernel that is busy for a moment may answer another request of the front end.
+            if self._wait_read(FINISHED, index):
+                return
         self.page.wait_for_function(FINISHED, arg=index)
+
+    def _wait_read(self, condition: str, index: int) -> bool:
+        """Wait for a condition; make an idle kernel that has left the cell's request unread read it."""
+        try:
+            self.page.wait_for_function(condition, arg=index, timeout=PATIENCE)
+        except OverdueError:
+            if not self.page.evaluate(IS_BUSY):
+                self.page.evaluate(CONNECT)
+            return False
+        return True
 
     def result_of(self, index: int) -> str:
         """Run a cell to its end; return what it shows."""
