@@ -18,6 +18,7 @@ from nbpar.cluster.members import Members
 from nbpar.cluster.ownership import Occupancy, clean_up, close_down, stop_at_exit
 from nbpar.cluster.remote.deployment import HostsDeployment
 from nbpar.cluster.remote.hosts import Hosts, hosts_of_options, parse_hosts
+from nbpar.cluster.remote.multiplexer import SILENCE
 from nbpar.cluster.state import ClusterState
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import usable_cpus
@@ -117,6 +118,7 @@ class Cluster(ClusterState):
         python: str | Mapping[str, str] | None = None,
         command: str | Sequence[str] = "ssh",
         install: bool | Sequence[str] = False,
+        give_up_after: float = SILENCE,
         **settings: Any,
     ) -> Self:
         """A cluster with its controller here and its engines on other hosts, through nothing but `ssh HOST`.
@@ -133,12 +135,14 @@ class Cluster(ClusterState):
             command: the ssh client, a list with its options.
             install: True makes a private environment, in the user's cache there, where no Python fits; a list
                 of packages makes one with these, and engines run in no other.
+            give_up_after: seconds, 2 to 60, without a sign of life after which a host is given up: its items
+                are tried again elsewhere, and it is connected to again as soon as it answers.
             settings: `preload`, `env`, `cwd`, `nice`, `start_timeout` and `heal`, as of `Cluster`.
 
         Raises:
             ClusterError: a host is misspelled or named twice.
         """
-        where = parse_hosts(hosts, n, python, command, install)
+        where = parse_hosts(hosts, n, python, command, install, give_up_after)
         if where.install is not None:
             settings.setdefault("start_timeout", INSTALL_TIMEOUT)
         return cls(engines=where, **settings)

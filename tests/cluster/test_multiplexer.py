@@ -15,13 +15,13 @@ from nbpar.testing import until
 class Side:
     """One end, served by a thread."""
 
-    def __init__(self, incoming, outgoing, first, accept=True):
+    def __init__(self, incoming, outgoing, first, accept=True, silence=60.0):
         self.lines = []
         self.payloads = []
         self.near = []
         self.accept = accept
         self.failed = False
-        self.multiplexer = Multiplexer(incoming, outgoing, self, first=first)
+        self.multiplexer = Multiplexer(incoming, outgoing, self, first=first, silence=silence)
         self._bell, self._far_bell = socket.socketpair()
         self._calls = []
         self._over = False
@@ -212,10 +212,9 @@ def test_noise_ends_the_connection(sides, noise):
     until(lambda: there.failed)
 
 
-def test_silence_ends_the_connection(monkeypatch):
+def test_silence_ends_the_connection():
     (_, unused), (silent, keeps_open) = os.pipe(), os.pipe()
-    monkeypatch.setattr(multiplexer, "SILENCE", 0.1)
-    side = Side(silent, unused, 1)
+    side = Side(silent, unused, 1, silence=0.1)
 
     side.call(lambda: None)
     until(lambda: "silent" in side.multiplexer.ended or side.call(lambda: None))

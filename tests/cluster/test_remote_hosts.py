@@ -46,12 +46,20 @@ def test_a_python_for_all_or_for_some():
         ({"hosts": ["one", "one:2"]}, "the host 'one' is named twice"),
         ({"hosts": "one", "python": {"two": "x"}}, "python= names 'two', which is none of the hosts"),
         ({"hosts": "one", "command": []}, "the ssh command is empty"),
+        ({"hosts": "one", "silence": 61}, "give_up_after must be between 2 and 60 seconds, was 61"),
+        ({"hosts": "one", "silence": 1}, "give_up_after must be between 2 and 60 seconds, was 1"),
         ({"hosts": "one", "install": ["--index-url=x"]}, "'--index-url=x' in install= is no package"),
     ],
 )
 def test_what_is_refused(arguments, message):
     with pytest.raises(ClusterError, match=message):
         parse_hosts(**arguments)
+
+
+@pytest.mark.parametrize("seconds", ["30", True, None])
+def test_a_limit_that_is_no_number_is_refused(seconds):
+    with pytest.raises(TypeError, match="give_up_after must be a number of seconds"):
+        parse_hosts("one", silence=seconds)
 
 
 @pytest.mark.parametrize("hosts", [[3], {3: 3}, {"one": "3"}, {"one": True}])

@@ -149,6 +149,14 @@ class Stage:
         """Put it back."""
         run("ip", "link", "set", f"nbv{self._tag}{self.names.index(name)}", "up")
 
+    def move(self, address: int) -> None:
+        """Move this machine to another address, as a notebook that changes its network.
+
+        Connections from the address that it had die without a word.
+        """
+        run("ip", "addr", "flush", "dev", self._bridge)
+        run("ip", "addr", "add", f"{self._subnet}.{address}/24", "dev", self._bridge)
+
     # ---- steps
 
     def _space(self, name: str) -> str:

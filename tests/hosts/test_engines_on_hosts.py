@@ -148,6 +148,63 @@ def test_a_lost_connection_costs_its_items_one_try_and_the_host_comes_back(ssh, 
     assert sorted(engine.host for engine in cluster.engines) == ["one", "two"]
 
 
+LOSSES = {
+    "the host does not answer": (lambda stage: stage.cut("one"), lambda stage: stage.mend("one")),
+    "the notebook moves": (lambda stage: stage.move(250), lambda stage: stage.move(1)),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_host_that_is_silent_for_long_is_given_up_and_comes_back(ssh, stage, loss):
+    lose, restore = LOSSES[loss]
+    reasons = []
+    cluster = ssh({"one": 2}, give_up_after=2)
+    before = {engine.uuid for engine in cluster.engines}
+    cluster.on_death(lambda _, reason: reasons.append(reason))
+    with nbpar.Pool(cluster=cluster) as pool:
+        run = pool.map_async(lambda i: (time.sleep(0.05), i)[1], range(80), chunksize=1)
+        until(lambda: run.snapshot.done > 3)
+        lose(stage)
+        try:
+            until(lambda: len(reasons) == 2, 60)
+        finally:
+            restore(stage)
+        results = run.get(120)
+        until(lambda: len(cluster.engines) == 2, 60)
+
+    assert results == list(range(80))
+    assert set(reasons) == {"the connection to one ended: it has been silent for 2 s"}
+    assert not before & {engine.uuid for engine in cluster.engines}
+    assert cluster.replaced == 2
+
+
+def test_nothing_is_left_on_a_host_that_cannot_be_told_that_the_owner_was_killed(stage):
+    program = (
+        "import nbpar\n"
+        f"cluster = nbpar.Cluster.ssh(['one:2'], command={stage.command!r}, give_up_after=2).start()\n"
+        "pool = nbpar.Pool(cluster=cluster)\n"
+        "pool.map(abs, range(4), progress='none')\n"
+        "print('running', flush=True)\n"
+        "input()\n"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        with owner.stdout, owner.stdin:
+            assert owner.stdout.readline() == "running\n"
+            stage.cut("one")
+            owner.kill()
+            owner.wait()
+        until(lambda: not stage.programs("one"), 30)
+    finally:
+        stage.mend("one")
+        owner.kill()
+        owner.wait()
+
+    assert stage.left_on("one") == []
+
+
 def command_line(pid):
     try:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
@@ -187,6 +244,33 @@ def test_a_host_that_refuses_is_named_with_its_own_words(ssh, host):
         ssh([f"{host}:1"], start_timeout=300)
 
     assert time.monotonic() - began < 200
+
+
+@pytest.fixture
+def disk_of_one(stage):
+    """Change how a disk of the host `one` is mounted, until the test is over."""
+    changed = []
+
+    def change(folder, option):
+        changed.append(folder)
+        stage.ssh("one", f"mount -o remount,{option} {folder}")
+
+    yield change
+    for folder in changed:
+        stage.ssh("one", f"rm -f {folder}/filler; mount -o remount,rw,size=50% {folder}")
+
+
+def test_a_home_may_be_read_only(ssh, disk_of_one):
+    disk_of_one("/root", "ro")
+
+    assert ssh(["one:1"]).client[:].apply_sync(where) == ["one"]
+
+
+def test_a_disk_may_be_full(ssh, stage, disk_of_one):
+    disk_of_one("/tmp", "size=64k")
+    stage.ssh("one", "dd if=/dev/zero of=/tmp/filler bs=4k 2>/dev/null || true")
+
+    assert ssh(["one:1"]).client[:].apply_sync(where) == ["one"]
 
 
 def test_every_host_that_fails_is_named(ssh):

@@ -96,6 +96,7 @@ class HostConnection:
                 "preload": list(self._settings.preload),
                 "path": path_to_send(),
                 "environment": dict(self._settings.environment),
+                "silence": self._hosts.silence,
             },
         }
         log = str(self._template.directory / f"{self._key}.log")

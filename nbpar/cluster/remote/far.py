@@ -39,7 +39,7 @@ class FarSide:
     """Relays between a fork server on this host and the other side.
 
     Args:
-        settings: from the other side: `mark`, `preload`, `path`, `environment`.
+        settings: from the other side: `mark`, `preload`, `path`, `environment`, `silence`.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ class FarSide:
         self._ending = False
         self._lines = LineBuffer()
         self._server, self._server_pid = self._fork_server()
-        self._multiplexer = Multiplexer(0, 1, self, first=1)
+        self._multiplexer = Multiplexer(0, 1, self, first=1, silence=settings["silence"])
 
     def serve(self) -> None:
         """Relay until the other side is gone or ends this one; afterwards nothing is left here."""

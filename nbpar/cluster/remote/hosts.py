@@ -6,7 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nbpar.cluster.remote.multiplexer import SILENCE
 from nbpar.errors import ClusterError
+
+SHORTEST_SILENCE = 2.0
+"""Seconds: a busy machine may pause for less."""
 
 FORMS = 'write a host as "gpu01", "ann@gpu01", "gpu01:8" (8 engines) or "ssh://ann@gpu01:2222" (a port)'
 
@@ -38,6 +42,9 @@ class Hosts:
     install: tuple[str, ...] | None = None
     """Packages of private environments that are made on hosts where no Python fits; None: none is made."""
 
+    silence: float = SILENCE
+    """Seconds without a sign of life after which a host is given up."""
+
     def __str__(self) -> str:
         return "ssh " + " ".join(host.name for host in self.hosts)
 
@@ -55,6 +62,7 @@ def parse_hosts(
     python: str | Mapping[str, str] | None = None,
     command: str | Sequence[str] = ("ssh",),
     install: bool | Sequence[str] = False,
+    silence: float = SILENCE,
 ) -> Hosts:
     """Return the hosts that the arguments of `Cluster.ssh` name.
 
@@ -64,6 +72,7 @@ def parse_hosts(
         python: the Python of all hosts, or of some by name.
         command: the ssh client with its options.
         install: whether a private environment is made where no Python fits, or the packages of one.
+        silence: seconds without a sign of life after which a host is given up.
 
     Raises:
         ClusterError: a name or number is invalid, a host is named twice, or none is.
@@ -90,7 +99,18 @@ def parse_hosts(
     words = (command,) if isinstance(command, str) else tuple(command)
     if not words:
         raise ClusterError("the ssh command is empty")
-    return Hosts(tuple(found.values()), words, _packages(install))
+    return Hosts(tuple(found.values()), words, _packages(install), _checked_silence(silence))
+
+
+def _checked_silence(seconds: float) -> float:
+    """Workers leave when they have heard nothing for SILENCE seconds: a host cannot be kept for longer."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"give_up_after must be a number of seconds, was {seconds!r}")
+    if not SHORTEST_SILENCE <= seconds <= SILENCE:
+        raise ClusterError(
+            f"give_up_after must be between {SHORTEST_SILENCE:g} and {SILENCE:g} seconds, was {seconds!r}"
+        )
+    return float(seconds)
 
 
 def _packages(install: bool | Sequence[str]) -> tuple[str, ...] | None:
@@ -114,20 +134,23 @@ def hosts_of_options(n: int | None, options: dict[str, Any]) -> Hosts:
 
     Args:
         n: number of all engines; hosts without a number share what is left by the others.
-        options: `hosts`, `python`, `command` and `install` as of `Cluster.ssh`, or `config`, in which
-            `SSHEngineSetLauncher` has `engines` and `remote_python`, as ipyparallel reads it.
+        options: `hosts`, `python`, `command`, `install` and `give_up_after` as of `Cluster.ssh`, or `config`,
+            in which `SSHEngineSetLauncher` has `engines` and `remote_python`, as ipyparallel reads it.
 
     Raises:
         ClusterError: no host is named, or as `parse_hosts` does.
         TypeError: there are other options.
     """
-    known = ("hosts", "python", "command", "install", "config")
+    known = ("hosts", "python", "command", "install", "give_up_after", "config")
     if strangers := sorted(set(options) - set(known)):
         raise TypeError(f"Cluster(engines='ssh') takes {', '.join(known)}; it was given {strangers[0]!r}")
     section = (options.get("config") or {}).get("SSHEngineSetLauncher", {})
     hosts = options.get("hosts") or _of_ipyparallel(section.get("engines") or {})
     python = options.get("python") or section.get("remote_python") or None
-    found = parse_hosts(hosts, None, python, options.get("command", ("ssh",)), options.get("install", False))
+    found = parse_hosts(
+        hosts, None, python, options.get("command", ("ssh",)), options.get("install", False),
+        options.get("give_up_after", SILENCE),
+    )  # fmt: skip
     return found if n is None else _shared(found, n)
 
 

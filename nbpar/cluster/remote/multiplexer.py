@@ -35,7 +35,7 @@ LONGEST = 1 << 26
 """Bytes of a frame that no sender makes: what arrives is something else."""
 
 PING_EVERY = 5.0
-"""Seconds between two signs of life."""
+"""Seconds between two signs of life; fewer if the other side is given up soon."""
 
 SILENCE = 60.0
 """Seconds without one until the other side counts as gone; TCP takes up to 50 to go on after a cut of 30."""
@@ -89,6 +89,7 @@ class Multiplexer:
         events: receives lines and new streams.
         first: number of the first stream that this side opens; the two sides must differ in parity.
         preamble: takes what comes before the first frame out of a buffer; returns whether that was all.
+        silence: seconds without a sign of life until the other side counts as gone.
     """
 
     def __init__(
@@ -99,7 +100,10 @@ class Multiplexer:
         *,
         first: int,
         preamble: Callable[[bytearray], bool] | None = None,
+        silence: float = SILENCE,
     ) -> None:
+        self._silence = silence
+        self._ping_every = min(PING_EVERY, silence / 4)
         self._preamble = preamble
         self._incoming = incoming
         self._outgoing = outgoing
@@ -155,17 +159,17 @@ class Multiplexer:
 
     def step(self, timeout: float | None = None) -> None:
         """Wait for something to do, up to `timeout` seconds or the next ping, and do it."""
-        longest = PING_EVERY if timeout is None else min(timeout, PING_EVERY)
+        longest = self._ping_every if timeout is None else min(timeout, self._ping_every)
         for key, events in self._selector.select(longest):
             if not self.ended:
                 key.data(events)
         now = time.monotonic()
-        if now - self._spoke >= PING_EVERY and not self._backlog:
+        if now - self._spoke >= self._ping_every and not self._backlog:
             self._send(PING, 0, b"")
-        longest = SILENCE if self._preamble is None else LONGEST_LOGIN
+        longest = self._silence if self._preamble is None else LONGEST_LOGIN
         if now - self._heard > longest and not self.ended:
             self.silent = True
-            self._end(f"it has been silent for {longest:.0f} s")
+            self._end(f"it has been silent for {longest:g} s")
 
     def close(self) -> None:
         """Close the streams; the two descriptors belong to the caller."""

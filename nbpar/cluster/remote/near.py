@@ -114,6 +114,7 @@ class NearSide:
             self,
             first=2,
             preamble=self._take_preamble,
+            silence=self._settings["far"]["silence"],
         )
         os.set_blocking(self._process.stderr.fileno(), False)
         program = far_program({**self._settings["far"], "mark": self._mark})
@@ -254,6 +255,8 @@ class NearSide:
         """Why the connection has ended, in the words of ssh and the host."""
         if self._nothing_fits:
             return no_python(self._search, self._found, self._host, versions_here())
+        if self._multiplexer.silent:
+            return self._multiplexer.ended
         words = _important(self._words) or ("" if self._ready else _important(self._strange))
         if not words and self._process.returncode < 0:
             return self._multiplexer.ended
