@@ -178,6 +178,14 @@ def _lock(descriptor: int, *, exclusive: bool) -> None:
     fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
 
 
+def is_runtime_directory(path: Path) -> bool:
+    """Whether it is such a directory of this user."""
+    try:
+        return path.name.startswith(PREFIX) and _private(path.lstat())
+    except (OSError, ValueError):
+        return False
+
+
 def _private(found: os.stat_result) -> bool:
     """Whether it is a directory accessible to this user only."""
     mode = found.st_mode

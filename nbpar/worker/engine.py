@@ -34,7 +34,13 @@ from nbpar.worker.output.recorder import NOTHING
 from nbpar.worker.output.streams import caught
 from nbpar.worker.run_setup import RunSetup, WorkerHooks
 from nbpar.worker.signals import Interrupts
-from nbpar.worker.transports import SocketTransport, StreamTransport
+from nbpar.worker.transports import (
+    POOLS,
+    SocketTransport,
+    StreamTransport,
+    connect_relayed,
+    connect_stream,
+)
 
 
 def serve_engine(settings: dict[str, Any]) -> None:
@@ -45,14 +51,14 @@ def serve_engine(settings: dict[str, Any]) -> None:
     if "authkey" in settings:  # so that proxies of the client's managers can connect from this process
         current_process().authkey = settings["authkey"]
     local = _same_host(settings)
-    way = _connect_local(settings) if local else _connect_through_controller(settings, app)
-    with closing(way) as transport:
+    with closing(_connect(settings, app, local=local)) as transport:
         facts = {
             "pid": os.getpid(),
             "host": network.gethostname(),
             "machine": machine(),
             "python": platform.python_version(),
             "local": local,
+            "streams": isinstance(transport, StreamTransport),
             "address": settings["address"] if local else "",
         }
         with no_event_loop(), _mortal(), Interrupts() as interrupts, inside(whole_process=True):
@@ -111,8 +117,15 @@ def _same_host(settings: dict[str, Any]) -> bool:
     return bool(address) and is_here(settings) and Path(address).exists()
 
 
-def _connect_local(settings: dict[str, Any]) -> StreamTransport:
-    return StreamTransport(settings["address"], settings["identity"])
+def _connect(settings: dict[str, Any], app: Any, *, local: bool) -> StreamTransport | SocketTransport:
+    """Connect to the client by the shortest way that there is."""
+    address, identity = settings["address"], settings["identity"]
+    if local:
+        return StreamTransport(connect_stream(address), identity)
+    scheme, _, path = str(app.connection_info["interface"]).partition("://")
+    if address and scheme == "ipc" and (socket := connect_relayed(address, path + POOLS)) is not None:
+        return StreamTransport(socket, identity, far=True)
+    return _connect_through_controller(settings, app)
 
 
 def _connect_through_controller(settings: dict[str, Any], app: Any) -> SocketTransport:

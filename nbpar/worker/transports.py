@@ -5,6 +5,7 @@ Any thread may send; one at a time polls and receives.  Messages through the con
 
 from __future__ import annotations
 
+import os
 import select
 import socket as network
 import threading
@@ -19,8 +20,17 @@ from nbpar.wire.frames import FrameError, decode, encode
 from nbpar.wire.messages import Message
 from nbpar.wire.signing import Correspondence, Signer
 from nbpar.wire.stream import Incoming, Outgoing, enlarge
-from nbpar.worker.spin import FAR, AdaptiveSpin
+from nbpar.worker.spin import FAR, NEAR, AdaptiveSpin
 from nbpar.worker.wakeup import Wakeup
+
+POOLS = ":pools"
+"""End of the path of a socket that leads to the pools of another host, after the controller's."""
+
+ACCEPTED = b"\n"
+"""What is read from it first if there is a connection to the pool."""
+
+ACCEPT_WITHIN = 30.0
+"""Seconds until then."""
 
 COPY_BELOW = 1 << 16
 """Frames smaller than this are cheaper to copy than to share with the socket's thread."""
@@ -72,16 +82,15 @@ class _ClientTransport(ABC):
 
 
 class StreamTransport(_ClientTransport):
-    """A Unix socket to a client on this host."""
+    """A Unix socket to a client on this host, or to what relays its bytes."""
 
-    def __init__(self, address: str, identity: bytes) -> None:
-        self._socket = network.socket(network.AF_UNIX, network.SOCK_STREAM)
-        self._socket.connect(address)
+    def __init__(self, socket: network.socket, identity: bytes, *, far: bool = False) -> None:
+        self._socket = socket
         enlarge(self._socket)
         self._incoming = Incoming(self._socket)
         self._outgoing = Outgoing(self._socket)
         self._sending = threading.Lock()
-        super().__init__(Wakeup(self._socket.fileno()))
+        super().__init__(Wakeup(self._socket.fileno(), spin=AdaptiveSpin(FAR if far else NEAR)))
         self._write([identity])
 
     @property
@@ -175,6 +184,35 @@ class SocketTransport(_ClientTransport):
                     arrived.append(self._socket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 return arrived
+
+
+def connect_stream(address: str) -> network.socket:
+    """Connect to a pool on this host."""
+    socket = network.socket(network.AF_UNIX, network.SOCK_STREAM)
+    try:
+        socket.connect(address)
+    except BaseException:
+        socket.close()
+        raise
+    return socket
+
+
+def connect_relayed(address: str, relay: str) -> network.socket | None:
+    """Connect to a pool on another host by the stream that leads there; None if it leads to no such pool."""
+    try:
+        socket = connect_stream(relay)
+    except OSError:
+        return None
+    try:
+        socket.settimeout(ACCEPT_WITHIN)
+        socket.sendall(os.fsencode(address) + b"\n")
+        if socket.recv(len(ACCEPTED)) == ACCEPTED:
+            socket.settimeout(None)
+            return socket
+    except OSError:
+        pass
+    socket.close()
+    return None
 
 
 def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any]) -> bool:

@@ -17,7 +17,7 @@ from nbpar.wire.frames import encode
 from nbpar.wire.messages import Items, Pong
 from nbpar.wire.signing import Correspondence, Signer
 from nbpar.worker.spin import AdaptiveSpin
-from nbpar.worker.transports import StreamTransport
+from nbpar.worker.transports import StreamTransport, connect_stream
 from nbpar.worker.wakeup import Wakeup
 
 ENGINE = b"an engine"
@@ -71,7 +71,7 @@ def sockets(tmp_path, controller):
 @pytest.fixture
 def near_engine(sockets):
     sockets.admit(ENGINE)
-    engine = StreamTransport(sockets.address, ENGINE)
+    engine = StreamTransport(connect_stream(sockets.address), ENGINE)
     until(lambda: sockets.receive(0) == [] and sockets._local.connection(ENGINE))
     yield engine
     engine.close()

@@ -162,7 +162,7 @@ class EnginesBackend:
         if engine is None or self._sockets is None:
             return
         ready = [engine.packing.packed(message, local=engine.local) for message in messages]
-        self._sockets.send(engine.identity, ready, local=engine.local)
+        self._sockets.send(engine.identity, ready, stream=engine.streams)
 
     def keep_packed(self, call: int) -> None:
         self._kept_packed.add(call)
@@ -422,6 +422,7 @@ class EnginesBackend:
             if not engine.ready and is_here(engine.facts):
                 self._watch.add(engine.worker, message.facts["pid"])
             engine.ready, engine.local = True, message.facts["local"]
+            engine.streams = message.facts["streams"]
             self._failures = 0
             return Ready(engine.facts)
         if isinstance(message, Bye):

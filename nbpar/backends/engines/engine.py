@@ -25,6 +25,11 @@ class EngineLoop:
     packing: Packing
     facts: dict[str, Any] = field(default_factory=dict)
     local: bool = True
+    """Whether it is on this host."""
+
+    streams: bool = True
+    """Whether it has a stream to this process, directly or through ssh."""
+
     ready: bool = False
     asked: float = field(default_factory=time.monotonic)
     """Time when its loop was requested."""

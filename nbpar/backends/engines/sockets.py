@@ -78,10 +78,10 @@ class ClientSockets:
             self._local.dismiss(identity)
         self._far.dismiss(identity)
 
-    def send(self, identity: bytes, messages: Sequence[Message], *, local: bool) -> None:
-        """Send messages to one worker; thread-safe."""
+    def send(self, identity: bytes, messages: Sequence[Message], *, stream: bool) -> None:
+        """Send messages to one worker, by its stream or through the controller; thread-safe."""
         frames = encode(messages)
-        if local and self._local is not None:
+        if stream and self._local is not None:
             if self._local.send(identity, frames, patient=threading.get_ident() != self._receiver):
                 if (connection := self._local.connection(identity)) is not None:
                     self._behind.append(connection)

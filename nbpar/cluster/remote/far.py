@@ -33,6 +33,10 @@ from nbpar.cluster.protocol import (
 from nbpar.cluster.remote.multiplexer import FrameError, Multiplexer
 from nbpar.host.cpus import thread_limits, usable_cpus
 from nbpar.host.descriptors import raise_descriptor_limit
+from nbpar.worker.transports import ACCEPTED, POOLS
+
+LONGEST_ADDRESS = 256
+"""Bytes of the longest address of a pool."""
 
 
 class FarSide:
@@ -95,12 +99,12 @@ class FarSide:
         """Make a socket for each port of the controller."""
         base = self._directory / "c"
         for port in controller_ports(connection):
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listener.bind(f"{base}:{port}")
-            listener.listen(256)
-            listener.setblocking(False)
+            listener = _listener(f"{base}:{port}")
             self._listeners.append(listener)
             self._multiplexer.watch(listener, self._accepter(listener, port))
+        pools = _listener(f"{base}{POOLS}")
+        self._listeners.append(pools)
+        self._multiplexer.watch(pools, lambda: self._accept_for_pool(pools))
         self._connection = json.dumps({**connection, "interface": f"ipc://{base}", "ssh": ""})
 
     def _accepter(self, listener: socket.socket, port: int) -> Callable[[], None]:
@@ -110,6 +114,31 @@ class FarSide:
                 self._multiplexer.open(link, str(port).encode())
 
         return accept
+
+    def _accept_for_pool(self, listener: socket.socket) -> None:
+        """Connect an engine to the pool whose address it says first."""
+        try:
+            link, _ = listener.accept()
+        except OSError:
+            return
+        link.setblocking(False)
+        said = bytearray()
+
+        def hear() -> None:
+            try:
+                said.extend(block := link.recv(LONGEST_ADDRESS))
+            except BlockingIOError:
+                return
+            except OSError:
+                block = b""
+            if said.endswith(b"\n") or not block or len(said) > LONGEST_ADDRESS:
+                self._multiplexer.unwatch(link)
+                if said.endswith(b"\n"):
+                    self._multiplexer.open(link, bytes(said[:-1]), ACCEPTED)
+                else:
+                    link.close()
+
+        self._multiplexer.watch(link, hear)
 
     def _order(self, line: Line) -> None:
         folder = line["folder"]
@@ -190,6 +219,15 @@ class FarSide:
             if self._multiplexer.ended or not self._multiplexer.waiting:
                 break
             self._multiplexer.step(0.1)
+
+
+def _listener(path: str) -> socket.socket:
+    """Return a socket at which engines can connect."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen(256)
+    listener.setblocking(False)
+    return listener
 
 
 def _redirect(log: Path) -> None:

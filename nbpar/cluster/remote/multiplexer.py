@@ -74,6 +74,9 @@ class _Stream:
         self.owed = 0
         """Bytes written to the socket that the other side has not been told of."""
 
+        self.greeting = b""
+        """Data for the socket as soon as the other side has accepted the stream."""
+
         self.closing = False
         """Whether the other side has closed it."""
 
@@ -151,11 +154,11 @@ class Multiplexer:
         """Send a line."""
         self._send(LINE, 0, text)
 
-    def open(self, link: socket.socket, payload: bytes) -> None:
-        """Open a stream for a socket."""
+    def open(self, link: socket.socket, payload: bytes, greeting: bytes = b"") -> None:
+        """Open a stream for a socket, which gets the greeting if it is accepted, and is closed if not."""
         number, self._next = self._next, self._next + 2
         self._send(OPEN, number, payload)
-        self._add(number, link)
+        self._add(number, link).greeting = greeting
 
     def step(self, timeout: float | None = None) -> None:
         """Wait for something to do, up to `timeout` seconds or the next ping, and do it."""
@@ -225,7 +228,12 @@ class Multiplexer:
             self._write_to(stream)
         elif kind == CREDIT:
             stream.credit += int.from_bytes(payload, "big")
-            self._set_interest(stream)
+            if stream.greeting:
+                stream.unsent.append(stream.greeting)
+                stream.greeting = b""
+                self._write_to(stream)
+            else:
+                self._set_interest(stream)
         elif kind == CLOSE:
             stream.closing = True
             self._write_to(stream)
@@ -236,6 +244,7 @@ class Multiplexer:
             self._send(CLOSE, number, b"")
         else:
             self._add(number, link)
+            self._send(CREDIT, number, b"")
 
     def _send(self, kind: int, number: int, payload: bytes) -> None:
         self._spoke = time.monotonic()
@@ -282,9 +291,10 @@ class Multiplexer:
 
     # ---- the streams
 
-    def _add(self, number: int, link: socket.socket) -> None:
+    def _add(self, number: int, link: socket.socket) -> _Stream:
         self._streams[number] = stream = _Stream(number, link)
         self._set_interest(stream)
+        return stream
 
     def _serve_stream(self, stream: _Stream, events: int) -> None:
         if stream.number not in self._streams:  # dropped by what was handled before

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -16,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nbpar.cluster.directory import is_runtime_directory
 from nbpar.cluster.protocol import Line, LineBuffer, controller_ports, encode
 from nbpar.cluster.remote.login import (
     FoundPython,
@@ -32,9 +34,16 @@ from nbpar.cluster.remote.multiplexer import FrameError, Multiplexer
 from nbpar.cluster.remote.prompts import PromptServer
 from nbpar.host.own_sources import WORKER_MODULES, WORKER_PACKAGES, packed, source, sources
 from nbpar.version import __version__
+from nbpar.wire.stream import enlarge
 
 END_WITHIN = 5.0
 """Seconds for the far side to end."""
+
+CONNECT_WITHIN = 5.0
+"""Seconds for a socket on this host to accept a connection."""
+
+POOL_SOCKET = re.compile("pool-[0-9a-f]{8}")
+"""Names of the sockets of pools."""
 
 WORDS = 1 << 14
 """Bytes of ssh's messages that are kept."""
@@ -135,15 +144,18 @@ class NearSide:
         self._tell({"host": "event", "line": json.loads(text)})
 
     def opened(self, payload: bytes) -> socket.socket | None:
-        """Connect an engine to a port of the controller, and to nothing else."""
-        if not payload.isdigit() or int(payload) not in self._ports:
-            return None
+        """Connect an engine to a port of the controller or to a pool of this user, and to nothing else."""
         try:
-            link = socket.create_connection(("127.0.0.1", int(payload)), 5.0)
+            if payload.isdigit() and int(payload) in self._ports:
+                link = socket.create_connection(("127.0.0.1", int(payload)), CONNECT_WITHIN)
+                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return link
+            path = Path(os.fsdecode(payload))
+            if POOL_SOCKET.fullmatch(path.name) and is_runtime_directory(path.parent):
+                return _connected(path)
         except OSError:
-            return None
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return link
+            pass
+        return None
 
     # ---- steps
 
@@ -271,6 +283,19 @@ class NearSide:
     def _tell(self, line: Line) -> None:
         with suppress(OSError):  # the owner is gone, which ends this process
             self._link.sendall(encode(line))
+
+
+def _connected(path: Path) -> socket.socket:
+    """Return a connection to a Unix socket."""
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        link.settimeout(CONNECT_WITHIN)
+        link.connect(str(path))
+        enlarge(link)
+    except BaseException:
+        link.close()
+        raise
+    return link
 
 
 def _important(words: bytes) -> str:
