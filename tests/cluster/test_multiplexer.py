@@ -45,10 +45,10 @@ class Side:
         self._calls.append((function, arguments))
         self._far_bell.send(b".")
 
-    def open(self, payload):
+    def open(self, payload, greeting=b""):
         """Open a stream and return the program's end of it."""
         ours, theirs = socket.socketpair()
-        self.call(self.multiplexer.open, theirs, payload)
+        self.call(self.multiplexer.open, theirs, payload, greeting)
         return ours
 
     def close(self):
@@ -182,14 +182,27 @@ def test_an_end_that_closes_closes_the_other(sides, closes):
     link.close()
 
 
-def test_a_refused_stream_is_closed(sides):
+@pytest.mark.parametrize("greeting", [b"", b"hello"])
+def test_a_refused_stream_is_closed(sides, greeting):
     here, there = sides
     there.accept = False
 
-    link = here.open(b"x")
+    link = here.open(b"x", greeting)
 
     link.settimeout(60)
     assert link.recv(1) == b""
+    link.close()
+
+
+def test_an_accepted_stream_begins_with_its_greeting(sides):
+    here, there = sides
+    link = here.open(b"x", b"hello, ")
+    until(lambda: there.near)
+
+    there.near[0].sendall(b"world")
+
+    link.settimeout(60)
+    assert b"".join(link.recv(1) for _ in range(12)) == b"hello, world"
     link.close()
 
 

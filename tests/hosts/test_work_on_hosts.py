@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import ipyparallel
+import psutil
 import pytest
 
 import nbpar
@@ -54,6 +55,18 @@ def test_large_items_and_results_pass(pool):
     sent = [os.urandom(8_000_000) for _ in range(4)]
 
     assert pool.map(bytes, sent, chunksize=1) == sent
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_items_and_results_do_not_pass_the_controller(cluster, joined):
+    controller = psutil.Process(cluster._room._controller.pid)
+    with nbpar.Pool(cluster=cluster.client if joined else cluster) as pool:
+        assert len(pool.each(os.getpid)) == 3
+        controller.suspend()
+        try:
+            assert pool.map(len, [b"x" * 3_000_000] * 6, chunksize=1, timeout=60) == [3_000_000] * 6
+        finally:
+            controller.resume()
 
 
 def test_errors_and_output_arrive(pool, capsys):
