@@ -22,6 +22,7 @@ from nbpar.dispatch.job import Job
 from nbpar.dispatch.workforce import Workforce
 from nbpar.run.run import Run
 from nbpar.wire.messages import NO_COSTS, Call, Done, Load, Message, Ready
+from nbpar.wire.pickling import Packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +79,12 @@ class SimulatedWorkers:
 
     def keep_packed(self, call: int) -> None:
         """Do nothing: no values are packed."""
+
+    def take_pickled(self) -> Sequence[tuple[int, Packed]]:
+        return ()
+
+    def is_sending(self, worker: str) -> bool:
+        return False
 
     def receive(self, timeout: float | None) -> list[tuple[str, Message]]:
         """Return the answers of all calls."""

@@ -26,6 +26,7 @@ from nbpar.wire.messages import (
     Ready,
     Shortened,
 )
+from nbpar.wire.pickling import Packed
 
 
 class ManualBackend:
@@ -163,6 +164,12 @@ class ManualBackend:
 
     def keep_packed(self, call: int) -> None:
         """Do nothing: no values are packed."""
+
+    def take_pickled(self) -> Sequence[tuple[int, Packed]]:
+        return ()
+
+    def is_sending(self, worker: WorkerId) -> bool:
+        return False
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         self._fail()

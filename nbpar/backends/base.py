@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from nbpar.wire.messages import Message
+from nbpar.wire.pickling import Packed
 
 WorkerId = str
 
@@ -45,6 +46,12 @@ class Backend(Protocol):
 
     def keep_packed(self, call: int) -> None:
         """Pass on the values of a call as `PackedItems`; does nothing if values are not pickled."""
+
+    def take_pickled(self) -> Sequence[tuple[int, Packed]]:
+        """Take what is worth keeping of items pickled since the last time, by call; nothing if none are."""
+
+    def is_sending(self, worker: WorkerId) -> bool:
+        """Whether messages to a worker are partly unsent, as far as that is known."""
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         """Return the received messages; wait up to `timeout` seconds for one, or until `wake`."""

@@ -17,6 +17,7 @@ from nbpar.host.frames import is_own
 from nbpar.host.machine import this_process
 from nbpar.host.memory import resident_bytes
 from nbpar.wire.messages import NO_COSTS, Bye, Call, Cancel, Done, Load, Message, Missing, Output, Ready
+from nbpar.wire.pickling import Packed
 from nbpar.worker.cleanup import ItemCleanup, Leftovers
 from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution
@@ -140,6 +141,12 @@ class SerialBackend:
 
     def keep_packed(self, call: int) -> None:
         """Do nothing: no values are packed."""
+
+    def take_pickled(self) -> Sequence[tuple[int, Packed]]:
+        return ()
+
+    def is_sending(self, worker: WorkerId) -> bool:  # noqa: ARG002 (a queue takes everything at once)
+        return False
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:  # noqa: ARG002 (nothing is waited for)
         if not self._arrived and self._calls and not self.interrupts.came:

@@ -15,6 +15,7 @@ from nbpar.backends.base import WorkerId
 from nbpar.host.machine import this_process
 from nbpar.host.queues import move, take
 from nbpar.wire.messages import Bye, Lost, Message, Release
+from nbpar.wire.pickling import Packed
 from nbpar.worker.cleanup import ItemCleanup, Leftovers
 from nbpar.worker.codec import ByReference
 from nbpar.worker.loop import Loop
@@ -58,6 +59,12 @@ class ThreadsBackend:
 
     def keep_packed(self, call: int) -> None:
         """Do nothing: no values are packed."""
+
+    def take_pickled(self) -> Sequence[tuple[int, Packed]]:
+        return ()
+
+    def is_sending(self, worker: WorkerId) -> bool:  # noqa: ARG002 (a queue takes everything at once)
+        return False
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         arrived: list[tuple[WorkerId, Message]] = []

@@ -117,7 +117,12 @@ class Chunker:
             return 1
         work = max(self._seconds * self._size, QUICKEST)
         waits = 2 * self._round_trip / work
-        return 1 if waits < HIDDEN else min(1 + math.ceil(waits), DEEPEST)
+        return 1 if waits < HIDDEN else min(1 + math.ceil(waits), self._deepest())
+
+    def _deepest(self) -> int:
+        """Return how many chunks may be in flight; of large ones one arrives while another runs."""
+        nbytes = self._bytes * self._size
+        return DEEPEST if nbytes * DEEPEST <= LARGEST_BYTES else max(int(LARGEST_BYTES / nbytes), 2)
 
     def learn(self, items: int, seconds: float, *, moved: int = 0, round_trip: float | None = None) -> None:
         """Update the estimate: a chunk of `items` took `seconds` of work and moved a number of bytes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -19,6 +20,9 @@ A chunk sent earlier would only wait there, while another worker may be idle.
 
 LASTS = 0.05
 """Seconds after which a call delays those behind it, if another worker is idle."""
+
+MOVED = 1e8
+"""Bytes per second, cautiously: a call is recalled only if it waits for longer than moving it takes."""
 
 
 @dataclass(slots=True)
@@ -40,6 +44,9 @@ class Assignment:
 
     done: int = 0
     """Number of its items with an outcome."""
+
+    nbytes: int = 0
+    """Size of its items in transit, if they are large."""
 
     limited_since: float | None = None
     """Time when a function with a time limit started, as reported by the worker; None: it is not running."""
@@ -133,6 +140,10 @@ class Window:
         lasts = self.since + LASTS
         return lasts if now < self.opens else max(lasts, self._over + EARLY)
 
+    def worth(self, call: Assignment, now: float) -> bool:
+        """Whether a call is delayed for longer than it takes to move it, and what is before it."""
+        return not call.nbytes or now >= self.held_up(now) + (call.nbytes + self._first.nbytes) / MOVED
+
     @property
     def _over(self) -> float:
         """Estimated end of the oldest call, from when the next was sent, or else from now."""
@@ -143,6 +154,10 @@ class Window:
     @property
     def _first(self) -> Assignment:
         return next(iter(self.calls.values()))
+
+
+def _never(worker: WorkerId) -> bool:  # noqa: ARG001 (whatever it is)
+    return False
 
 
 class Windows(dict[WorkerId, Window]):
@@ -279,19 +294,25 @@ class Windows(dict[WorkerId, Window]):
         """Whether a worker that no limited run has has nothing to do."""
         return any(not self.claims[worker] and self[worker].open for worker in self._idle)
 
-    def recall(self, now: float) -> list[Assignment]:
+    def recall(self, now: float, is_sending: Callable[[WorkerId], bool] = _never) -> list[Assignment]:
         """Return calls to recall (work stealing): they wait behind a long one, while another worker is idle.
 
         Of the one that lasts, which is `cut`, what comes after the item at hand is asked back.  Each is
         returned once.  Its worker answers that it has not begun, and it goes to another.
+
+        Nothing is recalled that `is_sending` says is still on its way to its worker, and large calls only
+        when they have waited for longer than it takes to move them.
         """
         asked: list[Assignment] = []
         while (at := self.recall_at(now)) is not None and at <= now:
             _, _, worker = heappop(self._held_up)
             self._watched.remove(worker)
             window = self[worker]
+            if is_sending(worker):
+                self._watch(worker, now + LASTS)
+                continue
             waiting = window.waiting
-            wanted = [call for call in waiting if self._is_wanted(call.run)]
+            wanted = [call for call in waiting if window.worth(call, now) and self._is_wanted(call.run)]
             for call in wanted:
                 if call is window.head:
                     call.cut = True

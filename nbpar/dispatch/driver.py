@@ -30,6 +30,7 @@ from nbpar.dispatch.failures import (
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.memory import NO_RULES, Memory, MemoryRules
+from nbpar.dispatch.pickled import keep_pickled, without_bytes
 from nbpar.dispatch.retiring import Retirement
 from nbpar.dispatch.workforce import WorkerWait, Workforce
 from nbpar.errors import NoWorkersError
@@ -207,7 +208,8 @@ class Driver:
             again = self._assign_once(now)  # what takes items may make room for another run, or end it
         for messages, bug in self._workforce.send():
             self._take_back(messages, bug)
-        for call in () if self._memory.low else self._scheduler.windows.recall(now):
+        keep_pickled(self._scheduler.windows, self._backend.take_pickled())
+        for call in () if self._memory.low else self._scheduler.windows.recall(now, self._backend.is_sending):
             if call.cut:
                 self._workforce.cut(call.worker, call.id)
             else:
@@ -356,7 +358,7 @@ class Driver:
         job.sink.emit(events.ItemsDone(
             now, worker, done.id, done.first, len(values), len(final), len(failures) - len(final),
             done.seconds, done.each, done.moved, done.memory, done.final, job.state.chunker.current,
-            *done.costs, call.chunk,
+            *done.costs, without_bytes(call.chunk),
         ))  # fmt: skip
         self.jobs.deliver(job, parts, final)
 

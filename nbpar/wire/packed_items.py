@@ -58,6 +58,34 @@ class PackedItems(Sequence[Any]):
         return PackedItems(Packed(head[first_byte:last_byte], own, buffers[first_buffer:last_buffer]))
 
 
+class SentItems(Sequence[Any]):
+    """Items with their bytes, so that what a worker gives back is not pickled again for another.
+
+    They are pickled as they were then: a change to an item after it was sent reaches no worker.
+    """
+
+    def __init__(self, items: Sequence[Any], packed: Packed) -> None:
+        self.items = items
+        self.packed = packed
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Any]: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        if not isinstance(place, slice):
+            return self.items[place]
+        start, stop, _ = place.indices(len(self.items))
+        if (start, stop) == (0, len(self.items)):
+            return self
+        if self.packed.layout is None:
+            return self.items[place]  # one pickle of all
+        return SentItems(self.items[place], PackedItems(self.packed)[place].packed)
+
+
 def chain_items(pieces: Sequence[Sequence[Any]]) -> Sequence[Any]:
     """Join pieces of items; packed ones stay packed, and if one is, the others are packed too.
 

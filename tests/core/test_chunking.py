@@ -118,3 +118,11 @@ def test_an_answer_without_items_teaches_nothing_of_their_cost(n):
     chunker.learn(0, 1.0)
 
     assert (chunker.current, chunker.seconds_per_item) == before
+
+
+@pytest.mark.parametrize(("nbytes", "chunks"), [(0, DEEPEST), (1 << 20, 8), (100 << 20, 2)])
+def test_few_large_chunks_are_in_flight_at_a_time(nbytes, chunks):
+    chunker = Chunker(1)
+    chunker.learn(1, 1e-6, moved=nbytes, round_trip=1.0)
+
+    assert chunker.window() == chunks

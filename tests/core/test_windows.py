@@ -11,7 +11,7 @@ from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.runstate import RunState
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.source import SequenceSource
-from nbpar.core.windows import EARLY, LASTS, Window, Windows
+from nbpar.core.windows import EARLY, LASTS, MOVED, Window, Windows
 
 
 def begun(items, *, seconds, workers=1):
@@ -173,3 +173,30 @@ def test_a_single_call_that_a_worker_got_again_begins_anew():
 
     assert scheduler.windows.head("0") is call
     assert scheduler.windows.silence("0", 6.0) == 1.0
+
+
+def busy_and_idle(*sizes):
+    """Return windows of two workers, one of which has a call of each of these sizes, and the calls."""
+    windows = Windows()
+    windows["busy"], windows["idle"] = Window(), Window()
+    run = RunState(1, SequenceSource(sizes))
+    calls = [windows.add("busy", run, Chunk(n, [n]), 0.0, 1e-6) for n in range(len(sizes))]
+    for call, nbytes in zip(calls, sizes, strict=True):
+        call.nbytes = nbytes
+    return windows, calls
+
+
+def test_a_large_call_is_recalled_only_when_it_waits_for_longer_than_moving_it_takes():
+    windows, [_, small, large] = busy_and_idle(0, 0, int(MOVED))
+
+    assert windows.recall(2 * LASTS) == [small]
+    assert windows.recall(1.0) == []
+    assert windows.recall(1.0 + 2 * LASTS) == [large]
+
+
+def test_no_call_is_recalled_that_is_still_on_its_way():
+    windows, [_, waiting] = busy_and_idle(0, 0)
+
+    assert windows.recall(1.0, lambda worker: worker == "busy") == []
+    assert windows.recall_at(1.0) == 1.0 + LASTS
+    assert windows.recall(2.0, lambda worker: worker == "idle") == [waiting]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from user_code import leave
 
-from nbpar.wire.packed_items import PackedItems, UnreadableItem, chain_items
-from nbpar.wire.pickling import OUT_OF_BAND, pack_apart, unpack
+from nbpar.wire.packed_items import PackedItems, SentItems, UnreadableItem, chain_items
+from nbpar.wire.pickling import OUT_OF_BAND, pack, pack_apart, unpack
 
 
 class Opaque:
@@ -106,3 +106,25 @@ def test_what_cannot_be_pickled_is_joined_as_objects():
     joined = chain_items([packed([1, 2]), [lock], packed([3])])
 
     assert joined == [1, 2, lock, 3]
+
+
+def test_items_that_were_sent_keep_their_bytes_in_every_part():
+    items = [array(number) for number in range(4)]
+    sent = SentItems(items, pack_apart(items))
+
+    part = sent[1:][:2]
+
+    assert (len(sent), len(part)) == (4, 2)
+    assert part[0] is items[1]
+    assert sent[:] is sent
+    values, errors = unpack(part.packed)
+    assert not errors
+    np.testing.assert_array_equal(values, items[1:3])
+
+
+def test_parts_of_items_that_are_one_pickle_are_pickled_again():
+    items = [1, 2, 3]
+    sent = SentItems(items, pack(items)[0])
+
+    assert sent[0:3] is sent
+    assert sent[1:] == [2, 3]

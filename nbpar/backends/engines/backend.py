@@ -37,6 +37,7 @@ from nbpar.host.machine import is_here, machine
 from nbpar.host.processes import ProcessWatch
 from nbpar.version import __version__
 from nbpar.wire.messages import Bye, Item, Items, Lost, Message, Ping, Ready, Release
+from nbpar.wire.pickling import Packed
 from nbpar.wire.shipping import bootstrap, shipment
 
 PING_EVERY = 5.0
@@ -104,6 +105,7 @@ class EnginesBackend:
         self._pinged = time.monotonic()
         self._entered = 0
         self._kept_packed: set[int] = set()
+        self._pickled: list[tuple[int, Packed]] = []
         self._lodgings = SharedBufferCache()
         self._take_item: Callable[[WorkerId, Item | Items], None] = lambda *_: None
         """Handles items of channels, which bypass `receive` because they may be numerous."""
@@ -166,6 +168,17 @@ class EnginesBackend:
 
     def keep_packed(self, call: int) -> None:
         self._kept_packed.add(call)
+
+    def take_pickled(self) -> Sequence[tuple[int, Packed]]:
+        if not self._pickled:
+            return ()
+        taken = list(self._pickled)
+        self._pickled.clear()  # the same list is every engine's
+        return taken
+
+    def is_sending(self, worker: WorkerId) -> bool:
+        engine = self._engines.get(worker)
+        return engine is not None and self._sockets is not None and self._sockets.is_sending(engine.identity)
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         if (sockets := self._sockets) is None:
@@ -323,7 +336,9 @@ class EnginesBackend:
         }
         if self._care.on_this_host:
             settings["authkey"] = bytes(current_process().authkey)
-        engine = EngineLoop(worker, engine_id, uuid, identity, Packing(self._kept_packed, self._lodgings))
+        engine = EngineLoop(
+            worker, engine_id, uuid, identity, Packing(self._kept_packed, self._pickled, self._lodgings)
+        )
         self._sockets.admit(identity)
         try:
             result = self._client[engine_id].apply_async(exec, bootstrap(), {"settings": settings})

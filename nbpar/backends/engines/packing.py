@@ -14,12 +14,16 @@ from nbpar.errors import PicklingError
 from nbpar.wire.diagnosis.explain import explain, explain_unpickling
 from nbpar.wire.faults import Fault, describe
 from nbpar.wire.messages import Call, Done, Load, Message, Missing
-from nbpar.wire.packed_items import PackedItems, UnreadableItem
-from nbpar.wire.pickling import pack, pack_one, unpack
+from nbpar.wire.packed_items import PackedItems, SentItems, UnreadableItem
+from nbpar.wire.pickling import Packed, pack, pack_one, unpack
 from nbpar.wire.shared_memory import CAN_LODGE, WORTH, SharedBuffers
 
 FUNCTIONS = 8
 """Number of functions whose arrays are kept; a worker that needs another's requests it again."""
+
+
+LARGE = 1 << 16
+"""Size in bytes from which also plain items are kept pickled until they are answered."""
 
 
 class SharedBufferCache:
@@ -54,11 +58,15 @@ class Packing:
 
     Args:
         kept: calls whose values stay packed, since they only pass through this process.
+        pickled: gets the calls whose pickled items are worth keeping until they are answered.
         lodgings: large arrays of functions, for all engines of this host.
     """
 
-    def __init__(self, kept: set[int], lodgings: SharedBufferCache) -> None:
+    def __init__(
+        self, kept: set[int], pickled: list[tuple[int, Packed]], lodgings: SharedBufferCache
+    ) -> None:
         self._kept = kept
+        self._pickled = pickled
         self._lodgings = lodgings
         self._refused: set[bytes] = set()
         """Functions whose shared memory the engine could not open."""
@@ -84,7 +92,7 @@ class Packing:
 
     def _call(self, call: Call) -> Call:
         """Return the call with pickled items, and faults for those that cannot be pickled."""
-        if isinstance(call.items, PackedItems):
+        if isinstance(call.items, (PackedItems, SentItems)):
             self._sent[call.id] = (call.items.packed.nbytes, 0.0)
             return call._replace(items=call.items.packed)
         began = time.perf_counter()
@@ -93,6 +101,8 @@ class Packing:
         if body.layout is not None:
             errors |= _unreadable(call.items)
         if not errors:
+            if body.layout is not None or body.nbytes >= LARGE:
+                self._pickled.append((call.id, body))
             return Call(*call[:-1], body)
         broken = {place: _fault(_refusal(call, place, error)) for place, error in errors.items()}
         return call._replace(items=body, broken={**call.broken, **broken})

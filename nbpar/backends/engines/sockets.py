@@ -90,6 +90,11 @@ class ClientSockets:
         if self._far.send(identity, frames):
             self._bell.ring()
 
+    def is_sending(self, identity: bytes) -> bool:
+        """Whether data for an engine of this host is still unsent."""
+        connection = self._local.connection(identity) if self._local is not None else None
+        return connection is not None and connection.waiting
+
     def receive(self, timeout: float | None) -> Arrived:
         """Return the received messages, by identity; also if the handle is readable or `wake` was called."""
         self._receiver = threading.get_ident()
