@@ -2,7 +2,8 @@
 
 Simulated workers answer in turn, a number of them between two steps of the dispatcher.  The figures are
 microseconds of CPU time per call, from its assignment to its delivered outcome; pickling and sockets come
-on top, and cost the same for any number of workers.  Compare ratios within a run:
+on top, and cost the same for any number of workers.  The last column is for calls of 20 µs, which travel
+together.  Compare ratios within a run:
 
     python benchmarks/dispatch.py [--calls N]
 """
@@ -14,7 +15,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from nbpar.core.chunking import Chunker
+from nbpar.core.chunking import MOST_JOINED, Chunker
 from nbpar.core.runstate import RunState
 from nbpar.core.source import SequenceSource
 from nbpar.dispatch.driver import Driver
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 ITEM = 0.005
 """Seconds that an item takes, on the simulated clock."""
+
+SHORT_ITEM = 2e-5
+"""The same of an item that shares its message with others."""
 
 WORKERS = (2, 16, 256, 1024)
 
@@ -45,7 +49,8 @@ class SimulatedWorkers:
     blocking = True
     interrupts = None
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, item: float = ITEM) -> None:
+        self._item = item
         self.workers = [f"worker {place}" for place in range(number)]
         self._sent: deque[tuple[str, Call]] = deque()
 
@@ -56,7 +61,7 @@ class SimulatedWorkers:
     def _answers(self, number: int) -> Iterator[tuple[str, Message]]:
         for _ in range(number):
             worker, call = self._sent.popleft()
-            seconds = ITEM * len(call.items)
+            seconds = self._item * len(call.items)
             yield (
                 worker,
                 Done(call.id, call.first, True, False, seconds, (), 0, {}, NO_COSTS, 0, list(call.items)),
@@ -137,17 +142,19 @@ class Simulation:
     Args:
         workers: their number.
         items: the number of items.
+        item: seconds that each takes.
     """
 
-    def __init__(self, workers: int, items: int) -> None:
-        self.backend = SimulatedWorkers(workers)
+    def __init__(self, workers: int, items: int, item: float = ITEM) -> None:
+        self.backend = SimulatedWorkers(workers, item)
+        self._item = item
         self.now = 0.0
         self._workers = workers
         self.driver = Driver(
             self.backend, Workforce(self.backend, None), expecting=lambda: False, problem=str, now=0.0,
             request=lambda action: action(),
         )  # fmt: skip
-        state = RunState(1, SequenceSource(range(items)), Chunker(1))
+        state = RunState(1, SequenceSource(range(items)), Chunker(1, joins=True))
         run = Run(_Here(), label="items", errors="raise", streaming=False)
         job = Job(state, run, Load(b"f", "f", None), None, "items", items)
         run.prepare(job)
@@ -157,18 +164,18 @@ class Simulation:
         self.driver.take(joined, self.now)
 
     def step(self, answers: int) -> int:
-        """Send what the workers can take, and handle a number of answers; return how many there were."""
+        """Send what the workers can take, and take a number of answers; return how many items they had."""
         self.driver.prepare(self.now, busy=True)
         self.driver.pause_before(self.now)
-        self.now += ITEM * answers / self._workers
+        self.now += self._item * answers / self._workers
         arrived = self.backend.answers(answers)
         self.driver.take(arrived, self.now)
-        return len(arrived)
+        return sum(len(done.values) for _, done in arrived)
 
 
-def microseconds_per_call(workers: int, per_step: int, calls: int) -> float:
+def microseconds_per_call(workers: int, per_step: int, calls: int, item: float = ITEM) -> float:
     """Return the CPU time of a call when so many are answered together; each worker is warm."""
-    simulation = Simulation(workers, 3 * workers + calls)
+    simulation = Simulation(workers, calls + 3 * MOST_JOINED * workers, item)
     for _ in range(2):
         simulation.step(workers)
     done, begun = 0, time.process_time()
@@ -182,9 +189,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--calls", type=int, default=CALLS, help="calls that are measured in each cell")
     calls = parser.parse_args(arguments).calls
-    print(f"{'workers':>8}" + "".join(f"{f'{n} together' if n else 'all together':>14}" for n in PER_STEP))
+    titles = [*(f"{n} together" if n else "all together" for n in PER_STEP), "short"]
+    print(f"{'workers':>8}" + "".join(f"{title:>14}" for title in titles))
     for workers in WORKERS:
         figures = [microseconds_per_call(workers, per_step or workers, calls) for per_step in PER_STEP]
+        figures.append(microseconds_per_call(workers, workers, 100 * workers + calls, SHORT_ITEM))
         print(f"{workers:>8}" + "".join(f"{figure:>11.1f} µs" for figure in figures), flush=True)
 
 

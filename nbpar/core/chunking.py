@@ -40,12 +40,20 @@ GROWTH = 2
 EARLY_GROWTH = 8
 """The same while chunks are shorter than `SHORTEST`."""
 
+PIECES = 64
+"""Maximal number of pieces into which the chunk of a dead worker is split."""
+
+MOST_JOINED = PIECES
+"""Maximal number of chunks of a fixed size in one call: if its worker dies, each is tried by itself."""
+
 
 class Chunker:
     """Chunk sizes and windows of one run, from the cost of its chunks so far.
 
     Args:
         fixed: items in every chunk; None: chosen by the following.
+        joins: whether chunks of a fixed size that are shorter than `shortest` are sent together, as one
+            larger chunk, which can be cut where an item lasts.
         largest: maximal number of items.
         target: seconds of work per chunk.
         shortest: seconds of work below which a chunk does not shrink near the end.
@@ -55,11 +63,13 @@ class Chunker:
         self,
         fixed: int | None = None,
         *,
+        joins: bool = False,
         largest: int = 1 << 20,
         target: float = TARGET,
         shortest: float = SHORTEST,
     ) -> None:
         self._fixed = fixed
+        self._joins = joins and fixed is not None
         self._largest = largest
         self._target = target
         self._shortest = shortest
@@ -96,7 +106,7 @@ class Chunker:
     @property
     def coming(self) -> int:
         """Items in the chunks after the next answer, if that is like the last."""
-        return self._size if self._fixed or self._seconds is None else self._aim()
+        return self._size if self._fixed is not None or self._seconds is None else self._aim()
 
     @property
     def timed(self) -> bool:
@@ -105,9 +115,11 @@ class Chunker:
 
     def size(self, remaining: int | None, workers: int) -> int:
         """Number of items in the next chunk when `remaining` are left for a number of workers."""
-        if self._fixed or remaining is None:
+        if remaining is None or (self._fixed is not None and not self._joins):
             return self._size
         share = math.ceil(remaining / (SHARE * max(workers, 1)))
+        if self._fixed is not None:
+            return min(self._size, -(-share // self._fixed) * self._fixed)
         shortest = int(self._shortest / self._seconds) if self._seconds else 1
         return max(1, min(self._size, max(share, shortest)))
 
@@ -136,8 +148,10 @@ class Chunker:
         each = max(seconds / items, 1e-9)
         self._seconds = each if self._seconds is None else self._seconds + 0.3 * (each - self._seconds)
         self._bytes = max(moved / items, 0.9 * self._bytes)
-        if not self._fixed:
+        if self._fixed is None:
             self._size = self._aim()
+        elif self._joins:
+            self._size = self._joined(self._fixed)
 
     def _aim(self) -> int:
         assert self._seconds is not None
@@ -147,9 +161,14 @@ class Chunker:
             aim = min(aim, int(LARGEST_BYTES / self._bytes))
         return max(aim, 1)
 
-
-PIECES = 64
-"""Maximal number of pieces into which the chunk of a dead worker is split."""
+    def _joined(self, fixed: int) -> int:
+        """Return the number of items in as many chunks of a fixed size as are sent together."""
+        assert self._seconds is not None
+        most = min(EARLY_GROWTH * self._size, MOST_JOINED * fixed, self._largest)
+        items = min(most, int(self._shortest / self._seconds))
+        if self._bytes:
+            items = min(items, int(LARGEST_BYTES / self._bytes))
+        return max(items // fixed, 1) * fixed
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ class Wiring:
     ) -> RunState:
         order, batch = self._order, self._batch(stage)
         streaming = order.streaming or not then.last
-        chunker = Chunker(batch, **({"largest": STREAM_CHUNK} if streaming else {}))
+        chunker = Chunker(batch, largest=STREAM_CHUNK) if streaming else Chunker(batch)
         retries = order.options.retry if stage.retries is None else Retry.of(stage.retries)
         limit = stage.workers or None
         state = RunState(

@@ -230,12 +230,12 @@ class Launcher:
         """Return what decides the size of chunks.
 
         The thread that takes a stream's values also computes them in a serial pool: an item of a larger
-        chunk would be late by all that follow it there.
+        chunk would be late by all that follow it there.  Elsewhere short chunks are joined.
         """
         if streaming and self.dispatcher.blocking:
             return Chunker(largest=1)
         largest = {"largest": STREAM_CHUNK} if streaming else {}
-        return Chunker(fixed, **{**largest, **self._largest})
+        return Chunker(fixed, joins=not self.dispatcher.blocking, **{**largest, **self._largest})
 
     def _check(self, fn: Callable[..., Any], options: Options) -> None:
         """Reject options that this backend cannot honor, and warn about `seed=` on shared generators."""

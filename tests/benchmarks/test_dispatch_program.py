@@ -8,15 +8,20 @@ import pytest
 from counting import counted_calls
 
 from benchmarks import dispatch
+from nbpar.core.chunking import MOST_JOINED
 
 MORE = 2.0
 """How many times as much an answer may cost with 1024 workers as with 16."""
 
 
-def calls_per_answer(workers, per_step):
-    """Return how many functions are called for each answer, of every worker at least one."""
-    number = max(200, 2 * workers)
-    simulation = dispatch.Simulation(workers, 4 * workers + 2 * number)
+FEWER = 0.2
+"""How much of that a short item may cost, which shares its answer with others."""
+
+
+def calls_per_answer(workers, per_step, *, item=dispatch.ITEM):
+    """Return how many functions are called for each answered item, of every worker at least one."""
+    number = max(200, 2 * workers) * (MOST_JOINED if item < dispatch.ITEM else 1)
+    simulation = dispatch.Simulation(workers, 4 * MOST_JOINED * workers + 2 * number, item)
     for _ in range(2):
         simulation.step(workers)
     answered = []
@@ -39,6 +44,11 @@ def test_answers_that_come_together_are_cheaper_than_single_ones():
     assert calls_per_answer(256, 0) < calls_per_answer(256, 1)
 
 
+@pytest.mark.parametrize("workers", [2, 1024])
+def test_short_items_are_far_cheaper_than_others(workers):
+    assert calls_per_answer(workers, 0, item=dispatch.SHORT_ITEM) < FEWER * calls_per_answer(workers, 0)
+
+
 def test_every_item_is_answered_once():
     simulation = dispatch.Simulation(4, 100)
     answered = 0
@@ -53,4 +63,4 @@ def test_the_program_prints_a_row_for_each_number_of_workers(capsys):
 
     rows = capsys.readouterr().out.splitlines()
     assert [int(row.split()[0]) for row in rows[1:]] == list(dispatch.WORKERS)
-    assert all(len(re.findall(r"\d+\.\d µs", row)) == len(dispatch.PER_STEP) for row in rows[1:])
+    assert all(len(re.findall(r"\d+\.\d µs", row)) == len(dispatch.PER_STEP) + 1 for row in rows[1:])

@@ -14,12 +14,21 @@ from nbpar.testing import until
 ITEMS = 8
 
 
+MANY = 1001
+
+THIS_ONE = 500
+"""Of many short items the one that lasts."""
+
 LASTS = 2
 """The item that lasts where others come after it."""
 
 
 def but_last(gate):
     return lambda n: gate.wait() if n == ITEMS - 1 else n
+
+
+def but_one(gate):
+    return lambda n: gate.wait() if n == THIS_ONE else n
 
 
 @pytest.fixture
@@ -53,6 +62,27 @@ def test_results_do_not_wait_for_an_item_of_their_chunk_that_lasts(busy_pool, ki
 
     gate.open()
     assert list(results) == [None]
+
+
+@pytest.mark.parametrize("name", ["imap", "imap_unordered"])
+def test_none_of_many_short_items_waits_for_one_that_lasts(busy_pool, gate, name):
+    results = getattr(busy_pool, name)(but_one(gate), range(MANY), chunksize=1)
+
+    before = MANY - 1 if name == "imap_unordered" else THIS_ONE
+    got = [next(results) for _ in range(before)]
+    assert sorted(got) == [n for n in range(MANY) if n != THIS_ONE][:before]
+
+    gate.open()
+    assert sorted(n for n in results if n is not None) == list(range(before + 1, MANY))
+
+
+def test_short_items_of_a_map_do_not_wait_either(busy_pool, gate):
+    run = busy_pool.map_async(but_one(gate), range(MANY), chunksize=1)
+
+    until(lambda: run.snapshot.done == MANY - 1)
+    gate.open()
+
+    assert run.get() == [None if n == THIS_ONE else n for n in range(MANY)]
 
 
 def test_an_executor_yields_what_is_done_before_time_is_over(busy_pool, gate):

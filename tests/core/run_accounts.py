@@ -28,6 +28,7 @@ class Plan:
     streaming: bool = False
     buffersize: int | None = None
     chunksize: int | None = None
+    joins: bool = False
     seconds: float = 0.01
     retries: int = 0
     late: bool = False
@@ -92,7 +93,8 @@ class Account:
         self.plan = plan
         self.source = source
         self.state = RunState(
-            number, source, Chunker(plan.chunksize), ordered=plan.ordered, streaming=plan.streaming,
+            number, source, Chunker(plan.chunksize, joins=plan.joins), ordered=plan.ordered,
+            streaming=plan.streaming,
             buffersize=plan.buffersize, most_workers=plan.most_workers,
             retry=Retry(plan.retries, jitter=0.0), dice=lambda: 0.0,
         )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbpar.core.chunking import DEEPEST, LARGEST_BYTES, SHARE, TARGET, Chunker
+from nbpar.core.chunking import DEEPEST, LARGEST_BYTES, MOST_JOINED, SHARE, SHORTEST, TARGET, Chunker
 
 costs = st.floats(1e-8, 10.0)
 
@@ -74,6 +74,40 @@ def test_a_fixed_size_stays(cost, remaining, fixed):
     chunker = learned(Chunker(fixed), cost, moved=10**9)
 
     assert chunker.size(remaining, 3) == chunker.current == fixed
+
+
+@given(cost=costs, fixed=st.integers(1, 1000), remaining=st.none() | st.integers(1, 10**6))
+def test_short_chunks_of_a_fixed_size_are_joined(cost, fixed, remaining):
+    chunker = learned(Chunker(fixed, joins=True), cost)
+
+    number, rest = divmod(chunker.size(remaining, 3), fixed)
+
+    assert (rest, chunker.fixed) == (0, fixed)
+    assert 1 <= number <= MOST_JOINED
+    assert number == 1 or number * fixed * cost <= SHORTEST
+    if remaining is None:
+        assert number == MOST_JOINED or (number + 2) * fixed * cost > SHORTEST
+    else:
+        assert (number - 1) * fixed * SHARE * 3 < remaining
+
+
+def test_chunks_are_joined_step_by_step_once_their_cost_is_known():
+    chunker, joined = Chunker(2, joins=True), []
+
+    for _ in range(4):
+        joined.append(chunker.size(None, 2))
+        chunker.learn(joined[-1], joined[-1] * 1e-6)
+
+    assert joined == [2, 16, 128, 128]
+
+
+def test_no_more_chunks_are_joined_than_their_bytes_and_the_largest_allow():
+    small, limited = Chunker(1, joins=True), Chunker(1, joins=True, largest=5)
+    for _ in range(3):
+        small.learn(1, 1e-6, moved=LARGEST_BYTES // 3)
+        limited.learn(1, 1e-6)
+
+    assert (small.size(None, 2), limited.size(None, 2)) == (3, 5)
 
 
 def test_no_chunk_grows_beyond_the_largest():

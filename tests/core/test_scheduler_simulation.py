@@ -19,6 +19,7 @@ plans = st.builds(
     streaming=st.booleans(),
     buffersize=st.none() | st.integers(1, 20),
     chunksize=st.none() | st.integers(1, 9),
+    joins=st.booleans(),
     seconds=st.sampled_from([1e-6, 2e-5, 1e-3, 0.02, 1.0]),
     retries=st.integers(0, 3),
     late=st.booleans(),
