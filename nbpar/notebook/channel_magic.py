@@ -15,6 +15,7 @@ from nbpar.core.checks import BACKENDS
 from nbpar.endpoint.code import TextCode
 from nbpar.host.frames import entrance
 from nbpar.notebook.cell_source import keep_lines, locate, name_of_running_cell
+from nbpar.notebook.options import whole
 from nbpar.notebook.places import pool_named
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _with_options(function: _Function) -> _Function:
         argument("name", metavar="NAME", help="the name that the channel gets here"),
         argument("-t", "--to", metavar="WORKER", help="its number or name; by default the first free one"),
         argument("--thread", action="store_true", help="run it in a thread of its own, beside others"),
-        argument("-n", "--workers", type=int, metavar="N", help="size of the default pool that it uses"),
+        argument("-n", "--workers", type=whole(1), metavar="N", help="size of the default pool that it uses"),
         argument("--pool", metavar="NAME", help="of the pool of this variable"),
         argument("--backend", choices=BACKENDS[:2], default="engines", help="kind of workers"),
     )

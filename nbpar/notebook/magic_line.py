@@ -94,8 +94,13 @@ def _option_and_value(word: str, takes_value: Mapping[str, bool]) -> tuple[str, 
 def _value_after(option: str, rest: str) -> tuple[str, str]:
     if not rest:
         raise ValueError(f"option `{option}` needs a value; write `{option} VALUE` before the loop")
-    word, rest = _next_word(rest)
-    return _unquoted(word), rest
+    word, left = _next_word(rest)
+    if re.match(r"in\b", left):
+        raise ValueError(
+            f"option `{option}` needs a value, and {word!r}, which follows it, belongs to the loop; "
+            f"write `{option} VALUE {rest}`"
+        )
+    return _unquoted(word), left
 
 
 def _joined(option: str, value: str) -> str:

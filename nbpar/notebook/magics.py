@@ -106,12 +106,13 @@ class ParallelMap:
         place = self._place(line, body)
         try:
             parts = split_options(line, TAKES_VALUE)
+            parser = self.parallel_map.parser  # type: ignore[attr-defined]  # by its decorator
+            options = parser.parse_args(list(parts.arguments))
             loop = read_loop(parts.rest, place.header, place.column(parts.rest.rstrip()))
         except ValueError as error:
             raise UsageError(_with_hint(str(error), line)) from None
         _refuse_misplaced_option(parts)
-        parser = self.parallel_map.parser  # type: ignore[attr-defined]  # by its decorator
-        return parser.parse_args(list(parts.arguments)), loop, place
+        return options, loop, place
 
     def _place(self, line: str, body: str) -> CellSource:
         """Find the cell, and register its lines with Python under IPython's name for it."""

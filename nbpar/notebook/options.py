@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function")
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def whole(least: int) -> Callable[[str], int]:
     """A parser for integers of at least `least`."""
 
     def read(text: str) -> int:
@@ -35,7 +35,7 @@ def _chunk(text: str) -> int | str:
     if text == "auto":
         return text
     try:
-        return _whole(1)(text)
+        return whole(1)(text)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, or auto, was {text!r}") from None
 
@@ -61,7 +61,7 @@ _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (
         ("-n", "--workers"),
         {
-            "type": _whole(1),
+            "type": whole(1),
             "help": "Maximal number of workers for this cell; by default all.",
         },
     ),
@@ -85,7 +85,7 @@ _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         ("--timeout",),
         {"type": _seconds, "help": "Time limit of one item in seconds; only that item is stopped."},
     ),
-    (("--retries",), {"type": _whole(0), "help": "Number of times a failed item is retried."}),
+    (("--retries",), {"type": whole(0), "help": "Number of times a failed item is retried."}),
     (
         ("--errors",),
         {

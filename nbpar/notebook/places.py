@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.error import UsageError
@@ -54,12 +55,34 @@ def place_named(text: str, names: Mapping[str, Any]) -> Any:
     """Return what `nbpar.use` is to be given: the value of a variable, else the name of a cluster.
 
     Quotes around it say that it is no variable.
+
+    Raises:
+        UsageError: it is an expression, which has to get a name first.
     """
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         return text[1:-1]
     if text in names:
         return names[text]
+    if _is_expression(text, names):
+        raise UsageError(
+            f"`%nbpar use` takes a name, was the expression `{text}`; write `place = {text}` before it, then "
+            "`%nbpar use place`"
+        )
     return None if text.lower() == "none" else text
+
+
+def _is_expression(text: str, names: Mapping[str, Any]) -> bool:
+    """Whether a text calls something, or begins with a variable and goes on with `.` or `[`."""
+    try:
+        node: ast.AST = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError):  # of a path or a URL
+        return False
+    if isinstance(node, ast.Call):
+        return True
+    inside = node
+    while isinstance(inside, (ast.Attribute, ast.Subscript)):
+        inside = inside.value
+    return inside is not node and isinstance(inside, ast.Name) and inside.id in names
 
 
 def pools_among(names: Mapping[str, Any]) -> list[str]:

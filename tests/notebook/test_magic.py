@@ -127,6 +127,12 @@ def test_the_shell_itself_does_not_travel_with_the_body(run, pools, shell):
         ("--chunks 3 x in [1]", "unknown option `--chunks`; did you mean `--chunk`?"),
         ("--zzz x in [1]", "unknown option `--zzz`; the options are -n, --workers, --backend"),
         ("-n", "option `-n` needs a value; write `-n VALUE` before the loop"),
+        (
+            "-n x in [1]",
+            "option `-n` needs a value, and 'x', which follows it, belongs to the loop; write `-n VALUE",
+        ),
+        ("--label x in [1]", "write `--label VALUE x in [1]`"),
+        ("-n (a, b) in [1]", "argument -n/--workers: expected a whole number from 1, was '(a,'"),
         ("-n 0 x in [1]", "argument -n/--workers: expected a whole number from 1, was '0'"),
         ("--timeout soon x in [1]", "argument --timeout: expected seconds, more than 0, was 'soon'"),
         ("--chunk some x in [1]", "argument --chunk: expected a whole number from 1, or auto, was 'some'"),
