@@ -12,6 +12,7 @@ from nbpar.endpoint.channel import Channel as AnyChannel
 from nbpar.endpoint.end import End
 from nbpar.endpoint.payload import NOTHING, unpack_value
 from nbpar.errors import ChannelClosed, EndOfChannel
+from nbpar.host.deadlines import waiting_time
 from nbpar.host.frames import entrance, seen_from
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Channel(AnyChannel):
     async def areceive(self, timeout: float | None = None) -> Any:
         """Return the next item without blocking the event loop; raises the errors of `receive`."""
         end, clock = self._end, asyncio.get_running_loop().time
-        deadline = None if timeout is None else clock() + timeout
+        seconds = waiting_time(timeout)
+        deadline = None if seconds is None else clock() + seconds
         with news_of([end]) as came:
             while (item := end.next_now()) is NOTHING:
                 came.clear()

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nbpar.core.checks import check_flag, check_function
+from nbpar.core.text import short
 from nbpar.endpoint.code import FunctionCode
 from nbpar.endpoint.receive_files import (
     FILE,
@@ -37,7 +39,7 @@ Progress = Callable[[str, int, "Gateway"], object]
 def push_files(
     source: str | os.PathLike[str],
     destination: str | os.PathLike[str],
-    gateways: Iterable[Gateway],
+    gateways: Iterable[Gateway] | Gateway,
     *,
     delete: bool = False,
     filter: Filter | None = None,  # noqa: A002 (execnet's word, and rsync's)
@@ -51,22 +53,46 @@ def push_files(
     Args:
         source: a folder or a file.
         destination: a path there, relative to the worker's current folder.
-        gateways: the targets.
+        gateways: the targets, or one.
         delete: delete remote files that do not exist in `source`.
         filter: called with each path; False excludes it, with its contents.
         progress: called with a file's relative path, its size and the gateway, after it was sent.
 
+    Raises:
+        TypeError: an argument is of the wrong kind; the message says what is allowed.
+        FileNotFoundError: there is no `source`.
+
     Returns:
         The number of files sent, summed over the gateways.
     """
+    for name, path in (("source", source), ("destination", destination)):
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"{name} must be a path, was {short(path)}")
+    for function, given in (("filter", filter), ("progress", progress)):
+        if given is not None:
+            check_function(function, given, "None or ")
+    check_flag("delete", delete)
     sent = 0
-    targets = [(gateway, str(destination), delete) for gateway in gateways]
+    targets = [(gateway, str(destination), delete) for gateway in _checked(gateways)]
     for transfer in transfers(source, targets, filter):
         for path, size in transfer.run():
             sent += 1
             if progress is not None:
                 progress(path, size, transfer.gateway)
     return sent
+
+
+def _checked(gateways: Any) -> list[Gateway]:
+    """Return gateways as a list; a single one is allowed."""
+    if hasattr(gateways, "begin"):
+        return [gateways]
+    if not isinstance(gateways, Iterable):
+        raise TypeError(f"gateways must be a list of gateways, was {short(gateways)}")
+    found = list(gateways)
+    for one in found:
+        if not hasattr(one, "begin"):
+            raise TypeError(f"gateways must be gateways, as of `pool.gateways`, had {short(one)}")
+    return found
 
 
 def transfers(

@@ -10,7 +10,7 @@ from nbpar.channels.channel import Channel
 from nbpar.channels.ports import Hub, Modules, hub_of
 from nbpar.channels.sources import Source, check_pure, code_of, name_of, standing_alone
 from nbpar.channels.status import GatewayStatus, Table
-from nbpar.core.checks import at_least, check_word
+from nbpar.core.checks import at_least, check_flag, check_word
 from nbpar.endpoint.carried_modules import Carrying, Sources
 from nbpar.endpoint.code import Code, FunctionCode
 from nbpar.endpoint.end import ITEMS, NBYTES
@@ -79,6 +79,8 @@ class Gateway:
             buffersize: items that each side may be ahead of the other.
             arguments: for the function, by name.
         """
+        check_flag("thread", thread)
+        check_flag("pure", pure)
         check_word("busy", busy, BUSY)
         items = at_least(1, "buffersize", buffersize)
         if pure:

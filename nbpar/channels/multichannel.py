@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.channel import Channel, news_of
+from nbpar.core.text import short
 from nbpar.endpoint.channel import NO_END_MARKER
 from nbpar.endpoint.payload import NOTHING, unpack_value
 from nbpar.errors import ChannelClosed, EndOfChannel
@@ -120,7 +121,12 @@ class MultiChannel:
     """Channels to several workers, in the order of their gateways."""
 
     def __init__(self, channels: Sequence[Channel]) -> None:
+        if not isinstance(channels, Iterable):
+            raise TypeError(f"channels must be a list of channels, was {short(channels)}")
         self._channels = tuple(channels)
+        for channel in self._channels:
+            if not hasattr(channel, "receive"):
+                raise TypeError(f"channels must be channels, had {short(channel)}")
         self._queue: ReceiveQueue | None = None
 
     @entrance

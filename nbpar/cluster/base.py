@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nbpar.core.checks import Variables, at_least, check_flag, environment_variables
+from nbpar.core.text import short
 from nbpar.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ class Settings:
     preload: tuple[str, ...] = ()
     """Modules imported before engines are forked."""
 
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: Variables = ()
     """Variables added to this process's environment."""
 
     folder: str | None = None
@@ -55,6 +58,47 @@ class Settings:
 
     heal: bool = True
     """Whether engines that die are replaced."""
+
+    @classmethod
+    def of(cls, *, preload: Any, env: Any, cwd: Any, nice: Any, heal: Any) -> Self:
+        """Return the settings that a user gives by these names.
+
+        Raises:
+            TypeError, ValueError: one is invalid; the message says what is allowed.
+        """
+        variables = () if env is None else environment_variables("env", env)
+        priority = 0 if nice is None else at_least(LEAST_NICE, "nice", nice, "None or ")
+        if priority > MOST_NICE:
+            raise ValueError(f"nice must be at most {MOST_NICE}, was {priority}")
+        check_flag("heal", heal)
+        return cls(_modules(preload), variables, _folder(cwd), priority, bool(heal))
+
+
+LEAST_NICE, MOST_NICE = -20, 19
+"""Range of the decrease of a priority."""
+
+
+def _modules(names: Any) -> tuple[str, ...]:
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        hint = f"; write `[{names!r}]`" if isinstance(names, str) else ""
+        raise TypeError(f"preload must be a list of names of modules, was {short(names)}{hint}")
+    found = tuple(names)
+    for name in found:
+        if not isinstance(name, str) or not name or name.startswith("."):
+            raise TypeError(f"preload must have full names of modules, as for `import`, had {short(name)}")
+    return found
+
+
+def _folder(folder: Any) -> str | None:
+    if folder is None:
+        return None
+    try:
+        path = os.fsdecode(folder)
+    except TypeError:
+        raise TypeError(f"cwd must be None or a path, was {short(folder)}") from None
+    if not path or "\0" in path:
+        raise ValueError(f"cwd must be None or a path, was {short(folder)}")
+    return path
 
 
 class DeploymentListener(Protocol):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nbpar.core.checks import number_of_workers
 from nbpar.core.text import plural
 from nbpar.errors import ClusterError
 from nbpar.host.descriptors import allowed_descriptors, free_descriptors
@@ -17,11 +18,7 @@ from nbpar.host.interpreter_exit import STARTS_NO_THREADS, ExitOrder, interprete
 
 def checked_count(n: int) -> int:
     """Return the number of engines if valid; raise TypeError or ValueError otherwise."""
-    if isinstance(n, bool) or not isinstance(n, int):
-        raise TypeError(f"the number of engines must be an int, was {n!r}")
-    if n < 1:
-        raise ValueError(f"the number of engines must be at least 1, was {n}")
-    return n
+    return number_of_workers(n, "the number of engines")
 
 
 _preparing = threading.Lock()

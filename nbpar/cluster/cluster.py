@@ -20,6 +20,7 @@ from nbpar.cluster.remote.deployment import HostsDeployment
 from nbpar.cluster.remote.hosts import Hosts, hosts_of_options, parse_hosts
 from nbpar.cluster.remote.multiplexer import SILENCE
 from nbpar.cluster.state import ClusterState
+from nbpar.core.checks import check_seconds
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import usable_cpus
 from nbpar.host.frames import entrance
@@ -64,6 +65,9 @@ class Cluster(ClusterState):
         heal: whether engines that die are replaced.
         options: further arguments of ipyparallel's own Cluster, for engines other than "nbpar".
 
+    Raises:
+        TypeError, ValueError: an argument is invalid; the message says what is allowed.
+
     Example:
         >>> with Cluster(2) as cluster:
         ...     cluster.client[:].apply_sync(sum, [1, 2])
@@ -84,11 +88,15 @@ class Cluster(ClusterState):
         heal: bool = True,
         **options: Any,
     ) -> None:
-        if engines == "ssh":
+        if n is not None:
+            n = checked_count(n)
+        if isinstance(engines, str) and engines == "ssh":
             engines, options = hosts_of_options(n, options), {}
         if isinstance(engines, Hosts):
             n = engines.engines
-        super().__init__(usable_cpus() if n is None else checked_count(n))
+        super().__init__(usable_cpus() if n is None else n)
+        self._settings = Settings.of(preload=preload, env=env, cwd=cwd, nice=nice, heal=heal)
+        self._start_timeout = check_seconds("start_timeout", start_timeout)
         self._engines = "local" if engines == "nbpar" and not can_fork() else engines
         if not isinstance(self._engines, Hosts):
             check_launcher(self._engines, options)
@@ -98,13 +106,9 @@ class Cluster(ClusterState):
                 f"Cluster() takes {names} only for ipyparallel's launchers, as in engines='slurm'"
             )
         self._options = options
-        folder = None if cwd is None else os.fspath(cwd)
-        variables = tuple((env or {}).items())
-        self._settings = Settings(tuple(preload), variables, folder, nice or 0, heal)
-        self._heal = heal
+        self._heal = self._settings.heal
         self.world = World()
         """State of this process when the cluster was started."""
-        self._start_timeout = start_timeout
         self._occupancy = Occupancy(self)
         self._made_at = users_line()
         self._at_exit = partial(stop_at_exit, weakref.ref(self))
@@ -140,6 +144,7 @@ class Cluster(ClusterState):
             settings: `preload`, `env`, `cwd`, `nice`, `start_timeout` and `heal`, as of `Cluster`.
 
         Raises:
+            TypeError: an argument is of the wrong kind; the message says what is allowed.
             ClusterError: a host is misspelled or named twice.
         """
         where = parse_hosts(hosts, n, python, command, install, give_up_after)

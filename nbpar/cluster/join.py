@@ -11,6 +11,7 @@ from typing import Any
 
 from nbpar.cluster.client import hushed
 from nbpar.cluster.cluster import Cluster
+from nbpar.cluster.remote.hosts import parse_hosts
 from nbpar.errors import ClusterError
 
 REACH_TIMEOUT = 3.0
@@ -61,6 +62,32 @@ def check_kind(cluster: Any, *, name: str = "cluster", before: str = "", after: 
         f"{name} must be {before}an nbpar.Cluster, an ipyparallel Cluster or Client, a profile name, "
         f"{'' if after else 'or '}the path of a connection file{after}, was {_kind(cluster)}"
     )
+
+
+def check_place(name: str, cluster: Any) -> None:
+    """Raise if it is clear without asking any other process that a cluster cannot be joined.
+
+    Args:
+        name: what it was given as.
+        cluster: as of `connect`, or a URL as of `cluster_of`.
+
+    Raises:
+        TypeError: it is no cluster.
+        ClusterError: there is no such cluster, or it was stopped.
+    """
+    check_kind(cluster, name=name)
+    if isinstance(cluster, (str, os.PathLike)):
+        if (url := _url(cluster)) is None:
+            _connection_of(cluster)
+        else:
+            parse_hosts(url)
+    elif not isinstance(cluster, Cluster):
+        import ipyparallel
+
+        if isinstance(cluster, ipyparallel.Client):
+            _open_client(cluster)
+        else:
+            _running(cluster)
 
 
 def is_cluster(given: Any) -> bool:
@@ -116,11 +143,15 @@ def cluster_of(name: str | os.PathLike[str]) -> Cluster | None:
     Raises:
         ClusterError: it is no URL of a cluster.
     """
+    return None if (url := _url(name)) is None else Cluster.ssh(url)
+
+
+def _url(name: str | os.PathLike[str]) -> str | None:
     scheme, separator, _ = str(name).partition("://")
     if not separator:
         return None
     if scheme == "ssh":
-        return Cluster.ssh(str(name))
+        return str(name)
     raise ClusterError(
         f"{str(name)!r} is no cluster: {scheme}:// is unknown; give the name of an IPython profile, the "
         'path of a connection file, or "ssh://host"'
@@ -148,17 +179,26 @@ def _open_client(client: Any) -> Any:
     return client
 
 
-def _client_of_running(cluster: Any) -> Any:
+def _running(cluster: Any) -> Any:
     if cluster.controller is None or not cluster.controller.running:
         raise ClusterError("the ipyparallel Cluster is not running; call its `start_cluster_sync()` first")
+    return cluster
+
+
+def _client_of_running(cluster: Any) -> Any:
     try:
-        return cluster.connect_client_sync()
+        return _running(cluster).connect_client_sync()
     except OSError as error:
         raise ClusterError(f"the ipyparallel Cluster does not answer: {error}") from error
 
 
 def _connection_of(name: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of the connection file of the cluster."""
+    if not str(name):
+        raise ClusterError(
+            "the name of the cluster is empty; give that of an IPython profile, the path of a connection "
+            'file, or "ssh://host"'
+        )
     path = Path(name)
     if path.is_file() or path.suffix == ".json" or len(path.parts) > 1:
         return _read(path)

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from nbpar.core.text import short
+
 OWN_OPTIONS = ("n", "engines", "preload", "env", "cwd", "nice", "start_timeout", "heal", "hosts")
 """Options of nbpar's own."""
 
@@ -32,16 +34,20 @@ def check_launcher(engines: Any, options: Collection[str]) -> None:
     """Check a launcher's name, and names of options for `ipyparallel.Cluster`.
 
     Raises:
-        TypeError: an option is unknown.
+        TypeError: an option is unknown, or the launcher is neither a name nor a class of launchers.
         ValueError: the launcher is unknown.
     """
     for option in options:
         if near := get_close_matches(option, OWN_OPTIONS, n=1, cutoff=0.75):
             raise TypeError(f"unknown option {option!r}; did you mean {near[0]!r}?")
+    if not isinstance(engines, (str, type)):
+        raise TypeError(
+            f'engines must be "nbpar", "ssh", the name of one of ipyparallel\'s launchers or its class, '
+            f"was {short(engines)}"
+        )
     if engines == "nbpar" or (engines == "local" and not options):
         return
-    if isinstance(engines, str) and "." not in engines:  # with a dot it is the path of a class
-        _check_name(engines)
+    _check_launcher(engines)
     from ipyparallel import Cluster
 
     known = {*Cluster.class_trait_names(), *ALIASES}
@@ -68,6 +74,21 @@ def quiet_commands() -> Mapping[str, Mapping[str, list[str]]]:
         launcher: {"submit_command": [*_KEEP, submit], "delete_command": [*_KEEP, delete]}
         for launcher, (submit, delete) in _BATCH.items()
     }
+
+
+def _check_launcher(engines: str | type) -> None:
+    if isinstance(engines, str) and "." not in engines:
+        _check_name(engines)
+        return
+    from ipyparallel.cluster.launcher import BaseLauncher
+    from traitlets.utils.importstring import import_item
+
+    try:
+        kind = import_item(engines) if isinstance(engines, str) else engines
+    except ImportError as error:
+        raise ValueError(f"engines={engines!r} cannot be imported: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, BaseLauncher)):
+        raise TypeError(f"engines must be a launcher of ipyparallel, a BaseLauncher, was {short(kind)}")
 
 
 def _check_name(name: str) -> None:

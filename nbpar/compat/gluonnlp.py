@@ -17,7 +17,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from nbpar.core.checks import BACKENDS, at_least, check_word
+from nbpar.core.text import short
 from nbpar.errors import PoolClosedError
+from nbpar.host.deadlines import waiting_time
 from nbpar.host.queues import take
 from nbpar.pool.call_queue import CallQueue
 from nbpar.pool.in_use import in_use
@@ -66,6 +69,10 @@ class Parallel:
         *,
         backend: str = "threads",
     ) -> None:
+        at_least(0, "num_workers", num_workers)
+        if not callable(getattr(parallizable, "forward_backward", None)):
+            raise TypeError(f"parallizable must have a method forward_backward, was {short(parallizable)}")
+        check_word("backend", backend, BACKENDS)
         self._parallizable = parallizable
         self._num_serial = num_workers if serial_init else 0
         self._made_here: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -113,10 +120,11 @@ class Parallel:
         """
         if self._queue is not None:
             return self._queue.get(timeout)
+        seconds = waiting_time(timeout)
         try:
-            return take(self._made_here, timeout)
+            return take(self._made_here, seconds)
         except queue.Empty:
-            raise TimeoutError(f"no result was ready after {timeout:g} s") from None
+            raise TimeoutError(f"no result was ready after {seconds:g} s") from None
 
     def close(self) -> None:
         """Release the workers and drop pending inputs.  Idempotent."""

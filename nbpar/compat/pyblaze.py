@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice, pairwise
 from typing import Any
 
+from nbpar.core.checks import at_least, check_function
 from nbpar.core.text import function_name
 from nbpar.core.transcript import Piece
 from nbpar.host.cpus import usable_cpus
@@ -59,6 +60,11 @@ class Vectorizer:
         num_workers: int = -1,
         **init_kwargs: Any,
     ) -> None:
+        check_function("worker_func", worker_func)
+        for name, given in (("worker_init", worker_init), ("callback_func", callback_func)):
+            if given is not None:
+                check_function(name, given, "None or ")
+        num_workers = at_least(-1, "num_workers", num_workers)
         self.worker_func = worker_func
         self.worker_init = worker_init
         self.callback_func = callback_func

@@ -10,6 +10,9 @@ import math
 import operator
 from dataclasses import dataclass
 
+from nbpar.core.text import short
+from nbpar.host.deadlines import real_number
+
 ExceptionTypes = type[Exception] | tuple[type[Exception], ...]
 
 
@@ -82,7 +85,7 @@ def _count(times: object) -> int:
     except TypeError:
         count = None
     if count is None or isinstance(times, bool):
-        raise TypeError(f"retries must be a whole number or a Retry, was {times!r}")
+        raise TypeError(f"retries must be a whole number or a Retry, was {short(times)}")
     if count < 0:
         raise ValueError(f"retries must be at least 0, was {count}")
     return count
@@ -92,12 +95,13 @@ def _types(on: object) -> tuple[type[Exception], ...]:
     types = tuple(on) if isinstance(on, (tuple, list, set, frozenset)) else (on,)
     for kind in types:
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
-            raise TypeError(f"on must hold Exception or subclasses of it, had {kind!r}")
+            raise TypeError(f"on must hold Exception or subclasses of it, had {short(kind)}")
     return types
 
 
 def _check_number(name: str, value: object, least: float) -> None:
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number, was {value!r}")
-    if not least <= float(value) < math.inf:
-        raise ValueError(f"{name} must be a finite number of at least {least:g}, was {value!r}")
+    number = real_number(value)
+    if number is None:
+        raise TypeError(f"{name} must be a number, was {short(value)}")
+    if not least <= number < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least {least:g}, was {short(value)}")

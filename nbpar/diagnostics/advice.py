@@ -18,15 +18,15 @@ from operator import mul
 from typing import Any
 
 from nbpar.core import text
-from nbpar.core.checks import at_least
+from nbpar.core.checks import check_function, number_of_workers
 from nbpar.core.tables import text_table
-from nbpar.core.text import function_name
+from nbpar.core.text import function_name, short
 from nbpar.diagnostics.gil import gil_share
 from nbpar.diagnostics.suitability import GAIN, WORTH, Measurements
 from nbpar.host.cpus import ThreadClock, has_gil, usable_cpus
 from nbpar.host.event_loops import no_event_loop
 from nbpar.host.frames import entrance
-from nbpar.pool.inputs import length_of
+from nbpar.pool.inputs import can_iterate, length_of
 
 TRIED = 32
 """Maximal number of measured items."""
@@ -114,14 +114,18 @@ def advise(fn: Callable[[Any], Any], items: Iterable[Any], *, workers: int | Non
         workers: their number; by default the CPUs available to this process.
 
     Raises:
+        TypeError: `fn` is no function, or `items` cannot be iterated.
         ValueError: there are no items.
         Exception: any exception of `fn`.
     """
+    check_function("the first argument", fn)
+    cpus = usable_cpus()
+    number = cpus if workers is None else number_of_workers(workers)
+    if not can_iterate(items):
+        raise TypeError(f"items must be iterable, was {short(items)}")
     sample = list(islice(items, TRIED))
     if not sample:
         raise ValueError("advise needs at least one item to try")
-    cpus = usable_cpus()
-    number = cpus if workers is None else at_least(1, "workers", workers)
     with no_event_loop():
         return _advise(fn, sample, length_of((items,)), number, cpus)
 

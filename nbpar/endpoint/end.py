@@ -20,7 +20,7 @@ from nbpar.endpoint.credit import CreditReturn, SendWindow
 from nbpar.endpoint.outbox import Outbox
 from nbpar.endpoint.payload import NOTHING, SHORT, size_of
 from nbpar.errors import ChannelBroken, ChannelClosed, ChannelError, EndOfChannel, RemoteError
-from nbpar.host.deadlines import deadline_in, left_until
+from nbpar.host.deadlines import deadline_in, left_until, waiting_time
 from nbpar.wire.faults import Fault, restore
 from nbpar.wire.messages import Close, Credit, Item, Items, Message
 from nbpar.wire.pickling import Packed
@@ -225,7 +225,7 @@ class End(EndState):
 
     def await_over(self, timeout: float | None) -> None:
         """Wait until nothing more can arrive, and a callback has had everything; raise the remote error."""
-        inside = in_callback()
+        inside, timeout = in_callback(), waiting_time(timeout)
         if not self.port.wait(self, lambda: self._is_over(called=inside), timeout):
             raise TimeoutError(f"the channel was not closed within {timeout:.3g} s")
         with self._lock:

@@ -7,6 +7,8 @@ with joblib.parallel_config(backend="nbpar", n_jobs=4):
 
 from __future__ import annotations
 
+from nbpar.core.checks import check_flag
+
 
 def register_joblib(*, make_default: bool = False) -> None:
     """Register the backend "nbpar" with joblib, for `joblib.parallel_config` and `joblib.parallel_backend`.
@@ -21,6 +23,7 @@ def register_joblib(*, make_default: bool = False) -> None:
     Raises:
         ImportError: joblib is not installed.
     """
+    check_flag("make_default", make_default)
     try:
         from joblib import register_parallel_backend
     except ImportError as error:

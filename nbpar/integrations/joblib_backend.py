@@ -14,7 +14,7 @@ from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBacken
 
 from nbpar.host.cpus import usable_cpus
 from nbpar.pool.defaults import default_pool
-from nbpar.pool.in_use import in_use
+from nbpar.pool.in_use import check_pool, in_use
 from nbpar.pool.pool import Pool
 from nbpar.wire.shared import Shared
 from nbpar.wire.shared_memory import WORTH
@@ -37,6 +37,7 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 
     def __init__(self, *, pool: Pool | None = None, **backend_kwargs: Any) -> None:
         super().__init__(**backend_kwargs)
+        check_pool(pool)
         self._given = pool
         self._pool: Pool | None = None
         self._futures: set[Future[Any]] = set()

@@ -22,7 +22,7 @@ from nbpar.core.checks import check_word
 from nbpar.host.cpus import usable_cpus
 from nbpar.integrations.spacy_documents import Documents, PipeOptions
 from nbpar.integrations.spacy_model import forget
-from nbpar.pool.in_use import in_use
+from nbpar.pool.in_use import check_pool, in_use
 from nbpar.pool.pool import Pool
 
 __all__ = ["patch", "patched", "unpatch"]
@@ -44,6 +44,7 @@ def patch(*, backend: str = "engines", pool: Pool | None = None) -> None:
     from spacy.language import Language
 
     check_word("backend", backend, ("engines", "threads"))
+    check_pool(pool)
     unpatch()
     forget()
     _original.append(Language.pipe)

@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from html import escape
 from pathlib import Path
 
+from nbpar.core.checks import check_text
 from nbpar.core.tables import html_table, text_table
 from nbpar.errors import JournalError
 from nbpar.host.frames import entrance
@@ -45,6 +46,8 @@ class Journals(list[JournalInfo]):
         Raises:
             JournalError: there is no journal of this name.
         """
+        if name is not None:
+            check_text("name", name, "None or ")
         folder = journal_folder()
         if name is None:
             for path in [*folder.glob(f"*{ENDING}"), *folder.glob(f"*{ASIDE}*")]:

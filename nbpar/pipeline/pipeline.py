@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nbpar.core.checks import BACKENDS, at_least, check_word, number_of_workers
 from nbpar.core.results import Results
 from nbpar.core.source import Source
+from nbpar.core.text import short
 from nbpar.host.frames import entrance
 from nbpar.pipeline.conductor import Conductor
 from nbpar.pipeline.fan import Tee
@@ -18,7 +20,8 @@ from nbpar.pipeline.stage import Stage, check_batch_size
 from nbpar.pipeline.steps import Step, chain_of, fan_of, name_of, stages_of
 from nbpar.pipeline.wiring import PipelineRequest, Wiring
 from nbpar.pool.defaults import default_pool
-from nbpar.pool.inputs import source_of
+from nbpar.pool.in_use import check_pool
+from nbpar.pool.inputs import can_iterate, source_of
 from nbpar.pool.launch import Launch, shown_stream, total_of, views_on_demand
 from nbpar.pool.options import Options
 from nbpar.pool.pool import Pool
@@ -35,6 +38,7 @@ class _Steps:
     @entrance
     def __init__(self, step: Step, batch_size: int | str, pool: Pool | None) -> None:
         check_batch_size(batch_size)
+        check_pool(pool)
         self.step = step
         self._batch_size = batch_size
         self._places = StagePools(self.stages, pool)
@@ -224,11 +228,31 @@ def pipe(
         options: those of `Pipeline.imap`.
 
     Raises:
+        TypeError, ValueError: an argument is invalid; the message says what is allowed.
         Exception: the first one raised by a component, in the place of its item.
     """
-    __tracebackhide__ = True
+    if not can_iterate(stream):
+        raise TypeError(f"the stream must be iterable, was {short(stream)}")
     if not components:
         raise ValueError("pipe needs at least one component after the stream")
+    chain_of(components)
+    check_batch_size(batch_size)
+    check_word("backend", backend, BACKENDS)
+    if workers is not None and at_least(0, "workers", workers, "None or ") > 0:
+        number_of_workers(workers)
+    Options.of(options)
+    return _piped(stream, components, batch_size, workers, backend, options)
+
+
+def _piped(
+    stream: Iterable[Any],
+    components: Sequence[Any],
+    batch_size: int | str,
+    workers: int | None,
+    backend: str,
+    options: dict[str, Any],
+) -> Iterator[Any]:
+    __tracebackhide__ = True
     with beginning(lambda: options.get("label") or pipe.__name__):
         pool = default_pool(None if workers == 0 else workers, "serial" if workers == 0 else backend)
     with Pipeline(components, batch_size=batch_size, pool=pool) as pipeline:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbpar.core.checks import BACKENDS, at_least, check_word
-from nbpar.core.text import function_name
+from nbpar.core.checks import (
+    BACKENDS,
+    arguments_of,
+    at_least,
+    check_flag,
+    check_function,
+    check_seconds,
+    check_text,
+    check_word,
+    number_of_workers,
+)
+from nbpar.core.retry import Retry
+from nbpar.core.text import function_name, plural, short
+from nbpar.host.deadlines import CENTURY
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,38 +63,57 @@ class Stage:
 
     def __post_init__(self) -> None:
         if not callable(self.fn):
-            raise TypeError(f"a stage needs a function, was {self.fn!r}")
-        if self.backend is not None:
-            check_word("backend", self.backend, BACKENDS)
-        if self.backend == "threads" and self.timeout is not None:
-            raise ValueError("timeout= needs engines: Python cannot stop what a thread runs")
-        if self.initializer is not None and not callable(self.initializer):
-            raise TypeError(f"initializer must be a function, was {self.initializer!r}")
-        if self.workers is not None:
-            at_least(0, "workers", self.workers)
-        if self.queue_size is not None:
-            at_least(1, "queue_size", self.queue_size)
+            raise TypeError(f"a stage needs a function, was {short(self.fn)}")
+        if self.initializer is not None:
+            check_function("initializer", self.initializer, "None or ")
+        initargs = arguments_of("initargs", self.initargs, self.initializer, "initializer=")
+        object.__setattr__(self, "initargs", initargs)
+        self._check_workers()
+        self._check_limits()
         check_batch_size(self.batch_size)
+        check_flag("batched", self.batched)
         self._settle_worker_args()
-        object.__setattr__(self, "initargs", tuple(self.initargs))
         object.__setattr__(self, "token", uuid.uuid4().hex)
+        check_text("name", self.name)
         if not self.name:
             object.__setattr__(self, "name", function_name(self.fn))
+
+    def _check_workers(self) -> None:
+        if self.backend is not None:
+            check_word("backend", self.backend, BACKENDS)
+        if self.workers is not None and at_least(0, "workers", self.workers, "None or ") > 0:
+            number_of_workers(self.workers)
+        if self.queue_size is not None:
+            at_least(1, "queue_size", self.queue_size, "None or ")
+
+    def _check_limits(self) -> None:
+        if self.retries is not None:
+            Retry.of(self.retries)
+        if self.timeout is None:
+            return
+        if check_seconds("timeout", self.timeout) == CENTURY:
+            object.__setattr__(self, "timeout", None)
+        elif self.backend == "threads":
+            raise ValueError("timeout= needs engines: Python cannot stop what a thread runs")
 
     def _settle_worker_args(self) -> None:
         if self.worker_args is None:
             return
-        given = [args if isinstance(args, tuple) else (args,) for args in self.worker_args]
+        arguments: Any = self.worker_args
+        if isinstance(arguments, (str, bytes)) or not isinstance(arguments, Iterable):
+            raise TypeError(
+                f"worker_args must be a list of tuples, one for each worker, was {short(arguments)}"
+            )
+        given = [args if isinstance(args, tuple) else (args,) for args in arguments]
         if self.workers is None:
             object.__setattr__(self, "workers", len(given))
         if len(given) < max(self.workers or 0, 1):
-            raise ValueError(
-                f"worker_args needs one tuple for each of {self.workers} workers, were {len(given)}"
-            )
+            number = plural(max(self.workers or 0, 1), "worker")
+            raise ValueError(f"worker_args needs one tuple for each of {number}, were {len(given)}")
         object.__setattr__(self, "worker_args", given)
 
 
 def check_batch_size(value: int | str | None) -> None:
     """Raise unless it is None, "auto" or a number above 0."""
-    if value is not None and value != "auto":
+    if value is not None and not (isinstance(value, str) and value == "auto"):
         at_least(1, "batch_size", value, '"auto" or ')

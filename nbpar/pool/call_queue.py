@@ -19,6 +19,7 @@ from nbpar.core.transcript import Transcript
 from nbpar.dispatch.dispatcher import Stir
 from nbpar.dispatch.job import Job
 from nbpar.errors import PoolClosedError
+from nbpar.host.deadlines import waiting_time
 from nbpar.host.frames import entrance
 from nbpar.host.queues import take
 from nbpar.pool.launch import Launcher
@@ -123,6 +124,7 @@ class CallQueue:
             LookupError: there are no outstanding items.
             PoolClosedError: the queue or its pool was closed before.
         """
+        timeout = waiting_time(timeout)
         with self._lock:
             if self._due < 1 and not self._patient:
                 raise LookupError("get() has returned everything that was put()")

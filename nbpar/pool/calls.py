@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nbpar.core.call_style import CallStyle
+from nbpar.core.checks import check_flag
 from nbpar.core.results import Results
 from nbpar.core.text import function_name
 from nbpar.host.frames import entrance
@@ -141,6 +142,7 @@ class Calls(ABC):
         completion.  `run.get()` and `await run` wait for them; failures raise there, not here.
         As the last expression of a notebook's cell, or by `run.show()`, it has a live display.
         """
+        check_flag("ordered", ordered)
         asked = self._options(options, fn)
         with self._over(fn, iterables, asked, sort=ordered) as run:
             run.finish_here()

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nbpar.core.checks import at_least
+from nbpar.core.checks import number_of_workers
 from nbpar.core.results import Results
 from nbpar.core.text import function_name
 from nbpar.host.cpus import usable_cpus
@@ -46,7 +46,7 @@ class DefaultPool(Pool):
 
     @entrance
     def resize(self, workers: int) -> None:
-        number = at_least(1, "workers", workers)
+        number = number_of_workers(workers)
         with self._resizing:
             self._have(max([number, *self._asked.values()]))
             self._usual = number
@@ -93,7 +93,7 @@ def _default_pool(backend: str, workers: int | None, asked: int | None) -> Pool:
     if inside_item():
         return Pool(backend="serial", progress="none")
     if workers is not None:
-        workers = at_least(1, "workers", workers)
+        workers = number_of_workers(workers)
     if (used := in_use(backend)) is not None:
         return used
     with _lock:
@@ -112,7 +112,7 @@ def pool_for(backend: str, options: MapOptions) -> Pool:
     """
     asked = options.get("workers")
     if asked is not None:
-        asked = at_least(1, "workers", asked)
+        asked = number_of_workers(asked)
         if (used := in_use(backend)) is not None:
             options["workers"] = min(asked, max(1, used.size))
     return _default_pool(backend, None, asked)

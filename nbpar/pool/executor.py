@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import Executor, Future
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nbpar.core.call_style import CallStyle
 from nbpar.core.source import HandedOverSource
 from nbpar.errors import PicklingError
+from nbpar.host.deadlines import deadline_in
 from nbpar.host.frames import entrance
 from nbpar.host.interpreter_exit import interpreter
 from nbpar.pool.options import Options
@@ -94,7 +94,7 @@ class PoolExecutor(Executor):
         Raises:
             RuntimeError: after `shutdown`.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_in(timeout)
         options = Options.of({"chunksize": chunksize, "buffersize": buffersize, "progress": "none"})
         self._refuse_if_closed()
         source = HandedOverSource(_together(iterables)) if buffersize is None else None

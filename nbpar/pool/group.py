@@ -14,7 +14,9 @@ from nbpar.channels.ports import hub_of
 from nbpar.channels.spec import Spec
 from nbpar.channels.status import Table
 from nbpar.endpoint.code import FunctionCode, settle
+from nbpar.host.deadlines import waiting_time
 from nbpar.host.frames import entrance
+from nbpar.pool.in_use import check_pool
 from nbpar.pool.pool import Pool
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Group:
     def __init__(
         self, workers: int | str | Sequence[str] | None = None, *, pool: Pool | None = None, **options: Any
     ) -> None:
+        check_pool(pool)
         specs = _specs(workers)
         number = len(specs) if specs is not None else workers
         self._own = pool is None
@@ -61,11 +64,12 @@ class Group:
         return push_files(source, destination, self._gateways, **options)
 
     @entrance
-    def terminate(self, timeout: float = 5.0) -> None:
+    def terminate(self, timeout: float | None = 5.0) -> None:
         """End all channels of the group, and its workers if they are its own, within `timeout` seconds.
 
         Idempotent.
         """
+        timeout = waiting_time(timeout)
         if not self._own:
             for gateway in self._gateways:
                 gateway.end_channels()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.join import check_kind
+from nbpar.core.text import short
 from nbpar.errors import PoolClosedError
 from nbpar.pool.calls import Calls
 from nbpar.pool.pool import Pool
@@ -160,6 +161,12 @@ def in_use(backend: str = "engines") -> Pool | None:
     if place.pool.closed:
         raise PoolClosedError(CLOSED)
     return place.pool
+
+
+def check_pool(pool: Any) -> None:
+    """Raise TypeError unless a `pool=` is None or a pool."""
+    if pool is not None and not isinstance(pool, (Pool, Use)):
+        raise TypeError(f"pool must be None or an nbpar.Pool, was {short(pool)}")
 
 
 def opened(place: Any, otherwise: Callable[[], Pool]) -> Use:

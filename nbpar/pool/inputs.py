@@ -144,7 +144,7 @@ def source_of(
     if not iterables:
         raise TypeError("nothing to map over: give at least one iterable after the function")
     for place, iterable in enumerate(iterables, 1):
-        if not _iterable(iterable):
+        if not can_iterate(iterable):
             which = "the input" if len(iterables) == 1 else f"input {place}"
             raise TypeError(f"{which} is not iterable: it is of type {type(iterable).__name__}")
     if all(_sliceable(iterable) for iterable in iterables):
@@ -189,7 +189,8 @@ def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:
         return None
 
 
-def _iterable(value: object) -> bool:
+def can_iterate(value: object) -> bool:
+    """Whether a value can be iterated; an exception of its own is raised."""
     try:
         iter(value)  # type: ignore[call-overload]
     except TypeError:

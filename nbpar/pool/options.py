@@ -8,8 +8,19 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, TypedDict, TypeVar
 
-from nbpar.core.checks import ERRORS, PROGRESS, at_least, check_name, check_seconds, check_word, whole_number
+from nbpar.core.checks import (
+    ERRORS,
+    PROGRESS,
+    at_least,
+    check_name,
+    check_seconds,
+    check_text,
+    check_word,
+    number_of_workers,
+    whole_number,
+)
 from nbpar.core.retry import Retry
+from nbpar.host.deadlines import CENTURY
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,23 +85,37 @@ class Options:
     retry: Retry = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.chunksize != "auto":
+        self._settle_numbers()
+        self._settle_failures()
+        check_word("progress", self.progress, PROGRESS)
+        if self.label is not None:
+            check_text("label", self.label, "None or ")
+        if self.resume is not None:
+            check_name("resume", self.resume)
+
+    def _settle_numbers(self) -> None:
+        if not _is_auto(self.chunksize):
             object.__setattr__(self, "chunksize", at_least(1, "chunksize", self.chunksize, '"auto" or '))
-        for name in ("max_errors", "total"):
-            if (value := getattr(self, name)) is not None:
-                at_least(0, name, value, "None or ")
+        if self.total is not None:
+            at_least(0, "total", self.total, "None or ")
         if self.buffersize is not None:
             at_least(1, "buffersize", self.buffersize)
         if self.workers is not None:
-            object.__setattr__(self, "workers", at_least(1, "workers", self.workers, "None or "))
-        if self.timeout is not None:
-            check_seconds("timeout", self.timeout)
-        check_word("errors", self.errors, ERRORS)
-        check_word("progress", self.progress, PROGRESS)
+            object.__setattr__(self, "workers", number_of_workers(self.workers, otherwise="None or "))
         if self.seed is not None:
             object.__setattr__(self, "seed", whole_number("seed", self.seed))
-        if self.resume is not None:
-            check_name("resume", self.resume)
+
+    def _settle_failures(self) -> None:
+        if self.timeout is not None and check_seconds("timeout", self.timeout) == CENTURY:
+            object.__setattr__(self, "timeout", None)
+        check_word("errors", self.errors, ERRORS)
+        if self.max_errors is not None:
+            at_least(0, "max_errors", self.max_errors, "None or ")
+            if self.errors == "raise":
+                raise ValueError(
+                    f'max_errors needs errors="collect" or "skip", was {self.max_errors} with "raise", '
+                    "which ends the run at the first failure"
+                )
         object.__setattr__(self, "retry", Retry.of(self.retries))
 
     @classmethod
@@ -145,6 +170,11 @@ def takes_options(function: F) -> F:
     ]
     function.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
     return function
+
+
+def _is_auto(value: object) -> bool:
+    """Whether it is "auto"; arrays are compared element by element otherwise."""
+    return isinstance(value, str) and value == "auto"
 
 
 def _hint(name: str, known: list[str], fn: object) -> str:

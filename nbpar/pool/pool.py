@@ -11,7 +11,16 @@ from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nbpar.core.checks import BACKENDS, PROGRESS, at_least, check_word
+from nbpar.cluster.join import check_place
+from nbpar.core.checks import (
+    BACKENDS,
+    PROGRESS,
+    arguments_of,
+    check_function,
+    check_word,
+    environment_variables,
+    number_of_workers,
+)
 from nbpar.core.text import plural
 from nbpar.errors import ClusterError, NbparError, PoolClosedError
 from nbpar.host.cpus import usable_cpus
@@ -61,7 +70,7 @@ class Pool(Calls):
 
     Raises:
         TypeError, ValueError: an argument is invalid; the message says what is allowed.
-        ClusterError: from the first call: the cluster cannot be started or joined.
+        ClusterError: there is no such cluster; or from the first call: it cannot be started or joined.
 
     Example:
         >>> with Pool(2) as pool:
@@ -93,15 +102,23 @@ class Pool(Calls):
         check_word("backend", backend, BACKENDS)
         check_word("path", path, ("auto", "controller"))
         check_word("progress", progress, PROGRESS)
-        self.backend = "serial" if inside_item() else backend
+        if initializer is not None:
+            check_function("initializer", initializer, "None or ")
+        arguments = arguments_of("initargs", initargs, initializer, "initializer=")
+        _check_engines_alone(backend, cluster, env)
         care = WorkerLimits(max_items_per_worker, max_worker_memory, min_free_memory)
         care.refuse_without_engines(backend)
-        self._care = care if self.backend == backend else WorkerLimits()
+        if inside_item():
+            backend, cluster, env, care = "serial", None, None, WorkerLimits()
+        elif cluster is not None:
+            check_place("cluster", cluster)
+        self.backend = backend
+        self._care = care
         self.progress = progress
-        self._initializer = None if initializer is None else (initializer, tuple(initargs))
+        self._initializer = None if initializer is None else (initializer, arguments)
         self._lock = threading.Lock()
         self._size = 1 if self.backend == "serial" else number
-        self._joined = cluster is not None and self.backend == "engines"
+        self._joined = cluster is not None
         self._open = partial(_open, self.backend, cluster, path, env)  # it must not hold the pool
         self._keeper = Keeper(self._open(number))
         self._janitor = None if self.backend == "serial" else Janitor(users_line())
@@ -361,23 +378,29 @@ def _open(
     again: bool = False,
 ) -> PendingPlacement:
     """Begin to get workers; `again` if the pool had some, which are lost."""
-    if env is not None and (cluster is not None or backend != "engines"):
-        what = (
-            f"{backend!r} workers have that of this process"
-            if cluster is None
-            else ("give it to the cluster, as in `Cluster(env=...)`")
-        )
-        raise ValueError(f"env= is the environment of engines that are started for this pool; {what}")
     if backend == "engines":
         make = partial(place_on_engines, number, cluster, path=path, env=env, again=again)
         return PendingPlacement(make, threaded=True)
-    if cluster is not None:
-        raise ValueError(f'cluster= needs backend="engines", not {backend!r}')
     return PendingPlacement(lambda: place_in_process(backend, number), threaded=False)
 
 
+def _check_engines_alone(backend: str, cluster: Any, env: Any) -> None:
+    """Raise if what only engines have is asked of other workers, or in vain."""
+    if env is not None:
+        environment_variables("env", env)
+        if cluster is not None or backend != "engines":
+            what = (
+                f"{backend!r} workers have that of this process"
+                if cluster is None
+                else "give it to the cluster, as in `Cluster(env=...)`"
+            )
+            raise ValueError(f"env= is the environment of engines that are started for this pool; {what}")
+    if cluster is not None and backend != "engines":
+        raise ValueError(f'cluster= needs backend="engines", not {backend!r}')
+
+
 def _number(workers: Any) -> int:
-    return at_least(1, "workers", workers, hint='; backend="serial" runs in this thread')
+    return number_of_workers(workers, hint='; backend="serial" runs in this thread')
 
 
 _live: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -15,11 +15,12 @@ from nbpar.core.events import Event, ItemFailed, ItemPrinted
 from nbpar.core.outcome import Part
 from nbpar.core.runstate import RunState
 from nbpar.core.source import ReadySource
-from nbpar.core.text import function_name
+from nbpar.core.text import function_name, short
 from nbpar.core.windows import Assignment
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job
 from nbpar.errors import WAITS_FOR_ITSELF, PoolClosedError, StoppedError
+from nbpar.host.deadlines import waiting_time
 from nbpar.host.error_log import call_safely
 from nbpar.run.callbacks import callback_thread
 from nbpar.run.notes import annotate
@@ -80,7 +81,7 @@ class CallFuture(Future[Any]):
         __tracebackhide__ = True
         self._refuse_to_wait_for_oneself()
         try:
-            return super().result(timeout)
+            return super().result(waiting_time(timeout))
         finally:
             self._show_output()
             del self  # its error holds this frame
@@ -88,7 +89,7 @@ class CallFuture(Future[Any]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         self._refuse_to_wait_for_oneself()
         try:
-            return super().exception(timeout)
+            return super().exception(waiting_time(timeout))
         finally:
             self._show_output()
 
@@ -113,6 +114,8 @@ class CallFuture(Future[Any]):
 
         Its exceptions, `BaseException` included, are logged and do not affect other callbacks.
         """
+        if not callable(fn):
+            raise TypeError(f"a callback must be a function, was {short(fn)}")
         what = f"a callback of the run {self.name} failed"
         super().add_done_callback(lambda done: call_safely(lambda: fn(done), what, passes_ctrl_c=True))
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from nbpar.core import events
 from nbpar.core.outcome import Part
 from nbpar.core.results import Results, assemble, values_of
+from nbpar.core.text import short
 from nbpar.dispatch.job import Job, RunDispatcher
 from nbpar.errors import WAITS_FOR_ITSELF, StoppedError
+from nbpar.host.deadlines import deadline_in, waiting_time
 from nbpar.host.deferred_sigint import hold
 from nbpar.host.error_log import call_safely
 from nbpar.host.frames import entrance
@@ -112,13 +114,13 @@ class Run(Record):
         Raises:
             TimeoutError: it was not over in time.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_in(timeout)
         self._refuse_to_wait_for_oneself()
         try:
             while not self._over.here:
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError(
-                        f"{self.label} is still running after {timeout:g} s; it was not stopped"
+                        f"{self.label} is still running after {waiting_time(timeout):g} s; it was not stopped"
                     )
                 self._wait_a_moment(deadline)
                 if watch is not None:
@@ -165,6 +167,8 @@ class Run(Record):
 
         Its exceptions are logged.  A serial pool calls it in the thread that waits for the run.
         """
+        if not callable(callback):
+            raise TypeError(f"a callback must be a function, was {short(callback)}")
         name = f"a callback of the run {self.label} failed"
         self._over.then(
             lambda: call_safely(lambda: callback(self), name, passes_ctrl_c=True),

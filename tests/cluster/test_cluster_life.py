@@ -365,9 +365,9 @@ def test_nothing_is_written_to_the_users_ipython_folder(tmp_path, monkeypatch):
     [
         (0, ValueError, "must be at least 1, was 0"),
         (-1, ValueError, "must be at least 1, was -1"),
-        ("4", TypeError, "must be an int, was '4'"),
-        (2.0, TypeError, "must be an int, was 2.0"),
-        (True, TypeError, "must be an int, was True"),
+        ("4", TypeError, "must be a whole number, was '4'"),
+        (2.0, TypeError, "must be a whole number, was 2.0"),
+        (True, TypeError, "must be a whole number, was True"),
     ],
 )
 def test_a_wrong_number_of_engines_is_refused(n, error, message):

@@ -64,7 +64,10 @@ def test_unknown_names_are_refused_with_the_nearest_known_ones(options, error, m
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("name", ["Slurm", "SlurmEngineSetLauncher", "some.module.Launcher"])
+@pytest.mark.parametrize(
+    "name",
+    ["Slurm", "SlurmEngineSetLauncher", "ipyparallel.cluster.launcher.SlurmEngineSetLauncher"],
+)
 def test_other_ways_to_name_a_launcher_are_left_to_ipyparallel(name):
     assert nbpar.Cluster(2, engines=name, profile="x").n == 2
 

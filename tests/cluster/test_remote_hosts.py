@@ -45,9 +45,9 @@ def test_a_python_for_all_or_for_some():
         ({"hosts": "one:0"}, "must be at least 1, was 0"),
         ({"hosts": ["one", "one:2"]}, "the host 'one' is named twice"),
         ({"hosts": "one", "python": {"two": "x"}}, "python= names 'two', which is none of the hosts"),
-        ({"hosts": "one", "command": []}, "the ssh command is empty"),
-        ({"hosts": "one", "silence": 61}, "give_up_after must be between 2 and 60 seconds, was 61"),
-        ({"hosts": "one", "silence": 1}, "give_up_after must be between 2 and 60 seconds, was 1"),
+        ({"hosts": "one", "command": []}, "command is empty; write the ssh client"),
+        ({"hosts": "one", "silence": 61}, "give_up_after must be from 2 to 60 seconds, was 61"),
+        ({"hosts": "one", "silence": 1}, "give_up_after must be from 2 to 60 seconds, was 1"),
         ({"hosts": "one", "install": ["--index-url=x"]}, "'--index-url=x' in install= is no package"),
     ],
 )
@@ -72,7 +72,7 @@ def test_what_is_to_be_installed():
     assert parse_hosts("one").install is None
     assert parse_hosts("one", install=True).install == ()
     assert parse_hosts("one", install=["pandas>=2", "polars"]).install == ("pandas>=2", "polars")
-    with pytest.raises(TypeError, match="install must be True or a list of packages, was 'pandas'"):
+    with pytest.raises(TypeError, match="install must be True, False or a list of packages, was 'pandas'"):
         parse_hosts("one", install="pandas")
 
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nbpar.core.checks import ERRORS, at_least, check_name, check_seconds, check_word, whole_number
+from nbpar.core.checks import (
+    ERRORS,
+    MOST_WORKERS,
+    arguments_of,
+    at_least,
+    check_flag,
+    check_function,
+    check_name,
+    check_seconds,
+    check_text,
+    check_word,
+    environment_variables,
+    number_of_workers,
+    whole_number,
+)
+from nbpar.host.deadlines import CENTURY, waiting_time
 
 
 @pytest.mark.parametrize("word", ERRORS)
@@ -13,12 +28,12 @@ def test_a_word_that_an_option_knows_is_accepted(word):
     check_word("errors", word, ERRORS)
 
 
-@pytest.mark.parametrize("value", ["rise", None, 3, ["raise"]])
+@pytest.mark.parametrize("value", ["rise", None, 3, ["raise"], np.array(["raise", "skip"])])
 def test_another_word_is_refused_with_those_that_it_knows(value):
     with pytest.raises(ValueError, match=r'^errors must be "raise", "collect" or "skip", was ') as caught:
         check_word("errors", value, ERRORS)
 
-    assert repr(value) in str(caught.value)
+    assert str(caught.value).endswith(f"was {value!r}")
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -72,7 +87,94 @@ def test_no_time_at_all_is_refused(value):
         check_seconds("timeout", value)
 
 
-@pytest.mark.parametrize("value", [True, "3", None, 1j])
+@pytest.mark.parametrize("value", [True, "3", None, 1j, np.array([1, 2])])
 def test_what_is_no_number_is_no_time(value):
     with pytest.raises(TypeError, match=r"^timeout must be a number of seconds, was "):
         check_seconds("timeout", value)
+
+
+@pytest.mark.parametrize("value", [float("inf"), 1e300, 10**400])
+def test_a_time_is_a_century_at_most_so_that_clocks_can_add_it(value):
+    assert check_seconds("timeout", value) == CENTURY
+    assert waiting_time(value) == CENTURY
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(None, None), (0, 0), (-3, 0), (-(10**400), 0), (2, 2)])
+def test_a_deadline_in_the_past_is_a_time_of_0(value, seconds):
+    assert waiting_time(value) == seconds
+
+
+@pytest.mark.parametrize("value", [True, "3", object(), [1], np.array([1, 2])])
+def test_what_is_no_number_cannot_be_waited_for(value):
+    with pytest.raises(TypeError, match=r"^timeout must be None or a number of seconds, was "):
+        waiting_time(value)
+
+
+def test_not_a_number_cannot_be_waited_for():
+    with pytest.raises(ValueError, match=r"^timeout must be None or a number of seconds, was nan$"):
+        waiting_time(float("nan"))
+
+
+def test_a_number_of_workers_has_a_limit():
+    assert number_of_workers(np.int64(MOST_WORKERS)) == MOST_WORKERS
+    with pytest.raises(ValueError, match=r"^workers must be at most 65536, was 65537$"):
+        number_of_workers(MOST_WORKERS + 1)
+    with pytest.raises(ValueError, match=r"^n must be at least 1, was 0; hint$"):
+        number_of_workers(0, "n", hint="; hint")
+
+
+@pytest.mark.parametrize("value", [True, False, 0, 1, np.bool_(True)])
+def test_truth_values_are_flags(value):
+    check_flag("heal", value)
+
+
+@pytest.mark.parametrize("value", ["no", "", None, 2, [], np.array([True])])
+def test_what_only_counts_as_true_or_false_is_no_flag(value):
+    with pytest.raises(TypeError, match=r"^heal must be True or False, was "):
+        check_flag("heal", value)
+
+
+def test_texts_and_functions_are_told_from_others():
+    check_text("label", "x")
+    check_function("initializer", print)
+    with pytest.raises(TypeError, match=r"^label must be None or a text, was 5$"):
+        check_text("label", 5, "None or ")
+    with pytest.raises(TypeError, match=r"^initializer must be None or a function, was 5$"):
+        check_function("initializer", 5, "None or ")
+
+
+def test_arguments_are_any_iterable_but_a_text():
+    assert arguments_of("initargs", [1, 2], print, "initializer=") == (1, 2)
+    assert arguments_of("initargs", (), None, "initializer=") == ()
+    for one in (5, "ab", b"ab"):
+        with pytest.raises(TypeError, match=r"^initargs must be a tuple .*, was (.*); write `\(\1,\)`$"):
+            arguments_of("initargs", one, print, "initializer=")
+
+
+def test_arguments_need_a_function():
+    with pytest.raises(ValueError, match=r"^initargs are arguments of initializer=, but there is none"):
+        arguments_of("initargs", (1,), None, "initializer=")
+
+
+def test_environment_variables_are_texts():
+    assert environment_variables("env", {"A": "1", "B": ""}) == (("A", "1"), ("B", ""))
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (5, TypeError, "env must be a dict of environment variables, was 5"),
+        ({5: "a"}, TypeError, "env must have texts as names of variables, had 5"),
+        ({"A": 5}, TypeError, "env['A'] must be a text, was 5; write '5'"),
+        ({"A": None}, TypeError, "env['A'] must be a text, was None"),
+        ({"": "a"}, ValueError, "env must have names of variables, without '=', had ''"),
+        ({"A=B": "a"}, ValueError, "env must have names of variables, without '=', had 'A=B'"),
+        ({"A": "a\0"}, ValueError, "env['A'] must be without null characters, was 'a\\x00'"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_environment_variable_is_refused(value, error, message):
+    with pytest.raises(error) as caught:
+        environment_variables("env", value)
+
+    assert str(caught.value) == message

@@ -94,10 +94,10 @@ def test_what_makes_no_sense_is_refused_with_what_would(given, error, message):
         ),
         (lambda: nbpar.Pool(1, max_items_per_worker=True), "max_items_per_worker must be None or a whole"),
         (lambda: nbpar.Pool(1, max_worker_memory=True), "max_worker_memory must be None or a whole"),
-        (lambda: nbpar.Stage(abs, workers=True), "workers must be a whole number, was True"),
-        (lambda: nbpar.Stage(abs, queue_size=True), "queue_size must be a whole number, was True"),
+        (lambda: nbpar.Stage(abs, workers=True), "workers must be None or a whole number, was True"),
+        (lambda: nbpar.Stage(abs, queue_size=True), "queue_size must be None or a whole number, was True"),
         (lambda: nbpar.Stage(abs, batch_size=True), 'batch_size must be "auto" or a whole number, was True'),
-        (lambda: nbpar.Cluster(True), "the number of engines must be an int, was True"),
+        (lambda: nbpar.Cluster(True), "the number of engines must be a whole number, was True"),
         (lambda: nbpar.advise(abs, [1], workers=True), "workers must be a whole number, was True"),
     ],
 )

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from nbpar.cluster.remote.multiplexer import SILENCE
+from nbpar.core.checks import at_least, whole_number
+from nbpar.core.text import short
 from nbpar.errors import ClusterError
+from nbpar.host.deadlines import real_number
 
 SHORTEST_SILENCE = 2.0
 """Seconds: a busy machine may pause for less."""
+
+URL = "ssh://"
+"""How the URL of a host begins."""
 
 FORMS = 'write a host as "gpu01", "ann@gpu01", "gpu01:8" (8 engines) or "ssh://ann@gpu01:2222" (a port)'
 
@@ -75,13 +83,12 @@ def parse_hosts(
         silence: seconds without a sign of life after which a host is given up.
 
     Raises:
+        TypeError: an argument is of the wrong kind.
         ClusterError: a name or number is invalid, a host is named twice, or none is.
     """
-    named = (
-        hosts.items()
-        if isinstance(hosts, Mapping)
-        else map(_split, [hosts] if isinstance(hosts, str) else hosts)
-    )
+    named = _named(hosts)
+    n = None if n is None else at_least(1, "n", n, "None or ")
+    _check_python(python)
     pythons = python if isinstance(python, Mapping) else {}
     found: dict[str, Host] = {}
     for name, number in named:
@@ -96,28 +103,60 @@ def parse_hosts(
         raise ClusterError(f"no host is named; {FORMS}")
     if strangers := sorted(set(pythons) - set(found)):
         raise ClusterError(f"python= names {strangers[0]!r}, which is none of the hosts {sorted(found)}")
+    return Hosts(tuple(found.values()), _words(command), _packages(install), _checked_silence(silence))
+
+
+def _named(hosts: Any) -> Iterable[tuple[str, int | None]]:
+    """The hosts' names and numbers of engines; None: no number of its own."""
+    if isinstance(hosts, Mapping):
+        return hosts.items()
+    if isinstance(hosts, str):
+        return [_split(hosts)]
+    if isinstance(hosts, bytes) or not isinstance(hosts, Iterable):
+        raise TypeError(f"hosts must be a host, a list or a dict of hosts, was {short(hosts)}; {FORMS}")
+    return map(_split, hosts)
+
+
+def _check_python(python: Any) -> None:
+    given = python.values() if isinstance(python, Mapping) else [python]
+    for one in given:
+        if one is not None and not isinstance(one, (str, os.PathLike)):
+            raise TypeError(
+                "python must be None, a path, a command or the name of an environment, or a dict of these by "
+                f"host, had {short(one)}"
+            )
+
+
+def _words(command: Any) -> tuple[str, ...]:
+    if isinstance(command, (bytes, Mapping)) or not isinstance(command, Iterable):
+        raise TypeError(f'command must be a text as "ssh", or a list of its words, was {short(command)}')
     words = (command,) if isinstance(command, str) else tuple(command)
-    if not words:
-        raise ClusterError("the ssh command is empty")
-    return Hosts(tuple(found.values()), words, _packages(install), _checked_silence(silence))
+    for word in words:
+        if not isinstance(word, (str, os.PathLike)):
+            raise TypeError(f"command must be a list of texts, had {short(word)}")
+    if not words or not str(words[0]):
+        raise ClusterError('command is empty; write the ssh client, as "ssh" or ["ssh", "-p", "2222"]')
+    return tuple(map(str, words))
 
 
-def _checked_silence(seconds: float) -> float:
+def _checked_silence(seconds: Any) -> float:
     """Workers leave when they have heard nothing for SILENCE seconds: a host cannot be kept for longer."""
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"give_up_after must be a number of seconds, was {seconds!r}")
-    if not SHORTEST_SILENCE <= seconds <= SILENCE:
+    number = real_number(seconds)
+    if number is None:
+        raise TypeError(f"give_up_after must be a number of seconds, was {short(seconds)}")
+    if not SHORTEST_SILENCE <= number <= SILENCE:
         raise ClusterError(
-            f"give_up_after must be between {SHORTEST_SILENCE:g} and {SILENCE:g} seconds, was {seconds!r}"
+            f"give_up_after must be from {SHORTEST_SILENCE:g} to {SILENCE:g} seconds, was {short(seconds)}"
         )
-    return float(seconds)
+    return number
 
 
-def _packages(install: bool | Sequence[str]) -> tuple[str, ...] | None:
+def _packages(install: Any) -> tuple[str, ...] | None:
     if isinstance(install, bool):
         return () if install else None
-    if isinstance(install, str):
-        raise TypeError(f"install must be True or a list of packages, was {install!r}")
+    if isinstance(install, (str, bytes)) or not isinstance(install, Iterable):
+        hint = f"; write `[{install!r}]`" if isinstance(install, str) else ""
+        raise TypeError(f"install must be True, False or a list of packages, was {short(install)}{hint}")
     for package in install:
         if (
             not isinstance(package, str)
@@ -144,7 +183,10 @@ def hosts_of_options(n: int | None, options: dict[str, Any]) -> Hosts:
     known = ("hosts", "python", "command", "install", "give_up_after", "config")
     if strangers := sorted(set(options) - set(known)):
         raise TypeError(f"Cluster(engines='ssh') takes {', '.join(known)}; it was given {strangers[0]!r}")
-    section = (options.get("config") or {}).get("SSHEngineSetLauncher", {})
+    config = options.get("config") or {}
+    if not isinstance(config, Mapping):
+        raise TypeError(f"config must be a traitlets Config or a dict, was {short(config)}")
+    section = config.get("SSHEngineSetLauncher", {})
     hosts = options.get("hosts") or _of_ipyparallel(section.get("engines") or {})
     python = options.get("python") or section.get("remote_python") or None
     found = parse_hosts(
@@ -177,14 +219,26 @@ def _split(text: str) -> tuple[str, int | None]:
     """Split "ann@gpu01:8" into the name for ssh and the number."""
     if not isinstance(text, str):
         raise TypeError(f"a host must be a text, was {text!r}; {FORMS}")
-    if text.startswith("ssh://"):
-        return text, None
+    if text.startswith(URL):
+        return _checked_url(text), None
     name, colon, number = text.rpartition(":")
     if not colon or (":" in name and not name.endswith("]")):  # an IPv6 address without brackets
         return _without_brackets(text), None
     if not number.isdecimal():
         raise ClusterError(f"{number!r} in the host {text!r} is no number of engines; {FORMS}")
     return _without_brackets(name), int(number)
+
+
+def _checked_url(url: str) -> str:
+    """The URL as `ssh` takes it, with a host and perhaps a port."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.hostname and parts.port != 0 and not (parts.query or parts.fragment)
+    except ValueError:  # the port is no number from 0 to 65535
+        valid = False
+    if not valid or parts.path.strip("/"):
+        raise ClusterError(f"{url!r} names no host, or has more than a port; {FORMS}")
+    return url
 
 
 def _without_brackets(name: str) -> str:
@@ -205,8 +259,7 @@ def _check_name(name: str) -> None:
 def _checked(name: str, number: int | None) -> int | None:
     if number is None:
         return None
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise TypeError(f"the number of engines on {name} must be an int, was {number!r}")
+    number = whole_number(f"the number of engines on {name}", number)
     if number < 1:
         raise ClusterError(f"the number of engines on {name} must be at least 1, was {number}")
     return number

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from nbpar.core.text import short
+
 
 class XSpec:
     """`key=value//key=value`; a key alone means True, `env:NAME=value` collects in `env`.
@@ -26,6 +28,8 @@ class XSpec:
     via: Any = None
 
     def __init__(self, string: str) -> None:
+        if not isinstance(string, str):
+            raise TypeError(f'a spec is a text such as "popen//id=a", was {short(string)}')
         self._spec = string
         self.env: dict[str, str] = {}
         for part in string.split("//"):

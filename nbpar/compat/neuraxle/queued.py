@@ -15,6 +15,7 @@ from nbpar.compat.neuraxle.plain import bare
 from nbpar.compat.neuraxle.steps import can_be_fitted, parse_step
 from nbpar.compat.neuraxle.tasks import MinibatchError, QueuedMinibatchTask
 from nbpar.compat.neuraxle.workers import ParallelWorkersWrapper, log_error
+from nbpar.core.checks import at_least
 from nbpar.pipeline import Pipeline, Stage, Union
 from nbpar.run import history
 
@@ -60,8 +61,7 @@ class BaseQueuedPipeline(bases.MiniBatchSequentialPipeline):  # type: ignore[mis
         default_value_data_inputs: Any = bases.StripAbsentValues(),  # noqa: B008 (a word)
         default_value_expected_outputs: Any = bases.StripAbsentValues(),  # noqa: B008 (likewise)
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, was {batch_size}")
+        at_least(1, "batch_size", batch_size)
         self.batch_size = batch_size
         self.n_workers_per_step = n_workers_per_step
         self.max_queued_minibatches = max_queued_minibatches or 0
