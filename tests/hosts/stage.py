@@ -157,6 +157,18 @@ class Stage:
         run("ip", "addr", "flush", "dev", self._bridge)
         run("ip", "addr", "add", f"{self._subnet}.{address}/24", "dev", self._bridge)
 
+    def address(self, name: str) -> str:
+        """The address of a host."""
+        return f"{self._subnet}.{self.names.index(name) + 2}"
+
+    def add_alias(self, alias: str, name: str, *settings: str) -> None:
+        """Give a host another name, for which ssh has these settings."""
+        lines = "".join(f"    {line}\n" for line in settings)
+        entry = (
+            f"Host {alias}\n    HostName {self.address(name)}\n    IdentityFile {self.folder}/key\n{lines}"
+        )
+        self.config.write_text(f"{self.config.read_text()}{entry}{self._common}\n")
+
     # ---- steps
 
     def _space(self, name: str) -> str:
@@ -182,11 +194,10 @@ class Stage:
         ]
         (self.folder / "passwd").write_text(Path("/etc/passwd").read_text() + "".join(users))
 
-    def _make_network(self) -> None:
-        run("ip", "link", "add", self._bridge, "type", "bridge")
-        run("ip", "addr", "add", f"{self._subnet}.1/24", "dev", self._bridge)
-        run("ip", "link", "set", self._bridge, "up")
-        common = "\n".join(
+    @property
+    def _common(self) -> str:
+        """The settings of ssh for all hosts."""
+        return "\n".join(
             [
                 f"    UserKnownHostsFile {self.folder}/known_hosts",
                 "    GlobalKnownHostsFile /dev/null",
@@ -195,6 +206,12 @@ class Stage:
                 "    User root",
             ]
         )
+
+    def _make_network(self) -> None:
+        run("ip", "link", "add", self._bridge, "type", "bridge")
+        run("ip", "addr", "add", f"{self._subnet}.1/24", "dev", self._bridge)
+        run("ip", "link", "set", self._bridge, "up")
+        common = self._common
         hosts = [(name, f"{self._subnet}.{number + 2}", "key") for number, name in enumerate(self.names)]
         hosts += [("nowhere", f"{self._subnet}.200", "key"), ("refused", f"{self._subnet}.2", "stranger")]
         hosts += [("locked", f"{self._subnet}.2", "locked")]
