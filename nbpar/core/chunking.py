@@ -54,6 +54,8 @@ class Chunker:
         fixed: items in every chunk; None: chosen by the following.
         joins: whether chunks of a fixed size that are shorter than `shortest` are sent together, as one
             larger chunk, which can be cut where an item lasts.
+        expected: seconds per item in an earlier run of the same function; the first chunks are larger then,
+            if not by much, because the items may be different ones.
         largest: maximal number of items.
         target: seconds of work per chunk.
         shortest: seconds of work below which a chunk does not shrink near the end.
@@ -64,12 +66,14 @@ class Chunker:
         fixed: int | None = None,
         *,
         joins: bool = False,
+        expected: float | None = None,
         largest: int = 1 << 20,
         target: float = TARGET,
         shortest: float = SHORTEST,
     ) -> None:
         self._fixed = fixed
         self._joins = joins and fixed is not None
+        self._expected = expected if fixed is None else None
         self._largest = largest
         self._target = target
         self._shortest = shortest
@@ -117,10 +121,12 @@ class Chunker:
         """Number of items in the next chunk when `remaining` are left for a number of workers."""
         if remaining is None or (self._fixed is not None and not self._joins):
             return self._size
+        if self._seconds is None:
+            return self._first(remaining, workers)
         share = math.ceil(remaining / (SHARE * max(workers, 1)))
         if self._fixed is not None:
             return min(self._size, -(-share // self._fixed) * self._fixed)
-        shortest = int(self._shortest / self._seconds) if self._seconds else 1
+        shortest = int(self._shortest / self._seconds)
         return max(1, min(self._size, max(share, shortest)))
 
     def window(self) -> int:
@@ -160,6 +166,14 @@ class Chunker:
         if self._bytes:
             aim = min(aim, int(LARGEST_BYTES / self._bytes))
         return max(aim, 1)
+
+    def _first(self, remaining: int, workers: int) -> int:
+        """Return the number of items in each chunk that is sent before the first answer."""
+        if self._expected is not None:
+            brief = int(self._shortest / max(self._expected, 1e-9))
+            self._size = max(1, min(EARLY_GROWTH, brief, self._largest, remaining // max(workers, 1)))
+            self._expected = None
+        return self._size
 
     def _joined(self, fixed: int) -> int:
         """Return the number of items in as many chunks of a fixed size as are sent together."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache, partial
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 STREAM_CHUNK = 4096
 """Maximal number of items in a chunk of `imap`, so that the look-ahead stays small."""
+
+REMEMBERED = 100
+"""Number of functions whose cost is remembered for their next runs."""
 
 QUIET = Options(progress="none")
 
@@ -123,6 +127,9 @@ class Launcher:
         self._largest = {} if care.max_items is None else {"largest": care.max_items}
         self._numbers = count(1)
         self._kept: Kept[Load] = Kept()
+        self._costs: OrderedDict[bytes, Chunker] = OrderedDict()
+        """What the last run of a function has learned, by digest; the oldest first."""
+
         first = None if initializer is None else (self.load(initializer[0]), initializer[1])
         self.dispatcher = Dispatcher(
             place.backend, initializer=first, expecting=place.expecting, problem=place.problem,
@@ -204,7 +211,8 @@ class Launcher:
     ) -> Launch[Run]:
         __tracebackhide__ = True
         self._check(fn, options)
-        chunker = self._chunker(options.fixed_chunksize, streaming=streaming)
+        load = self.load(fn)
+        chunker = self._chunker(options.fixed_chunksize, load, streaming=streaming)
         state = RunState(
             self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming,
             buffersize=options.buffersize, retry=options.retry, most_workers=options.workers,
@@ -214,7 +222,7 @@ class Launcher:
         label = options.label or function_name(fn)
         run = Run(self.dispatcher, label=label, errors=options.errors, streaming=streaming, sort=sort)
         job = Job(
-            state, run, self.load(fn), fn, label, total, spread, options.timeout, options.seed,
+            state, run, load, fn, label, total, spread, options.timeout, options.seed,
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
@@ -226,7 +234,7 @@ class Launcher:
             run.make_views = views_on_demand(options.progress, total)
         return Launch(run, remember=remember)
 
-    def _chunker(self, fixed: int | None, *, streaming: bool) -> Chunker:
+    def _chunker(self, fixed: int | None, load: Load, *, streaming: bool) -> Chunker:
         """Return what decides the size of chunks.
 
         The thread that takes a stream's values also computes them in a serial pool: an item of a larger
@@ -235,7 +243,17 @@ class Launcher:
         if streaming and self.dispatcher.blocking:
             return Chunker(largest=1)
         largest = {"largest": STREAM_CHUNK} if streaming else {}
-        return Chunker(fixed, joins=not self.dispatcher.blocking, **{**largest, **self._largest})
+        before = self._costs.pop(load.digest, None)
+        chunker = Chunker(
+            fixed, joins=not self.dispatcher.blocking,
+            expected=None if before is None or streaming else before.seconds_per_item,
+            **{**largest, **self._largest},
+        )  # fmt: skip
+        if not self._backend.in_process:  # there digests are of runs
+            self._costs[load.digest] = chunker
+            if len(self._costs) > REMEMBERED:
+                self._costs.popitem(last=False)
+        return chunker
 
     def _check(self, fn: Callable[..., Any], options: Options) -> None:
         """Reject options that this backend cannot honor, and warn about `seed=` on shared generators."""

@@ -110,6 +110,38 @@ def test_no_more_chunks_are_joined_than_their_bytes_and_the_largest_allow():
     assert (small.size(None, 2), limited.size(None, 2)) == (3, 5)
 
 
+@pytest.mark.parametrize(
+    ("expected", "items", "size"),
+    [
+        (1e-6, 4, 2),
+        (1e-6, 5, 2),
+        (1e-6, 1, 1),
+        (1e-6, 99, 8),
+        (5e-4, 1000, 4),
+        (0.0, 1000, 8),
+        (0.01, 1000, 1),
+    ],
+)
+def test_first_chunks_of_a_function_that_was_quick_are_larger(expected, items, size):
+    chunker = Chunker(expected=expected)
+
+    assert [chunker.size(left, 2) for left in (items, max(items - size, 1))] == [size, size]
+    assert chunker.window() == 1
+
+
+def test_a_function_that_has_become_slow_is_believed():
+    chunker = Chunker(expected=1e-6)
+
+    chunker.learn(chunker.size(100, 2), 8.0)
+
+    assert chunker.size(92, 2) == 1
+
+
+def test_what_is_expected_changes_neither_a_fixed_size_nor_streams_of_unknown_length():
+    assert Chunker(3, expected=1e-6).size(100, 2) == 3
+    assert Chunker(expected=1e-6).size(None, 2) == 1
+
+
 def test_no_chunk_grows_beyond_the_largest():
     assert learned(Chunker(largest=4096), 1e-8).current == 4096
 
