@@ -20,7 +20,7 @@ from nbpar.endpoint.lifetime import Unclaimed, drop_all
 from nbpar.errors import WAITS_FOR_ITSELF, ChannelError, GatewayBusy
 from nbpar.host.deferred_sigint import hold
 from nbpar.wire.messages import Open
-from nbpar.wire.modules.reach import Reach
+from nbpar.wire.modules.reach import reach_of_this_process
 from nbpar.wire.pickling import Packed
 
 
@@ -232,7 +232,7 @@ def hub_of(pool: Any) -> Hub:
 
 
 MOST = 1 << 20
-"""Maximal bytes of source sent with code; larger modules must be importable on the worker."""
+"""Maximal bytes of source sent with code; the worker asks for larger modules when it imports them."""
 
 
 Modules = dict[str, CarriedModule]
@@ -242,7 +242,7 @@ class CarriedModules:
     """The user's modules, with a record of those sent to each worker.  Installed packages are never sent."""
 
     def __init__(self) -> None:
-        self._reach = Reach()
+        self._reach = reach_of_this_process()
         self._made: dict[tuple[str, bytes], CarriedModule] = {}
         self._sent: dict[str, Modules] = {}
 
@@ -263,8 +263,9 @@ class CarriedModules:
         made = self._made.get((name, version))
         if made is None:
             filename = self._reach.versions.files[name]
-            source = self._reach.versions.running(name).decode("utf-8", "replace")
-            made = CarriedModule(source, filename, Path(filename).name == "__init__.py")
+            package = Path(filename).name == "__init__.py"
+            folders = (str(Path(filename).parent),) if package else ()
+            made = CarriedModule(self._reach.versions.running(name), filename, package, folders)
             self._made[name, version] = made
         return made
 
@@ -274,5 +275,5 @@ class CarriedModules:
         for name in modules:
             while name := name.rpartition(".")[0]:
                 if name not in self._reach.versions.files:
-                    found[name] = CarriedModule("", f"<package {name}>", package=True)
+                    found[name] = CarriedModule(b"", "", package=True)
         return found

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from nbpar.host.import_path import environment_folders
 
 
 class Changes(NamedTuple):
@@ -43,7 +44,7 @@ class World:
         self._stays = stays
         self._environ = dict(_environ())
         self._directory = _directory()
-        self._path = tuple(sys.path if forked else _installed())
+        self._path = tuple(sys.path if forked else environment_folders())
 
     def changes(self) -> Changes:
         """Return the changes since then; takes microseconds if there are none."""
@@ -115,13 +116,6 @@ def _environ() -> Mapping[Any, Any]:
 
 def _decoded(text: str | bytes) -> str:
     return text if isinstance(text, str) else os.fsdecode(text)
-
-
-def _installed() -> list[str]:
-    """Return the folders of the interpreter and its environment."""
-    homes = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
-    folders = [folder for folder in sys.path if isinstance(folder, str)]
-    return [folder for folder in folders if any(Path(folder).is_relative_to(home) for home in homes)]
 
 
 def _added(before: tuple[str, ...]) -> list[str]:

@@ -6,7 +6,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -36,7 +36,7 @@ from nbpar.run.run import Run
 from nbpar.wire.diagnosis.explain import explain
 from nbpar.wire.log_levels import levels_here
 from nbpar.wire.messages import Begin, Load
-from nbpar.wire.modules.reach import Reach
+from nbpar.wire.modules.reach import reach_of_this_process
 from nbpar.wire.pickle_cache import Kept
 from nbpar.wire.pickling import digest, pack_one
 from nbpar.wire.shared import Shared
@@ -299,7 +299,8 @@ class Launcher:
         """Return the settings that workers in other processes get before a run's first call."""
         if self._backend.in_process:
             return None
-        modules = reach_of_this_process().of(load.function)
+        reach = reach_of_this_process()
+        modules = reach.of(load.function) if self._same_host else reach.with_carried(load.function)
         return Begin(run, modules, levels_here(), tuple(self._world.changes()))
 
     def load(self, fn: Callable[..., Any]) -> Load:
@@ -330,14 +331,6 @@ class Launcher:
 
 def nothing() -> None:
     """Do nothing."""
-
-
-@cache
-def reach_of_this_process() -> Reach:
-    """Return the object that finds the user's modules of this process."""
-    import psutil
-
-    return Reach(born=psutil.Process().create_time())
 
 
 def views_on_demand(progress: str, total: int | None) -> Callable[[], BackgroundViews]:

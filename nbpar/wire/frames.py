@@ -21,6 +21,7 @@ from nbpar.wire.messages import (
     Call,
     Close,
     Done,
+    FoundModule,
     Imported,
     Item,
     Items,
@@ -30,6 +31,7 @@ from nbpar.wire.messages import (
     Output,
     Printed,
     Ready,
+    SeekModule,
 )
 from nbpar.wire.pickling import Packed, Unreceived
 from nbpar.wire.plain_pickling import dumps_plain
@@ -56,7 +58,7 @@ _FAULTED = {
 """Kinds with faults, and their field."""
 
 
-_FOREIGN = frozenset({Load, Begin, Ready, Output, Imported, Bye, Open, Printed})
+_FOREIGN = frozenset({Load, Begin, Ready, Output, Imported, Bye, Open, Printed, SeekModule, FoundModule})
 """Kinds with names, texts and facts from other code; likewise those with faults."""
 
 _NUMBERS = frozenset({int, float, type(None)})

@@ -59,6 +59,20 @@ class Begin(NamedTuple):
     """`Changes` of the client's environment, folder and import path since the workers started."""
 
 
+class FoundModule(NamedTuple):
+    """The answer to `SeekModule`."""
+
+    number: int
+    modules: tuple[tuple[Any, ...], ...]
+    """Name, source, file, whether it is a package, and its folders; empty if the client has none to send."""
+
+    refusal: str
+    """Why it does not send what it has; or empty."""
+
+    files: tuple[tuple[str, bytes], ...]
+    """Data files: path in the package, content."""
+
+
 class Cancel(NamedTuple):
     """Do not start these calls."""
 
@@ -166,6 +180,17 @@ class Imported(NamedTuple):
     """Name and seconds."""
 
 
+class SeekModule(NamedTuple):
+    """The worker cannot import a module otherwise, or gives the client's precedence."""
+
+    number: int
+    """Of the question."""
+
+    name: str
+    files: bool
+    """Whether to send the data files of a package, in place of modules."""
+
+
 class Shortened(NamedTuple):
     """A call was cut: it ends with its first `items` items, and no other was begun."""
 
@@ -265,6 +290,8 @@ Message = (
     | Output
     | Imported
     | Shortened
+    | SeekModule
+    | FoundModule
     | Pong
     | Bye
     | Lost
@@ -278,6 +305,7 @@ Message = (
 
 KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
-    Printed, Begin, Items, Running, Imported, Cut, Shortened,
+    Printed, Begin, Items, Running, Imported, Cut, Shortened, SeekModule,
+    FoundModule,
 )  # fmt: skip
 """All kinds of messages; the index of a kind is its number in the encoding."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import zmq
 
+from nbpar.endpoint.carried_modules import asking
 from nbpar.host.event_loops import no_event_loop
 from nbpar.host.machine import is_here, machine
 from nbpar.wire.shared import forget_arrived
@@ -62,7 +63,9 @@ def serve_engine(settings: dict[str, Any]) -> None:
             "address": settings["address"] if local else "",
         }
         with no_event_loop(), _mortal(), Interrupts() as interrupts, inside(whole_process=True):
-            _serve(Loop(transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"]))
+            loop = Loop(transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"])
+            with asking(loop.modules.ask, far=not is_here(settings)):
+                _serve(loop)
     forget_arrived()
     give_back()
 

@@ -36,6 +36,7 @@ from nbpar.worker.execution import Execution
 from nbpar.worker.function_cache import FunctionCache
 from nbpar.worker.imports import Imports
 from nbpar.worker.mailbox import Mailbox, Transport
+from nbpar.worker.module_requests import ModuleRequests
 from nbpar.worker.output.plain import plain_stray
 from nbpar.worker.output.recorder import NOTHING, OutputRecorder, Piece, Pieces
 from nbpar.worker.run_setup import WorkerHooks
@@ -90,6 +91,7 @@ class Loop:
             shield, interrupts, codec.describe, self.recorder.take,
         )  # fmt: skip
         self._mailbox = self.channels.mailbox
+        self.modules = ModuleRequests(self._mailbox, shield)
         self._functions = FunctionCache(self._mailbox, codec, interrupts, pool)
         self._early = Early(self._mailbox, self.channels, codec)
         self.imports = Imports(self._note_import)

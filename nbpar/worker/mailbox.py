@@ -24,6 +24,7 @@ from nbpar.wire.messages import (
     Close,
     Credit,
     Cut,
+    FoundModule,
     Item,
     Items,
     Load,
@@ -130,6 +131,9 @@ class Mailbox:
 
         self.taken: Call | Open | None = None
         """The current message of the loop, which sets this to None when it is done."""
+
+        self.take_module: Callable[[FoundModule], None] = lambda _: None
+        """Handles an answer about a module."""
 
         self._transport = transport
         self._shield = shield
@@ -401,6 +405,8 @@ class Mailbox:
             self.put([Pong(message.token)])
         elif isinstance(message, Release):
             self.reason = "released"
+        elif isinstance(message, FoundModule):
+            self.take_module(message)
         else:
             with self._lock:
                 self._keep(message)

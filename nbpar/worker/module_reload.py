@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.core.text import text_of
+from nbpar.endpoint.carried_modules import is_carried, update
 from nbpar.wire.modules.reach import Wanted, named
-from nbpar.wire.modules.sources import imports_of
+from nbpar.wire.modules.sources import imports_of, reload_order
 from nbpar.wire.modules.versions import OLDER, Versions
 
 KIND = ("nbpar.errors", "StaleModuleWarning")
@@ -30,10 +31,15 @@ class ModuleReload:
     def refresh(self, wanted: Wanted, head: bytes) -> list[dict[str, Any]]:
         """Reload modules that are older here than at the client, in the order of their imports.
 
-        Modules that the function names and the client has not imported are compared with the
-        disk.  Returns warnings about those that cannot be reloaded.
+        Those that came from the client's machine get its sources.  Modules that the function names and the
+        client has not imported are compared with the disk.  Returns warnings about those that cannot be
+        reloaded.
+
+        Raises:
+            PicklingError: one that came from there cannot be reloaded.
         """
-        here = self._versions.files
+        update(wanted, self._runs)
+        here = self._here()
         aims = {name: version for name, version in wanted if name in here}
         aims |= {name: self._versions.on_disk(name) for name in named(head, here) if name not in aims}
         old = {name for name, version in aims.items() if version and not self._versions.runs(name, version)}
@@ -45,7 +51,7 @@ class ModuleReload:
     def check(self, wanted: Wanted) -> list[dict[str, Any]]:
         """Return warnings about modules whose version here differs from the client's."""
         self.note_imports()
-        here = self._versions.files
+        here = self._here()
         return [
             self._differs(name)
             for name, version in wanted
@@ -56,6 +62,14 @@ class ModuleReload:
     def note_imports(self) -> None:
         """Note the modules imported since the last call."""
         self._versions.note_imports()
+
+    def _here(self) -> dict[str, str]:
+        """Return the modules that files of this machine tell about."""
+        return {name: file for name, file in self._versions.files.items() if not is_carried(name)}
+
+    def _runs(self, name: str, version: bytes) -> bool:
+        """Whether a module runs in a version; an installed one counts as up to date."""
+        return name not in self._versions.files or self._versions.runs(name, version)
 
     def _reload(self, name: str) -> dict[str, Any] | None:
         module = sys.modules[name]
@@ -88,22 +102,7 @@ class ModuleReload:
 
     def _in_order(self, fresh: set[str], reached: Iterable[str]) -> list[str]:
         """Return the modules to reload, each before its importers."""
-        imports = {name: self._imports(name) & set(reached) for name in reached}
-        stale = set(fresh)
-        while more := {name for name in imports if name not in stale and imports[name] & stale}:
-            stale |= more
-        order: list[str] = []
-
-        def visit(name: str, above: tuple[str, ...]) -> None:
-            for other in sorted(imports[name] & stale):
-                if other not in above:
-                    visit(other, (*above, name))
-            if name not in order:
-                order.append(name)
-
-        for name in sorted(stale):
-            visit(name, ())
-        return order
+        return reload_order(fresh, {name: self._imports(name) & set(reached) for name in reached})
 
     def _imports(self, name: str) -> set[str]:
         package = sys.modules[name].__package__ or ""

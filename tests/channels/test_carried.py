@@ -95,12 +95,11 @@ def test_code_that_was_refused_takes_its_modules_along_the_next_time(far_gateway
     assert far_gateway.remote_exec(module.scale, number=1).receive(60).value == 20
 
 
-def test_long_sources_stay_at_home(far_gateway, folder, number, monkeypatch):
+def test_long_sources_are_sent_when_they_are_imported(far_gateway, folder, number, monkeypatch):
     monkeypatch.setattr(ports, "MOST", 10)
     module = importlib.import_module(f"carried_module_{number}")
 
-    with pytest.raises(nbpar.RemoteError, match=r"module `carried_.*` was not found"):
-        far_gateway.remote_exec(module.scale, number=1).receive(60)
+    assert far_gateway.remote_exec(module.scale, number=1).receive(60).value == 20
 
 
 def test_a_package_of_modules_without_a_file_of_its_own_is_there_too(gateway, folder, number):
@@ -115,7 +114,7 @@ def test_a_package_of_modules_without_a_file_of_its_own_is_there_too(gateway, fo
 def test_a_file_that_was_edited_since_its_source_came_is_what_a_reload_brings(tmp_path, monkeypatch):
     file = tmp_path / "carried_alone.py"
     monkeypatch.delitem(sys.modules, "carried_alone", raising=False)
-    offer({"carried_alone": CarriedModule("VALUE = 1", str(file), package=False)})
+    offer({"carried_alone": CarriedModule(b"VALUE = 1", str(file), package=False)})
     module = importlib.import_module("carried_alone")
     before = module.VALUE
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from importlib.util import spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,23 @@ def test_a_pool_of_its_own_environment_keeps_it():
 def test_an_environment_needs_engines_of_the_pools_own(options, hint):
     with pytest.raises(ValueError, match=f"env= is the environment of engines that are started .*{hint}"):
         nbpar.Pool(1, env={"A": "b"}, **options)
+
+
+def test_a_module_that_only_this_process_finds_is_sent(engines, tmp_path, monkeypatch):
+    name = f"found_by_a_hook_{os.getpid()}"
+    engines.each(os.getpid)  # they started without the hook of this editable install
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / f"{name}.py").write_text("def double(x):\n    return 2 * x\n")
+
+    class Finder:
+        @staticmethod
+        def find_spec(wanted, path=None, target=None):
+            file = tmp_path / "src" / f"{wanted}.py"
+            return spec_from_file_location(wanted, file) if wanted == name else None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    module = importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, name, module)  # gone afterwards
+
+    assert engines.map(module.double, range(4)) == [0, 2, 4, 6]

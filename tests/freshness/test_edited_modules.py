@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from nbpar.errors import StaleModuleWarning
-from nbpar.pool.launch import reach_of_this_process
+from nbpar.wire.modules.reach import reach_of_this_process
 from nbpar.wire.pickling import pack_one
 
 

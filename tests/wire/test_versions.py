@@ -17,7 +17,7 @@ from user_code import leave, press_ctrl_c
 import nbpar.pool.pool
 from nbpar.wire.modules import reach, versions
 from nbpar.wire.modules.reach import Reach, named
-from nbpar.wire.modules.sources import carried_over, imports_of, same_functions
+from nbpar.wire.modules.sources import carried_over, imports_of, reload_order, same_functions
 from nbpar.wire.modules.versions import OLDER, Versions, digest_of
 from nbpar.wire.pickling import pack_one
 
@@ -352,3 +352,43 @@ def test_a_module_whose_names_cannot_be_read_reaches_no_other(module, monkeypatc
             Reach().of(packed)
         return
     assert [name for name, _ in Reach().of(packed)] == ["edited_here"]
+
+
+def test_modules_that_workers_have_asked_for_count_for_every_run(module, tmp_path):
+    other = tmp_path / "only_there.py"
+    other.write_text("V = 1\n")
+    here = Reach()
+    here.carried = {
+        "only_there": str(other),
+        "edited_here": module.__file__,
+        "gone": str(tmp_path / "gone.py"),
+    }
+
+    first = dict(here.with_carried(pack_one(len)))
+    again = dict(here.with_carried(pack_one(module.f)))
+    other.write_text("V = 22\n")
+    edited = dict(here.with_carried(pack_one(len)))
+
+    version = digest_of(b"def f(): return 1\n")
+    assert first == again == {"only_there": digest_of(b"V = 1\n"), "edited_here": version, "gone": OLDER}
+    assert edited["only_there"] == digest_of(b"V = 22\n")
+    assert here.of(pack_one(len)) == ()
+
+
+def test_the_reach_of_this_process_knows_when_it_began():
+    assert reach.reach_of_this_process() is reach.reach_of_this_process()
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"c"}, ["c", "b", "a"]),
+        ({"a"}, ["a"]),
+        ({"d"}, ["e", "d"]),
+        (set(), []),
+    ],
+)
+def test_modules_are_reloaded_before_their_importers(changed, expected):
+    imports = {"a": {"b", "c"}, "b": {"c"}, "c": {"json"}, "d": {"e"}, "e": {"d"}}
+
+    assert reload_order(changed, imports) == expected

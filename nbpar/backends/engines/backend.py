@@ -30,13 +30,14 @@ from nbpar.backends.engines.engine import (
     reason_of,
 )
 from nbpar.backends.engines.low_latency import LowLatencySockets
+from nbpar.backends.engines.own_modules import own_modules_of_this_process
 from nbpar.backends.engines.packing import Packing, SharedBufferCache
 from nbpar.errors import ClusterError
 from nbpar.host.error_log import log_warning
 from nbpar.host.machine import is_here, machine
 from nbpar.host.processes import ProcessWatch
 from nbpar.version import __version__
-from nbpar.wire.messages import Bye, Item, Items, Lost, Message, Ping, Ready, Release
+from nbpar.wire.messages import Bye, Item, Items, Lost, Message, Ping, Ready, Release, SeekModule
 from nbpar.wire.pickling import Packed
 from nbpar.wire.shipping import bootstrap, shipment
 
@@ -212,6 +213,9 @@ class EnginesBackend:
                 for message in messages:
                     if isinstance(message, (Item, Items)) and not arrived:  # earlier messages come first
                         self._take_item(engine.worker, message)
+                        handed_on = True
+                    elif isinstance(message, SeekModule):
+                        self.send(engine.worker, [own_modules_of_this_process().answer(message)])
                         handed_on = True
                     else:
                         arrived.append((engine.worker, self._unpacked(engine, message)))

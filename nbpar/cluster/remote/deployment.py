@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 import uuid as identities
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -25,6 +23,7 @@ from nbpar.cluster.remote.multiplexer import SILENCE
 from nbpar.cluster.remote.prompts import ask_user, can_ask
 from nbpar.errors import ClusterError
 from nbpar.host.exit_status import Death, death_of
+from nbpar.host.import_path import user_folders
 
 CLOSE_WITHIN = 8.0
 """Seconds for all far sides to end."""
@@ -94,7 +93,7 @@ class HostConnection:
             "prompts": str(self._template.directory / f"{self._key}-asks") if asks else "",
             "far": {
                 "preload": list(self._settings.preload),
-                "path": path_to_send(),
+                "path": user_folders(),  # on a shared disk they are there, too
                 "environment": dict(self._settings.environment),
                 "silence": self._hosts.silence,
             },
@@ -389,10 +388,3 @@ class HostsDeployment(ForkedDeployment):
 
     def _delay_of_replacement(self, process: EngineProcess, reason: str) -> float | None:
         return None if process.cut_off else super()._delay_of_replacement(process, reason)
-
-
-def path_to_send() -> list[str]:
-    """The entries of `sys.path` that are not this Python's own; on a shared disk they are there, too."""
-    own = {str(Path(prefix).resolve()) for prefix in (sys.prefix, sys.base_prefix)}
-    entries = [str(Path(entry or ".").resolve()) for entry in sys.path]
-    return [entry for entry in entries if not any(entry == o or entry.startswith(f"{o}/") for o in own)]

@@ -6,10 +6,14 @@ names are in the pickle, and those they import from.
 
 from __future__ import annotations
 
+import os
+import threading
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from nbpar.host.ctrl_c import may_be_ctrl_c
-from nbpar.wire.modules.versions import Versions, neighbors
+from nbpar.wire.modules.versions import OLDER, Versions, digest_of, neighbors
 from nbpar.wire.pickling import Packed
 
 Wanted = tuple[tuple[str, bytes], ...]
@@ -17,14 +21,50 @@ Wanted = tuple[tuple[str, bytes], ...]
 
 
 class Reach:
-    """Finds the modules of this process that functions use."""
+    """Finds the modules of this process that functions use; thread-safe.
+
+    Attributes:
+        lock: guards `versions` and `carried`.
+        carried: files of the modules that workers have asked for, by name.
+    """
 
     def __init__(self, *, born: float = 0.0) -> None:
+        self.lock = threading.RLock()
         self.versions = Versions(born=born)
+        self.carried: dict[str, str] = {}
+        self._unloaded: dict[str, tuple[tuple[int, int], bytes]] = {}
+        """Time, size and version of files of modules that this process has not imported."""
+
         self._neighbors: dict[str, tuple[Any, set[str]]] = {}
 
     def of(self, function: Packed) -> Wanted:
         """Return the modules that a function uses, with the versions that this process runs."""
+        with self.lock:
+            return tuple(sorted(self._reached(function).items()))
+
+    def with_carried(self, function: Packed) -> Wanted:
+        """Return also those that workers have asked for: items may use them."""
+        with self.lock:
+            found = self._reached(function)
+            for name, file in self.carried.items():
+                if name not in found:
+                    found[name] = self.version(name, file)
+            return tuple(sorted(found.items()))
+
+    def version(self, name: str, file: str) -> bytes:
+        """Return the version that this process runs, or would import; `OLDER` if unknown."""
+        if name in self.versions.files:
+            return self.versions.loaded(name)
+        try:
+            state = os.stat(file)  # noqa: PTH116 (once for each module and run)
+            stamp = (state.st_mtime_ns, state.st_size)
+            if self._unloaded.get(file, (None, OLDER))[0] != stamp:
+                self._unloaded[file] = stamp, digest_of(Path(file).read_bytes())
+        except OSError:
+            return OLDER
+        return self._unloaded[file][1]
+
+    def _reached(self, function: Packed) -> dict[str, bytes]:
         files = self.versions.files
         found: dict[str, bytes] = {}
         pending = named(function.head, files)
@@ -33,7 +73,7 @@ class Reach:
             if name not in found and name in files:
                 found[name] = self.versions.loaded(name)
                 pending += self._neighbors_of(name, found[name])
-        return tuple(sorted(found.items()))
+        return found
 
     def _neighbors_of(self, name: str, version: bytes) -> set[str]:
         files = self.versions.files
@@ -48,6 +88,14 @@ class Reach:
                 found = set()  # it cannot be inspected
             self._neighbors[name] = (state, found)
         return found
+
+
+@cache
+def reach_of_this_process() -> Reach:
+    """Return the object that finds the user's modules of this process."""
+    import psutil
+
+    return Reach(born=psutil.Process().create_time())
 
 
 def named(head: bytes, names: Any) -> list[str]:

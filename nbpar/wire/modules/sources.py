@@ -60,6 +60,28 @@ def imports_of(source: bytes, package: str) -> set[str]:
     return found
 
 
+def reload_order(changed: set[str], imports: dict[str, set[str]]) -> list[str]:
+    """Return the modules to reload, each before its importers: changed ones, and those that import them.
+
+    `imports` has the imports of each module that may be reloaded.
+    """
+    stale = set(changed)
+    while more := {name for name in imports if name not in stale and imports[name] & stale}:
+        stale |= more
+    order: list[str] = []
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        for other in sorted(imports[name] & stale):
+            if other not in above:
+                visit(other, (*above, name))
+        if name not in order:
+            order.append(name)
+
+    for name in sorted(stale):
+        visit(name, ())
+    return order
+
+
 MOST_WRAPPERS = 100
 """Maximal number of decorators that are unwrapped."""
 

@@ -194,7 +194,7 @@ def source_of(name: str) -> str | None:
     if type(name) is not str or name.partition(".")[0] in OWN:
         return None
     file = _attribute(sys.modules.get(name), "__file__")
-    if not isinstance(file, str) or not file.endswith(".py") or _is_installed(file):
+    if not isinstance(file, str) or not file.endswith(".py") or is_installed(file):
         return None
     return file if os.path.isfile(file) else None  # noqa: PTH113 (likewise)
 
@@ -244,7 +244,8 @@ def neighbors(name: str) -> set[str]:
     return found - {name}
 
 
-def _is_installed(file: str) -> bool:
+def is_installed(file: str) -> bool:
+    """Whether a file is part of Python or of an installed package."""
     parts = file.replace("\\", "/").split("/")
     return "site-packages" in parts or "dist-packages" in parts or file.startswith(_installed_folders())
 
