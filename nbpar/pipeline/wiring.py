@@ -171,14 +171,16 @@ class Wiring:
         place = len(self._conductor.jobs)
         loads = tuple(launcher.load(fn) for fn in functions_of(stage))
         engines = self._places.kind_of(stage) == "engines"
+        keeps_packed = engines and not then.last and not then.in_process
+        begin = launcher.begin_of(state.id, loads[0])
         return Job(
             state, link if link is not None else self._run, loads[0], stage.fn, stage.name, self._order.total,
             CallStyle.BATCH if stage.batched else CallStyle.ONE,
             options.timeout if stage.timeout is None else stage.timeout,
             None if options.seed is None else options.seed + place * STREAMS,
             fail_fast=options.errors == "raise" and not self._order.streaming,
-            loads=loads if len(loads) > 1 else (), begin=launcher.begin_of(state.id, loads[0]),
-            keeps_packed=engines and not then.last and not then.in_process,
+            loads=loads if len(loads) > 1 else (), begin=begin and begin._replace(apart=keeps_packed),
+            keeps_packed=keeps_packed,
             preparation=_preparation_of(stage),
         )  # fmt: skip
 

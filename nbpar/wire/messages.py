@@ -58,6 +58,9 @@ class Begin(NamedTuple):
     world: tuple[Any, ...] = NO_CHANGES
     """`Changes` of the client's environment, folder and import path since the workers started."""
 
+    apart: bool = False
+    """Whether objects among the results are pickled one by one: the client passes them on as bytes."""
+
 
 class FoundModule(NamedTuple):
     """The answer to `SeekModule`."""

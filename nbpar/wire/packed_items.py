@@ -19,6 +19,9 @@ class UnreadableItem:
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return UnreadableItem, (self.reason,)
+
     def __repr__(self) -> str:
         return f"<an item that cannot be unpickled here: {self.reason}>"
 

@@ -1,8 +1,9 @@
-"""Serialize objects: each item by itself, large buffers out of band (pickle protocol 5).
+"""Serialize objects: items together or each by itself, large buffers out of band (pickle protocol 5).
 
-Items of built-in types are pickled as one list, which is fastest.  Other items are pickled
-one by one, so that one that cannot be pickled or unpickled does not affect others.  Buffers of
-arrays are sent out of band (protocol 5, PEP 574) and arrive writable.
+Items of built-in types, small arrays and objects of plain classes are pickled as one list, which is
+fastest, where they share nothing.  Other items are pickled one by one, so that one that cannot be pickled
+or unpickled does not affect others.  Buffers of arrays are sent out of band (protocol 5, PEP 574) and
+arrive writable.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import io
 import pickle
 import sys
+from collections import ChainMap
 from collections.abc import Callable, MutableMapping, Sequence
 from hashlib import sha256
 from itertools import islice
@@ -18,6 +20,9 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 import cloudpickle
+
+from nbpar.wire.independence import independent, numpy_scalar, trees
+from nbpar.wire.stacking import Stack, can_be_stacked
 
 
 def with_cache(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Callable[..., Any]:
@@ -65,9 +70,19 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        table = type(self).dispatch_table
         if "multiprocessing.connection" in sys.modules:
-            _learn_connections(self.dispatch_table)
+            _learn_connections(table)
+        self.dispatch_table = _flat(table)
         super().__init__(*args, **kwargs)
+
+
+def _flat(table: ChainMap[type, Any]) -> dict[type, Any]:
+    """Return a copy of the table that C code looks up without calling Python code."""
+    flat: dict[type, Any] = {}
+    for part in reversed(table.maps):
+        flat.update(part)
+    return flat
 
 
 def _learn_connections(table: MutableMapping[type, Any]) -> None:
@@ -144,26 +159,53 @@ class Packed(NamedTuple):
         return type(self.head) is not Unreceived and Unreceived not in map(type, self.buffers)
 
 
-def pack(items: Sequence[Any]) -> tuple[Packed, dict[int, BaseException]]:
+def pack(items: Sequence[Any], *, instances: bool = True) -> tuple[Packed, dict[int, BaseException]]:
     """Pickle items; those that fail are replaced by None and returned with their errors, by position.
 
-    Never raises, even if the items' own code does.
+    Never raises, even if the items' own code does.  Without `instances` the user's objects are pickled
+    one by one also where they could be pickled together.
     """
     try:
-        return _pack(items)
+        packed = _pack_together(items, instances)
+        return (packed, {}) if packed is not None else _pack_each(items)
     except BaseException as error:  # noqa: BLE001 (there is no memory for all of them together)
         nothing = pickle.dumps([None] * len(items), 5)
         return Packed(nothing, None, [], len(items)), dict.fromkeys(range(len(items)), _freed(error))
 
 
-def _pack(items: Sequence[Any]) -> tuple[Packed, dict[int, BaseException]]:
-    if (plain := _pack_plain(items)) is not None:
-        return Packed(plain, None, [], len(items)), {}
-    if type(items).__module__ == "numpy" and not items.dtype.hasobject:  # type: ignore[attr-defined]
+def _pack_together(items: Sequence[Any], instances: bool) -> Packed | None:
+    """Pickle items as one, if that makes no difference to them."""
+    kind = type(items)
+    if kind in (range, str, bytes):
+        return Packed(pickle.dumps(items, 5), None, [], len(items))
+    if kind.__module__ == "numpy" and not items.dtype.hasobject:  # type: ignore[attr-defined]
         out_of_band: list[Any] = []
         head = pickle.dumps(items, 5, buffer_callback=keeper(out_of_band))
-        return Packed(head, None, out_of_band, len(items)), {}
-    return _pack_each(items)
+        return Packed(head, None, out_of_band, len(items))
+    if kind not in (list, tuple):
+        return None
+    try:
+        return Packed(_plain(items), None, [], len(items))
+    except _NotPlain:
+        return _pack_stack(items) if can_be_stacked(items, OUT_OF_BAND) else _pack_bulk(items, instances)
+    except BaseException:  # noqa: BLE001 (nested too deeply, or within itself: item by item then, with a memo)
+        return None
+
+
+def _pack_stack(arrays: Sequence[Any]) -> Packed:
+    buffers: list[Any] = []
+    return Packed(dumps(Stack(arrays), keeper(buffers)), None, buffers, len(arrays))
+
+
+def _pack_bulk(items: Sequence[Any], instances: bool) -> Packed | None:
+    """Pickle items as one, if they are independent and have no large arrays, or None."""
+    if len(items) < 2 or not independent(items, smaller_than=OUT_OF_BAND, instances=instances):
+        return None
+    try:
+        quick = importable(type(items[0]))  # there is nothing else in them that could need cloudpickle
+        return Packed(pickle.dumps(items, 5) if quick else dumps(items), None, [], len(items))
+    except BaseException:  # noqa: BLE001 (whichever it is, it fails by itself)
+        return None
 
 
 def pack_apart(items: Sequence[Any]) -> Packed | None:
@@ -258,34 +300,25 @@ class _PlainPickler(pickle.Pickler):
         raise _NotPlain
 
 
-def _pack_plain(items: Sequence[Any]) -> bytes | None:
-    """Pickle items of built-in types, or of NumPy's scalars, as one; None if there are others."""
-    kind = type(items)
-    if kind in (range, str, bytes):
-        return pickle.dumps(items, 5)
-    if kind not in (list, tuple):
-        return None
+def _plain(items: Sequence[Any]) -> bytes:
+    """Pickle items of built-in types, or of NumPy's scalars, as one.
+
+    Raises:
+        _NotPlain: there are others.
+        ValueError: an item has a part twice.
+    """
     out = io.BytesIO()
     pickler = _PlainPickler(out, 5)
     pickler.fast = True
     try:
         pickler.dump(items)
     except _NotPlain:
-        return pickle.dumps(items, 5) if all(map(_numpy_scalar, set(map(type, items)))) else None
-    except BaseException:  # noqa: BLE001 (nested too deeply, or within itself: item by item then, with a memo)
-        return None
+        if not all(map(numpy_scalar, set(map(type, items)))):
+            raise
+        return pickle.dumps(items, 5)
+    if not trees(items):
+        raise ValueError
     return out.getvalue()
-
-
-def _numpy_scalar(kind: type) -> bool:
-    return kind.__module__ == "numpy" and kind.__name__ not in (
-        "ndarray",
-        "void",
-        "object_",
-        "matrix",
-        "recarray",
-        "record",
-    )
 
 
 def keeper(kept: list[Any], at_least: int = OUT_OF_BAND) -> Callable[[pickle.PickleBuffer], bool]:

@@ -16,6 +16,9 @@ from nbpar.wire.shared_memory import Mapped
 class Codec(Protocol):
     """The conversions that the worker loop needs for its transport."""
 
+    apart: bool
+    """Whether objects among the values of the current run are pickled one by one."""
+
     def function(self, load: Any) -> Callable[..., Any] | Lent:
         """Make the function of a `Load`; errors of unpickling propagate."""
 
@@ -32,6 +35,9 @@ class Codec(Protocol):
 class Pickled:
     """All values are sent as bytes."""
 
+    def __init__(self) -> None:
+        self.apart = False
+
     def function(self, load: Packed) -> Callable[..., Any]:
         made: Callable[..., Any] = unpack_one(load._replace(buffers=_own(load.buffers)))
         return made
@@ -44,7 +50,7 @@ class Pickled:
         }
 
     def values(self, values: list[Any], first: int) -> tuple[Packed, dict[int, Fault]]:
-        packed, errors = pack(values)
+        packed, errors = pack(values, instances=not self.apart)
         return packed, {
             place: _fault(explain(values[place], error, what=f"the result of item {first + place}"), error)
             for place, error in errors.items()
@@ -56,6 +62,8 @@ class Pickled:
 
 class ByReference:
     """All objects are passed by reference."""
+
+    apart = False
 
     def function(self, load: Lent) -> Lent:
         return load

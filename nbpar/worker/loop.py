@@ -96,6 +96,7 @@ class Loop:
         self._early = Early(self._mailbox, self.channels, codec)
         self.imports = Imports(self._note_import)
         self._imported = 0
+        self._run_number: int | None = None
         self._codec = codec
         self._interrupts = interrupts
         self._facts = facts
@@ -202,6 +203,10 @@ class Loop:
         if function is None:
             self._mailbox.ask_for_function(call)
             return
+        if call.run != self._run_number:
+            self._run_number = call.run
+            begin = self._mailbox.begin(call.run)
+            self._codec.apart = begin is not None and begin.apart
         began = time.perf_counter()
         items, broken = self._codec.items(call.items, call.first)
         self._unpacking += time.perf_counter() - began

@@ -128,3 +128,9 @@ def test_parts_of_items_that_are_one_pickle_are_pickled_again():
 
     assert sent[0:3] is sent
     assert sent[1:] == [2, 3]
+
+
+def test_what_stands_for_an_unreadable_item_can_be_sent():
+    [item] = unpack(pack([UnreadableItem("sealed")])[0])[0]
+
+    assert item.reason == "sealed"

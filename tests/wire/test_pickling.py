@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from abc import ABC
+from collections import deque
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +44,46 @@ class Point:
     __hash__ = None
 
 
+class Sized(Point):
+    def __getstate__(self):
+        return self.__dict__
+
+
+class Reduced(Point):
+    def __reduce__(self):
+        return Point, (self.x,)
+
+
+class Unseen(Point):
+    def __getattr__(self, name):
+        raise AttributeError(name)
+
+
+class ABCPoint(Point, ABC):
+    pass
+
+
+class Zone(tzinfo):
+    def utcoffset(self, _):
+        return timedelta(0)
+
+    dst = utcoffset
+
+
+zone = Zone()
+noted = np.dtype("i8", metadata={"note": 1})
+
+
+def deep(depth, inside):
+    return inside if not depth else [deep(depth - 1, inside)]
+
+
+def read_only():
+    array = np.arange(3)
+    array.flags.writeable = False
+    return array
+
+
 class NotLoadable:
     def __reduce__(self):
         return int, ("no number",)
@@ -60,16 +106,152 @@ def test_other_plain_sequences_do_too(items):
     assert list(unpack(packed)[0]) == list(items)
 
 
-def test_two_items_never_share_a_part():
-    shared = [1]
+@pytest.mark.parametrize("make", [
+    lambda: [1], lambda: Point(1), lambda: Point([1]), lambda: np.ones(3), lambda: (1, np.ones(3)),
+    lambda: (1, [2]), lambda: ({1: [2]}, b"3"), lambda: [datetime.now(zone)],
+])  # fmt: skip
+def test_two_items_never_share_a_part(make):
+    items = [make()] * 2 + [(1, part := make()), (2, part)]
 
-    first, second = unpack(pack([shared, shared])[0])[0]
+    for pair in (items[:2], items[2:]):
+        first, second = unpack(pack(pair)[0])[0]
+        assert shared(first, second) == set()
 
-    assert first == second == [1]
-    assert first is not second
+
+def shared(*items):
+    """Return the types of the changeable objects that are parts of several items."""
+    seen, twice = set(), set()
+    for level in map(parts_of, items):
+        twice |= {type(part) for part in level if id(part) in seen}
+        seen |= set(map(id, level))
+    return twice - {int, float, str, bytes, type, Zone}
 
 
-def test_objects_travel_one_by_one():
+def parts_of(item):
+    found, level = [], [item]
+    while level:
+        found += level
+        level = [part for part in gc.get_referents(*level) if not isinstance(part, type)]
+    return found
+
+
+@pytest.mark.parametrize("make", [lambda: [1], lambda: np.ones(3), lambda: {1: 2}, lambda: Point(1)])
+@pytest.mark.parametrize("of", [list, tuple, Point])
+def test_what_one_item_has_twice_it_has_twice_there(make, of):
+    part = make()
+    items = [of([part, part]), of([make(), make()])]
+
+    (first, second), errors = unpack(pack(items)[0])
+
+    assert not errors
+    one, other = first.x if of is Point else first
+    assert one is other
+    one, other = second.x if of is Point else second
+    assert one is not other
+
+
+@pytest.mark.parametrize("items", [
+    [Point(1), Point((2, "a"))],
+    [(1, np.ones(3)), (2, np.ones((2, 2)))],
+    [{"a": Decimal(1)}, {"b": [date(2026, 12, 1), timedelta(1)]}],
+    [datetime(2026, 12, 1), datetime(2026, 12, 1, tzinfo=timezone.utc)],
+    [[np.float64(1), Path("a")], {frozenset([1])}],
+], ids=str)  # fmt: skip
+def test_items_that_share_nothing_travel_in_one_piece(items):
+    packed, errors = pack(items)
+
+    assert packed.layout is None
+    assert not errors
+    assert str(unpack(packed)[0]) == str(items) or unpack(packed)[0] == items
+
+
+@pytest.mark.parametrize("items", [
+    [1, Point(2)],
+    [Point(Point(1)), Point(2)],
+    [Sized(1), Sized(2)],
+    [Reduced(1), Reduced(2)],
+    [Unseen(1), Unseen(2)],
+    [(1, np.array([[1]], object)), (2, np.ones(1))],
+    [(1, np.ones(OUT_OF_BAND)), (2, np.ones(1))],
+    [(1, datetime(2026, 12, 1, tzinfo=Zone())), (2, None)],
+    [(1, deep(20, Decimal(1))), (2, None)],
+    [(1, deep(20, 1)), (2, None)],
+    [(1, lambda: 0), (2, None)],
+    [(1, Point), (2, None)],
+    [ABCPoint(1), ABCPoint(2)],
+], ids=str)  # fmt: skip
+def test_others_travel_one_by_one(items):
+    packed, errors = pack(items)
+
+    assert len(packed.layout) == 2
+    assert not errors
+    assert not unpack(packed)[1]
+
+
+@pytest.mark.parametrize("items", [deque([Point(1), Point(2)]), np.array([None, 1])], ids=str)
+def test_items_of_other_sequences_travel_one_by_one(items):
+    packed, errors = pack(items)
+
+    assert len(packed.layout) == 2
+    assert not errors
+    assert list(unpack(packed)[0]) == list(items)
+
+
+def test_objects_that_only_pass_through_travel_one_by_one():
+    assert pack([Point(1), Point(2)], instances=False)[0].layout is not None
+    assert pack([(1, np.ones(3)), (2, np.ones(4))], instances=False)[0].layout is None
+
+
+def test_items_of_a_class_that_cannot_be_pickled_fail_each():
+    class Locked:
+        lock = threading.Lock()
+
+    packed, errors = pack([Locked(), Locked()])
+
+    assert list(errors) == [0, 1]
+    assert unpack(packed)[0] == [None, None]
+
+
+@pytest.mark.parametrize("array", [
+    np.arange(6.0), np.ones((2, 3), "i2"), np.zeros(0), np.zeros((3, 0, 2), "c8"), np.array([True]),
+], ids=repr)  # fmt: skip
+def test_small_arrays_of_one_shape_travel_as_one(array):
+    items = [array + number for number in range(100)] if array.dtype != bool else [array] * 100
+    packed, errors = pack(items)
+    arrived = unpack(packed)[0]
+
+    assert not errors
+    assert packed.nbytes < 100 * array.nbytes + 500
+    for item, other in zip(items, arrived, strict=True):
+        np.testing.assert_array_equal(item, other, strict=True)
+        assert other.flags.owndata
+        assert other.flags.writeable
+
+
+@pytest.mark.parametrize("array", [
+    np.array(1.0), np.arange(10)[::2], np.ones((3, 2)).T, np.array(["a"]), np.array([(1, 2)], "i4,f8"),
+    np.arange(3, dtype=">i4"), np.array([None]), np.ones(OUT_OF_BAND), np.arange(3, dtype=noted), read_only(),
+    np.ma.ones(3),
+], ids=repr)  # fmt: skip
+def test_other_arrays_travel_as_they_are(array):
+    packed, errors = pack([array.copy() if array.flags.writeable else array for _ in range(5)])
+    arrived = unpack(packed._replace(buffers=[bytearray(buffer) for buffer in packed.buffers]))[0]
+
+    assert not errors
+    for item in arrived:
+        assert (item.dtype, item.shape, type(item)) == (array.dtype, array.shape, type(array))
+        assert item.flags.f_contiguous == array.copy().flags.f_contiguous
+        np.testing.assert_array_equal(item, array)
+
+
+def test_arrays_of_several_kinds_are_not_stacked():
+    items = [np.ones(3), np.ones(3), np.ones(3, "f4"), np.ones(2)]
+
+    for item, other in zip(items, unpack(pack(items)[0])[0], strict=True):
+        np.testing.assert_array_equal(item, other, strict=True)
+
+
+def test_objects_of_several_kinds_travel_one_by_one():
     packed, errors = pack([Point(1), 2, Point([3])])
 
     assert len(packed.layout) == 3
@@ -196,7 +378,7 @@ def test_items_for_which_there_is_no_memory_as_bytes_fail_together(monkeypatch):
 
     monkeypatch.setattr("nbpar.wire.pickling._pack_each", refuse)
 
-    packed, errors = pack([Point(1), Point(2)])
+    packed, errors = pack([Point(1), 2])
 
     assert unpack(packed) == ([None, None], {})
     assert [str(error) for error in errors.values()] == ["no", "no"]
