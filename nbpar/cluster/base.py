@@ -154,6 +154,12 @@ class Deployment(Protocol):
     def coming(self) -> int:
         """Number of engines that were started and have not registered yet."""
 
+    def awaited(self, engines: int) -> int:
+        """Of a number of engines, those to wait for; others may come much later."""
+
+    def waiting(self) -> str:
+        """What engines that are coming wait for, "" if there is nothing to say."""
+
     def locate(self, uuid: str) -> tuple[str, int | None]:
         """Host and pid of an engine, `("", None)` if unknown."""
 

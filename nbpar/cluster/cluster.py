@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import time
+import time as clock
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.base import Deployment, Engine, Settings, open_with_free_ports, with_logs
+from nbpar.cluster.batch.jobs import Jobs, jobs_of_options, jobs_or_launcher
 from nbpar.cluster.client import check_descriptors, checked_count, open_client
-from nbpar.cluster.fork_server import can_fork, fork_server_for
+from nbpar.cluster.deployments import deployment_for
+from nbpar.cluster.fork_server import can_fork
 from nbpar.cluster.forked import ForkedDeployment
 from nbpar.cluster.launcher_options import check_launcher
 from nbpar.cluster.members import Members
@@ -41,6 +44,12 @@ ORDERS = 3
 FORGET_WITHIN = 5.0
 """Seconds for this process's own client to remove an engine."""
 
+START_TIMEOUT = 60.0
+"""Seconds to wait for engines."""
+
+QUEUE_TIMEOUT = 3600.0
+"""Seconds to wait for the first engine in a job."""
+
 INSTALL_TIMEOUT = 900.0
 """Seconds to wait for engines on hosts where packages may have to be installed."""
 
@@ -55,13 +64,14 @@ class Cluster(ClusterState):
 
     Args:
         n: number of engines; by default one per CPU available to this process.
-        engines: "nbpar" forks them from a fork server, "ssh" on other hosts (`hosts=` as of `Cluster.ssh`);
-            any other name ("local", "slurm", "mpi", ...) or launcher class is ipyparallel's.
+        engines: "nbpar" forks them from a fork server, "ssh" on other hosts (`hosts=` as of `Cluster.ssh`),
+            "slurm", "pbs", "lsf" and "sge" in jobs (options as of `Cluster.slurm`);
+            any other name ("local", "mpi", ...) or launcher class is ipyparallel's.
         preload: modules to import once, before the engines are forked.
         env: environment variables for the engines, in addition to this process's.
         cwd: folder the engines start in; by default the current one.
         nice: decrease of the engines' priority, as in `os.nice`.
-        start_timeout: seconds to wait for engines.
+        start_timeout: seconds to wait for engines; by default 60, for the first one in a job an hour.
         heal: whether engines that die are replaced.
         options: further arguments of ipyparallel's own Cluster, for engines other than "nbpar".
 
@@ -84,7 +94,7 @@ class Cluster(ClusterState):
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
         nice: int | None = None,
-        start_timeout: float = 60.0,
+        start_timeout: float | None = None,
         heal: bool = True,
         **options: Any,
     ) -> None:
@@ -92,15 +102,19 @@ class Cluster(ClusterState):
             n = checked_count(n)
         if isinstance(engines, str) and engines == "ssh":
             engines, options = hosts_of_options(n, options), {}
+        engines, options = jobs_or_launcher(engines, options)
         if isinstance(engines, Hosts):
             n = engines.engines
         super().__init__(usable_cpus() if n is None else n)
         self._settings = Settings.of(preload=preload, env=env, cwd=cwd, nice=nice, heal=heal)
-        self._start_timeout = check_seconds("start_timeout", start_timeout)
         self._engines = "local" if engines == "nbpar" and not can_fork() else engines
-        if not isinstance(self._engines, Hosts):
+        if start_timeout is None:
+            start_timeout = QUEUE_TIMEOUT if isinstance(engines, Jobs) else START_TIMEOUT
+        self._start_timeout = check_seconds("start_timeout", start_timeout)
+        elsewhere = isinstance(self._engines, (Hosts, Jobs))
+        if not elsewhere:
             check_launcher(self._engines, options)
-        if options and (self._engines == "nbpar" or isinstance(self._engines, Hosts)):
+        if options and (self._engines == "nbpar" or elsewhere):
             names = ", ".join(map(repr, options))
             raise TypeError(
                 f"Cluster() takes {names} only for ipyparallel's launchers, as in engines='slurm'"
@@ -152,15 +166,55 @@ class Cluster(ClusterState):
             settings.setdefault("start_timeout", INSTALL_TIMEOUT)
         return cls(engines=where, **settings)
 
-    @property
-    def forked(self) -> bool:
-        """Whether its engines are forked from a fork server on this host."""
-        return bool(self._engines == "nbpar")
+    @classmethod
+    def slurm(
+        cls,
+        n: int,
+        *,
+        time: str | float | timedelta | None = None,
+        partition: str | None = None,
+        memory: str | None = None,
+        gpus: int | str | None = None,
+        cpus: int = 1,
+        account: str | None = None,
+        extra: Sequence[str] = (),
+        python: str | None = None,
+        run_folder: str | os.PathLike[str] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """A cluster with its controller here, on a login node, and each engine in a Slurm job of its own.
 
-    @property
-    def on_this_host(self) -> bool:
-        """Whether its engines are certainly processes of this user on this host."""
-        return self._engines in ("nbpar", "local")
+        It starts when the first job does; other engines take part as soon as their jobs start.  Jobs end
+        with the cluster, and with this process, however that ends.
+
+        Args:
+            n: number of engines.
+            time: time limit of each job: "1:30:00", "2-12:00:00", a number of seconds or a timedelta.
+            partition: where they run.
+            memory: memory of each engine, such as "4G".
+            gpus: number of GPUs of each engine, or with their type: "a100:2".
+            cpus: number of CPUs of each engine.
+            account: account that is charged.
+            extra: further options of `sbatch`, such as `["--constraint=ib"]`.
+            python: the Python on the nodes, as of `Cluster.ssh`; by default this one's path.
+            run_folder: a folder that the nodes share with this machine; by default `~/.cache/nbpar`.
+            settings: `preload`, `env`, `cwd`, `nice`, `start_timeout` and `heal`, as of `Cluster`.
+
+        Raises:
+            ClusterError: a value is not valid.
+        """
+        given = {
+            "time": time,
+            "partition": partition,
+            "memory": memory,
+            "gpus": gpus,
+            "cpus": cpus,
+            "account": account,
+            "extra": extra,
+            "python": python,
+            "run_folder": run_folder,
+        }
+        return cls(n, engines=jobs_of_options("slurm", given), **settings)
 
     # ---- life cycle
 
@@ -371,39 +425,28 @@ class Cluster(ClusterState):
 
     def _open_room(self, deadline: float) -> None:
         self._broken = ""
-        self._room = self._make_room()
-        connection = self._room.open(self._n, max(0.1, deadline - time.monotonic()))
+        self._room = deployment_for(self._engines, self._n, self._settings, self._occupancy, self._options)
+        connection = self._room.open(self._n, max(0.1, deadline - clock.monotonic()))
         self._client = open_client(connection, self._room.directory, ANSWER_TIMEOUT)
         self._room.attach(self._client)
         self._members = Members(self._client, self._occupancy)
         if isinstance(self._room, HostsDeployment):
             self._n = self._room.intended
 
-    def _make_room(self) -> Deployment:
-        if self._engines == "nbpar":
-            return ForkedDeployment(fork_server_for(self._settings, self._n), self._settings, self._occupancy)
-        if isinstance(self._engines, Hosts):
-            if not can_fork():
-                raise ClusterError("engines on other hosts need a system with fork, which this one is not")
-            local = fork_server_for(Settings(), self._n)
-            return HostsDeployment(local, self._settings, self._occupancy, self._engines)
-        from nbpar.cluster.launched import LaunchedDeployment
-
-        return LaunchedDeployment(self._engines, self._options, self._settings, self._occupancy)
-
     def _deadline(self) -> float:
-        return time.monotonic() + self._start_timeout
+        return clock.monotonic() + self._start_timeout
 
     def _fill(self, wanted: int, deadline: float | None = None) -> None:
         """Start a number of engines, and wait for them; those that end meanwhile are started again."""
         deadline = self._deadline() if deadline is None else deadline
         room, members = self._opened()
+        enough = room.awaited(wanted)
         for _ in range(ORDERS):
             room.add(max(0, wanted - len(members.ids()) - room.coming()))
-            self._await(lambda ids: len(ids) >= wanted, deadline)
-            if (came := len(members.ids())) >= wanted:
+            self._await(lambda ids: len(ids) >= enough, deadline)
+            if (came := len(members.ids())) >= enough:
                 return
-            if self._hopeless(room) or time.monotonic() >= deadline:
+            if self._hopeless(room) or clock.monotonic() >= deadline:
                 break
         raise self._did_not_come(f"{came} of {wanted} engines")
 
@@ -412,7 +455,7 @@ class Cluster(ClusterState):
         room, members = self._opened()
         members.wait(
             lambda ids: enough(ids) or self._hopeless(room) or not room.coming(),
-            max(0.0, deadline - time.monotonic()),
+            max(0.0, deadline - clock.monotonic()),
         )
 
     def _hopeless(self, room: Deployment) -> bool:
@@ -429,7 +472,9 @@ class Cluster(ClusterState):
         why = self._broken or room.problem() or (STOPPED if self._stops else "")
         if not why and not room.coming():
             why = f"one ended meanwhile ({self._last_end})" if self._last_end else "none is on its way"
-        why = why or f"they did not come within {self._start_timeout:g} s"
+        if not why:
+            why = f"they did not come within {self._start_timeout:g} s"
+            why += f" ({waits})" if (waits := room.waiting()) else ""
         return ClusterError(with_logs(f"{what} came up: {why}", room.logs()))
 
     def _tear_down(self) -> None:

@@ -109,6 +109,11 @@ class ForkServer:
         """Why it is unusable, "" if it is usable."""
         return self._problem
 
+    @property
+    def in_its_thread(self) -> bool:
+        """Whether the caller is the thread that notifies of events, which must not wait for any."""
+        return threading.current_thread() is self._reader
+
     def fork(self, order: ForkRequest, listener: ProcessListener) -> None:
         """Order a process; `listener` gets its events.
 

@@ -247,6 +247,14 @@ class ForkedDeployment:
             unknown = sum(not (process.known or process.expected) for process in self._engines.values())
             return self._due - self._withdrawn + unknown
 
+    def awaited(self, engines: int) -> int:
+        """All of them."""
+        return engines
+
+    def waiting(self) -> str:
+        """Return nothing: they come soon."""
+        return ""
+
     def locate(self, uuid: str) -> tuple[str, int | None]:
         process = self._engines.get(uuid)
         return (socket.gethostname(), process.pid) if process is not None else ("", None)

@@ -13,7 +13,7 @@ from typing import Any
 from nbpar.cluster.base import DeploymentListener, Settings
 from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.guarded import command
-from nbpar.cluster.launcher_options import quiet_commands, words_of
+from nbpar.cluster.launcher_options import batch_files, quiet_commands, words_of
 from nbpar.cluster.preload import LAUNCHED_SETTINGS
 from nbpar.cluster.protocol import surroundings_here
 from nbpar.errors import ClusterError
@@ -158,6 +158,14 @@ class LaunchedDeployment:
             starting = max(self._due, self._starting - self._early)
             return starting + sum(self._awaited.values())
 
+    def awaited(self, engines: int) -> int:
+        """All of them."""
+        return engines
+
+    def waiting(self) -> str:
+        """Return nothing: they come soon."""
+        return ""
+
     def locate(self, uuid: str) -> tuple[str, int | None]:
         with self._lock:
             return self._places.get(uuid, ("", None))
@@ -245,6 +253,7 @@ class LaunchedDeployment:
             "log_level": 40,
         }
         config.merge(quiet_commands())
+        config.merge(batch_files(self._runtime.path))
         options = dict(self._options)
         config.merge(options.pop("config", None) or {})
         if not {"profile", "profile_dir"} & set(options):

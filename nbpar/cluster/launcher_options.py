@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from nbpar.core.text import short
@@ -64,6 +65,15 @@ def words_of(error: BaseException) -> str:
     said = b"\n".join(_bytes(part).strip() for part in (error.output, error.stderr) if part)
     ended = f"`{command}` ended with exit code {error.returncode}"
     return f"{ended}: {said.decode(errors='replace')}" if said else ended
+
+
+def batch_files(folder: Path) -> Mapping[str, Mapping[str, str]]:
+    """Return settings by which batch launchers write their scripts to a folder, not to the current one."""
+    systems = ("Slurm", "PBS", "SGE", "LSF", "HTCondor")
+    return {
+        f"{system}EngineSetLauncher": {"batch_file_name": str(folder / f"{system}-engines")}
+        for system in systems
+    }
 
 
 def quiet_commands() -> Mapping[str, Mapping[str, list[str]]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.base import Deployment, Engine, Startable
+from nbpar.cluster.batch.jobs import Jobs
 from nbpar.cluster.members import DeathListener, JoinListener, Listeners, Members
 from nbpar.cluster.remote.hosts import Hosts
 from nbpar.errors import ClusterError
@@ -87,6 +88,16 @@ class ClusterState(Startable):
         return self._broken or (self._room.problem() if self._room is not None else "")
 
     @property
+    def forked(self) -> bool:
+        """Whether its engines are forked from a fork server on this host."""
+        return bool(self._engines == "nbpar")
+
+    @property
+    def on_this_host(self) -> bool:
+        """Whether its engines are certainly processes of this user on this host."""
+        return self._engines in ("nbpar", "local")
+
+    @property
     def n(self) -> int:
         """Its intended number of engines."""
         return self._n
@@ -104,9 +115,17 @@ class ClusterState(Startable):
         return room.coming() if room is not None and not self.problem else 0
 
     @property
+    def waiting(self) -> str:
+        """What starting engines wait for, such as "job 5 is pending (Resources), for 3 min"; or ""."""
+        room = self._room
+        return room.waiting() if room is not None and self.coming else ""
+
+    @property
     def heals(self) -> bool:
         """Whether dead engines are replaced: requested, and possible with these engines."""
-        return self._heal and (isinstance(self._engines, Hosts) or self._engines in ("nbpar", "local"))
+        return self._heal and (
+            isinstance(self._engines, (Hosts, Jobs)) or self._engines in ("nbpar", "local")
+        )
 
     @property
     def replaced(self) -> int:
@@ -128,7 +147,10 @@ class ClusterState(Startable):
 
     def __repr__(self) -> str:
         state = "running" if self.running else "broken" if self._broken else "stopped"
-        return f"<nbpar.Cluster {state}: {len(self.engines)} of {self._n} engines, {self._engines!r}>"
+        waiting = f"; {waits}" if (waits := self.waiting) else ""
+        return (
+            f"<nbpar.Cluster {state}: {len(self.engines)} of {self._n} engines, {self._engines!r}{waiting}>"
+        )
 
     def _running(self) -> tuple[Deployment, Members]:
         if self._broken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from traitlets.config import Config
@@ -46,7 +47,11 @@ def command(monkeypatch, tmp_path):
     [
         ({"engines": "slurrm"}, ValueError, "unknown kind of engines 'slurrm'; did you mean 'slurm'?"),
         ({"engines": "kubernetes"}, ValueError, "unknown kind of engines 'kubernetes'; there are batch, "),
-        ({"engines": "slurm", "profil": "x"}, TypeError, "unknown option 'profil'; did you mean 'profile'"),
+        (
+            {"engines": "slurm", "profil": "x"},
+            TypeError,
+            "unknown option 'profil' of slurm jobs; did you mean 'profile'?",
+        ),
         (
             {"engines": "local", "preloads": []},
             TypeError,
@@ -74,18 +79,21 @@ def test_other_ways_to_name_a_launcher_are_left_to_ipyparallel(name):
 
 @pytest.mark.engines
 @pytest.mark.parametrize("system", ["sbatch", "qsub"])
-def test_a_refused_job_is_told_in_the_words_of_the_batch_system(directories, command, capfd, system):
+def test_a_job_that_ipyparallel_cannot_submit_is_told_in_the_words_of_the_batch_system(
+    directories, command, capfd, system
+):
     command(system, "echo 'error: no partition of that name' >&2", "exit 7")
     engines = {"sbatch": "slurm", "qsub": "pbs"}[system]
 
     with pytest.raises(nbpar.ClusterError) as caught:
-        nbpar.Cluster(2, engines=engines).start()
+        nbpar.Cluster(2, engines=engines, config=Config()).start()
 
     message = str(caught.value)
     assert message.startswith(f"ipyparallel cannot start '{engines}' engines: `{system} ")
     assert message.endswith("ended with exit code 7: error: no partition of that name")
     assert directories
     assert not any(directory.path.exists() for directory in directories)
+    assert [path.name for path in Path.cwd().iterdir()] == ["commands"]
     assert capfd.readouterr().err == ""
 
 

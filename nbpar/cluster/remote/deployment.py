@@ -38,6 +38,12 @@ ATTEMPTS = 4
 class HostConnection:
     """The connection to one host: a process of the local fork server that runs ssh."""
 
+    main = "nbpar.cluster.remote.far"
+    """The program over there."""
+
+    end_within = 5.0
+    """Seconds for it to end."""
+
     def __init__(self, template: ForkServer, host: Host, hosts: Hosts, settings: Settings) -> None:
         self.host = host
         self.engines: dict[str, EngineProcess] = {}
@@ -91,16 +97,17 @@ class HostConnection:
             "python": self.host.python,
             "install": self._hosts.install,
             "prompts": str(self._template.directory / f"{self._key}-asks") if asks else "",
-            "far": {
-                "preload": list(self._settings.preload),
-                "path": user_folders(),  # on a shared disk they are there, too
-                "environment": dict(self._settings.environment),
-                "silence": self._hosts.silence,
-            },
+            "main": self.main,
+            "end_within": self.end_within,
+            "far": self.far_settings(),
         }
         log = str(self._template.directory / f"{self._key}.log")
         order = ForkRequest(self._key, "host", [json.dumps(settings)], surroundings_here(), log)
         self._template.fork(order, self)
+
+    def far_settings(self) -> dict[str, Any]:
+        """Settings of the program over there."""
+        return settings_of_far_side(self._settings, self._hosts.silence)
 
     def tell(self, line: Line) -> None:
         """Send a line to the far side."""
@@ -109,19 +116,7 @@ class HostConnection:
     def fork(self, process: EngineProcess, settings: Settings) -> None:
         """Order an engine."""
         self.engines[process.key] = process
-        around = surroundings_here({}, settings.folder, settings.nice)
-        self.tell(
-            {
-                "do": "fork",
-                "key": process.key,
-                "arguments": list(ENGINE_SETTINGS),
-                "environment": dict(settings.environment),
-                "together": self.wanted,
-                "folder": around.folder,
-                "folder_required": settings.folder is not None,
-                "nice": around.nice,
-            }
-        )
+        self.tell(fork_line(process.key, settings, self.wanted))
 
     # ---- events of the process, in the fork server's thread
 
@@ -140,7 +135,7 @@ class HostConnection:
         elif line["host"] == "asks":
             self.on_question(self, line["question"], line["number"])
         elif line["host"] == "event":
-            self._hear(line["line"])
+            self.hear(line["line"])
         else:
             self._lose(line["reason"])
 
@@ -151,7 +146,8 @@ class HostConnection:
         self._lose(reason)
         self.over.set()
 
-    def _hear(self, line: Line) -> None:
+    def hear(self, line: Line) -> None:
+        """Handle a line of the far side."""
         process = self.engines.get(line.get("key", ""))
         if line["it"] == "unfit":
             self.final = True
@@ -253,7 +249,7 @@ class HostsDeployment(ForkedDeployment):
                 connection.tell({"do": "end"})
             deadline = time.monotonic() + CLOSE_WITHIN
             for connection in self._connections:
-                if connection.started and self._template.alive:
+                if connection.started and self._template.alive and not self._template.in_its_thread:
                     connection.over.wait(max(0.0, deadline - time.monotonic()))
         super().close()
 
@@ -388,3 +384,28 @@ class HostsDeployment(ForkedDeployment):
 
     def _delay_of_replacement(self, process: EngineProcess, reason: str) -> float | None:
         return None if process.cut_off else super()._delay_of_replacement(process, reason)
+
+
+def fork_line(key: str, settings: Settings, together: int) -> Line:
+    """The line that orders an engine from a far side, which is to have a number of them together."""
+    around = surroundings_here({}, settings.folder, settings.nice)
+    return {
+        "do": "fork",
+        "key": key,
+        "arguments": list(ENGINE_SETTINGS),
+        "environment": dict(settings.environment),
+        "together": together,
+        "folder": around.folder,
+        "folder_required": settings.folder is not None,
+        "nice": around.nice,
+    }
+
+
+def settings_of_far_side(settings: Settings, silence: float) -> dict[str, Any]:
+    """What a far side needs, which gives up the other side after seconds of silence."""
+    return {
+        "preload": list(settings.preload),
+        "path": user_folders(),  # on a shared disk they are there, too
+        "environment": dict(settings.environment),
+        "silence": silence,
+    }

@@ -58,7 +58,8 @@ class FarSide:
         self._ending = False
         self._lines = LineBuffer()
         self._server, self._server_pid = self._fork_server()
-        self._multiplexer = Multiplexer(0, 1, self, first=1, silence=settings["silence"])
+        seal = settings.get("seal", b"")
+        self._multiplexer = Multiplexer(0, 1, self, first=1, silence=settings["silence"], seal=seal)
 
     def serve(self) -> None:
         """Relay until the other side is gone or ends this one; afterwards nothing is left here."""
@@ -244,9 +245,14 @@ def _redirect(log: Path) -> None:
 
 def main(settings: dict[str, Any]) -> None:
     """Serve on standard input and output."""
+    serve(FarSide, settings)
+
+
+def serve(kind: Callable[[dict[str, Any]], FarSide], settings: dict[str, Any]) -> None:
+    """Let a far side serve until it ends, and end this process."""
     for number in (signal.SIGINT, signal.SIGHUP):  # the end of standard input is what counts
         signal.signal(number, signal.SIG_IGN)
-    side = FarSide(settings)
+    side = kind(settings)
     with suppress(ValueError, OSError):
         raise_descriptor_limit()  # of this process alone: not of its fork server
     side.serve()

@@ -25,7 +25,10 @@ NEEDED = ("ipyparallel", "cloudpickle", "zmq")
 PACKAGES = {"zmq": "pyzmq"}
 """Names of their packages, where these differ."""
 
-REMOTE_COMMAND = "exec sh -c 'IFS= read -r s && eval \"$s\"'"
+LOCAL_SCRIPT = 'IFS= read -r s && eval "$s"'
+"""Reads the script, which is one line, and runs it."""
+
+REMOTE_COMMAND = f"exec sh -c '{LOCAL_SCRIPT}'"
 """Starts the script; these words mean the same to sh, bash, zsh, fish and csh."""
 
 OPTIONS = (
@@ -77,6 +80,16 @@ _PROGRAM = (
     " b+=c\n"
     "p=json.loads(zlib.decompress(b).decode())\n"
     "exec(compile(p['program'],p['origin'],'exec'),{{'__name__':'nbpar_far','p':p}})\n"
+)
+
+_PROGRAM_OF_JOB = (
+    "import os,sys,zlib,json\n"
+    "f=os.environ['NBPAR_JOB_FOLDER']\n"
+    "try: b=open(f+'/program','rb').read()\n"
+    "except OSError as e: sys.exit('the folder %s of the login node is not here, on %s: %s; '\n"
+    " 'run_folder= must be a folder that the nodes share' % (f,os.uname()[1],e.strerror))\n"
+    "p=json.loads(zlib.decompress(b).decode())\n"
+    "exec(compile(p['program'],p['origin'],'exec'),{'__name__':'nbpar_far','p':p})\n"
 )
 
 _TRY_PATH = (
@@ -172,7 +185,17 @@ def versions_here() -> dict[str, str]:
 
 
 def script(search: Search, mark: str, program_size: int) -> str:
-    """The line of shell script that tries Pythons and becomes the first one that fits.
+    """The script for a host whose Python reads a program of that size from standard input."""
+    return search_script(search, mark, _PROGRAM.format(size=program_size))
+
+
+def script_of_job(search: Search, mark: str) -> str:
+    """The script of a job, whose Python reads the program from a file that is named by a variable."""
+    return search_script(search, mark, _PROGRAM_OF_JOB)
+
+
+def search_script(search: Search, mark: str, program: str) -> str:
+    """The line of shell script that tries Pythons and becomes the first one that fits, with a program.
 
     It prints a line for each Python that does not: `MARK found VERSION|MISSING PATH`.
     """
@@ -180,7 +203,7 @@ def script(search: Search, mark: str, program_size: int) -> str:
         f"M={mark}",
         f"V={search.version}",
         f"Q={_one_line(_PROBE.format(needed=list(NEEDED)))}",
-        f"B={_one_line(_PROGRAM.format(size=program_size))}",
+        f"B={_one_line(program)}",
         "S=",
         "F=",
         "X=",

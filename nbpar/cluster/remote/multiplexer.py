@@ -7,6 +7,7 @@ written to its socket, so a slow reader holds up its own stream alone.
 
 from __future__ import annotations
 
+import hmac
 import os
 import selectors
 import socket
@@ -15,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import blake2b
 from typing import Protocol
 
 HEADER = struct.Struct("!BII")
@@ -31,6 +33,9 @@ WINDOW = 1 << 22
 BACKLOG = 1 << 20
 """Bytes waiting for the pipe from which on streams are not read."""
 
+SIGNATURE = 24
+"""Bytes of a signature."""
+
 LONGEST = 1 << 26
 """Bytes of a frame that no sender makes: what arrives is something else."""
 
@@ -42,6 +47,16 @@ SILENCE = 60.0
 
 LONGEST_LOGIN = 1800.0
 """The same before the first frame, when packages may be installed."""
+
+
+class HasDescriptor(Protocol):
+    """Something that can be polled."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+
+
+Readable = int | HasDescriptor
 
 
 class FrameError(Exception):
@@ -93,6 +108,7 @@ class Multiplexer:
         first: number of the first stream that this side opens; the two sides must differ in parity.
         preamble: takes what comes before the first frame out of a buffer; returns whether that was all.
         silence: seconds without a sign of life until the other side counts as gone.
+        seal: key that signs lines, b"" where the way between both sides is safe by itself.
     """
 
     def __init__(
@@ -104,9 +120,14 @@ class Multiplexer:
         first: int,
         preamble: Callable[[bytearray], bool] | None = None,
         silence: float = SILENCE,
+        seal: bytes = b"",
     ) -> None:
         self._silence = silence
         self._ping_every = min(PING_EVERY, silence / 4)
+        self.seal = seal
+        self._sealed = {first % 2: 0, (first + 1) % 2: 0}
+        """Number of signed lines of each side, by the parity of its streams."""
+
         self._preamble = preamble
         self._incoming = incoming
         self._outgoing = outgoing
@@ -137,11 +158,15 @@ class Multiplexer:
         """Whether there is unsent data for the other side."""
         return bool(self._backlog)
 
-    def watch(self, source: int | socket.socket, handler: Callable[[], None]) -> None:
+    def fileno(self) -> int:
+        """A descriptor that can be read when `step` has something to do, on Linux and the BSDs."""
+        return self._selector.fileno()
+
+    def watch(self, source: Readable, handler: Callable[[], None]) -> None:
         """Call `handler` when `source` can be read."""
         self._selector.register(source, selectors.EVENT_READ, lambda _: handler())
 
-    def unwatch(self, source: int | socket.socket) -> None:
+    def unwatch(self, source: Readable) -> None:
         """Stop that."""
         with suppress(KeyError, ValueError):
             self._selector.unregister(source)
@@ -152,7 +177,7 @@ class Multiplexer:
 
     def send_line(self, text: bytes) -> None:
         """Send a line."""
-        self._send(LINE, 0, text)
+        self._send(LINE, 0, self._signature(self._next % 2, text) + text)
 
     def open(self, link: socket.socket, payload: bytes, greeting: bytes = b"") -> None:
         """Open a stream for a socket, which gets the greeting if it is accepted, and is closed if not."""
@@ -218,7 +243,7 @@ class Multiplexer:
 
     def _handle(self, kind: int, number: int, payload: bytes) -> None:
         if kind == LINE:
-            self._events.line(payload)
+            self._take_line(payload)
         elif kind == OPEN:
             self._accept(number, payload)
         elif (stream := self._streams.get(number)) is None:
@@ -237,6 +262,22 @@ class Multiplexer:
         elif kind == CLOSE:
             stream.closing = True
             self._write_to(stream)
+
+    def _take_line(self, payload: bytes) -> None:
+        size = SIGNATURE if self.seal else 0
+        text = payload[size:]
+        if not hmac.compare_digest(payload[:size], self._signature((self._next + 1) % 2, text)):
+            self._end("a line of it was changed on the way")
+            raise FrameError
+        self._events.line(text)
+
+    def _signature(self, side: int, text: bytes) -> bytes:
+        """The signature of a side's next line; a line that is repeated or left out has another one."""
+        if not self.seal:
+            return b""
+        self._sealed[side] += 1
+        place = b"%d %d " % (side, self._sealed[side])
+        return blake2b(place + text, key=self.seal, digest_size=SIGNATURE).digest()
 
     def _accept(self, number: int, payload: bytes) -> None:
         link = self._events.opened(payload)

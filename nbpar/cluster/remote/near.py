@@ -20,6 +20,7 @@ from typing import Any
 from nbpar.cluster.directory import is_runtime_directory
 from nbpar.cluster.protocol import Line, LineBuffer, controller_ports, encode
 from nbpar.cluster.remote.login import (
+    LOCAL_SCRIPT,
     FoundPython,
     Search,
     found_python,
@@ -37,7 +38,10 @@ from nbpar.version import __version__
 from nbpar.wire.stream import enlarge
 
 END_WITHIN = 5.0
-"""Seconds for the far side to end."""
+"""Seconds for ssh to end after the far side."""
+
+LOCAL_COMMAND = ("sh", "-c", LOCAL_SCRIPT)
+"""Starts the other side on this host, instead of ssh."""
 
 CONNECT_WITHIN = 5.0
 """Seconds for a socket on this host to accept a connection."""
@@ -58,13 +62,14 @@ ADVICE = (
 )
 
 
-def far_program(settings: dict[str, Any]) -> bytes:
-    """What the Python on the host reads and runs."""
+def far_program(settings: dict[str, Any], main: str = "nbpar.cluster.remote.far") -> bytes:
+    """What the Python on the host reads and runs: the function `main` of a module, with these settings."""
     program = source("nbpar.worker", "bootstrap.py") + "\n" + source("nbpar.cluster.remote", "start.py")
     shipment = packed(sources([*WORKER_PACKAGES, "nbpar.cluster"], WORKER_MODULES))
     content = {
         "version": __version__,
         "sources": base64.b64encode(shipment).decode("ascii"),
+        "main": main,
         "settings": settings,
     }
     return packed_program(program, "<sent>/nbpar/cluster/remote/start.py", content)
@@ -111,8 +116,10 @@ class NearSide:
                 self._prompts = PromptServer(path.parent, path.name, self._ask)
             self._process = self._start()
         except OSError as error:
-            reason = f"cannot run {self._settings['command'][0]!r}: {error.strerror or error}"
-            self._tell({"host": "failed", "reason": f"{reason}; install OpenSSH's client"})
+            program = [*self._settings["command"], *LOCAL_COMMAND][0]
+            reason = f"cannot run {program!r}: {error.strerror or error}"
+            advice = "; install OpenSSH's client" if self._settings["command"] else ""
+            self._tell({"host": "failed", "reason": f"{reason}{advice}"})
             return 1
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -126,7 +133,7 @@ class NearSide:
             silence=self._settings["far"]["silence"],
         )
         os.set_blocking(self._process.stderr.fileno(), False)
-        program = far_program({**self._settings["far"], "mark": self._mark})
+        program = far_program({**self._settings["far"], "mark": self._mark}, self._settings["main"])
         self._multiplexer.send_raw(script(self._search, self._mark, len(program)).encode() + program)
         self._multiplexer.watch(self._process.stderr.fileno(), self._hear_words)
         self._multiplexer.watch(self._link, self._hear_owner)
@@ -160,12 +167,16 @@ class NearSide:
     # ---- steps
 
     def _start(self) -> subprocess.Popen[bytes]:
+        here = not self._settings["command"]
         return subprocess.Popen(
-            ssh_command(self._settings["command"], self._host, asks=self._prompts is not None),
+            LOCAL_COMMAND
+            if here
+            else ssh_command(self._settings["command"], self._host, asks=self._prompts is not None),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
+            start_new_session=here,  # it cleans up when this process is killed, with its group
             env={**os.environ, **(self._prompts.environment if self._prompts is not None else {})},
         )
 
@@ -238,7 +249,7 @@ class NearSide:
 
     def _end(self) -> None:
         if not self._ending:
-            self._ending = time.monotonic() + (END_WITHIN if self._ready else 0.0)
+            self._ending = time.monotonic() + (self._settings["end_within"] if self._ready else 0.0)
             self._multiplexer.send_line(b'{"do": "end"}')
 
     def _overdue(self) -> bool:
@@ -272,9 +283,8 @@ class NearSide:
         words = _important(self._words) or ("" if self._ready else _important(self._strange))
         if not words and self._process.returncode < 0:
             return self._multiplexer.ended
-        words = (
-            words or f"{' '.join(self._settings['command'])} ended with exit code {self._process.returncode}"
-        )
+        program = " ".join(self._settings["command"]) or "its process"
+        words = words or f"{program} ended with exit code {self._process.returncode}"
         if self._not_installed:
             return f"no environment could be made there: {words}"
         hints = [advice.format(host=self._host) for text, advice in ADVICE if text in words]

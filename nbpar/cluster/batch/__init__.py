@@ -1,0 +1,1 @@
+"""Engines as jobs of a batch system: Slurm, PBS, LSF, SGE."""
