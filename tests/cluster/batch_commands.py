@@ -97,16 +97,9 @@ class BatchFolder:
                 self.store(number, {**job, "state": "RUNNING", "pid": self.start(number, job)})
 
     def start(self, number, job):
-        with Path(job["log"]).open("w") as log:
-            process = subprocess.Popen(
-                ["/bin/sh", str(self.folder / f"job-{number}.sh")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd="/",
-            )
-        return process.pid
+        script, log = self.folder / f"job-{number}.sh", job["log"]
+        line = f"cd / && setsid sh {script} </dev/null >{log} 2>&1 & echo $!"
+        return int(subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout)
 
     def submit(self, system):
         script = sys.stdin.read()

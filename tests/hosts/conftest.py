@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from slurm_stage import SlurmStage, slurm_missing
 from stage import Stage, programs_missing, rights_missing
 
 import nbpar
@@ -28,6 +29,16 @@ def stage():
         give_up(f"other hosts are made of namespaces, which needs {lacking}")
     with tempfile.TemporaryDirectory(prefix="nbpar-stage-") as folder, Stage(Path(folder), 2) as hosts:
         yield hosts
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """A Slurm whose nodes are this machine."""
+    if lacking := slurm_missing():
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up(f"a Slurm on this machine needs {lacking}")
+    with tempfile.TemporaryDirectory(prefix="nbpar-slurm-") as folder, SlurmStage(Path(folder)) as made:
+        yield made
 
 
 @pytest.fixture
