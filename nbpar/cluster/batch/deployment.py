@@ -54,6 +54,9 @@ class EngineJob:
     host: str = ""
     """The node that it runs on, once it takes part."""
 
+    unfit: bool = False
+    """Whether its fork server cannot import what engines need."""
+
     vacant: bool = False
     """Whether its engine has ended and it waits for another."""
 
@@ -258,7 +261,6 @@ class JobsDeployment(ForkedDeployment):
             self._refused(job, line["error"])
         elif line["it"] == "node":
             job.host = line["facts"]["host"]
-            self._fork_in(job)
         elif line["it"] == "far":
             self._hear_node(job, line["line"])
         elif line["it"] == "over":
@@ -276,9 +278,12 @@ class JobsDeployment(ForkedDeployment):
         """Handle a line of a job's far side."""
         process, mine = job.process, line.get("key", "") == job.process.key
         if line["it"] == "unfit":
+            job.unfit = True
             with self._lock:
                 self._stuck = line["error"]
             self._drop(job)
+        elif line["it"] == "warm" and not job.unfit:
+            self._fork_in(job)
         elif line["it"] == "broken":
             self._log = line["log"] or self._log
         elif mine and line["it"] == "forked":
