@@ -18,7 +18,8 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Protocol
 
-from nbpar.host.error_log import call_safely
+from nbpar.host.ctrl_c import may_be_ctrl_c
+from nbpar.host.error_log import call_safely, log_error
 
 STARTS_NO_THREADS = sys.version_info[:2] == (3, 12)
 """Whether an interpreter that ends starts no threads."""
@@ -59,7 +60,9 @@ class Exit:
         """What other threads have left to the main thread."""
 
         self._watched = False
-        self._given_up = False
+        self.interrupted = False
+        """Whether Ctrl-C has ended the program, or the wait for what is outstanding."""
+
         self.begun = False
         """Whether the main thread has come to its end."""
 
@@ -67,7 +70,10 @@ class Exit:
         """Whether nothing is waited for any more."""
 
     def finish_first(self, work: Work) -> None:
-        """Wait for some work before the interpreter ends; Ctrl-C stops it then."""
+        """Wait for some work before the interpreter ends.
+
+        Ctrl-C stops it, before or then, and the process ends as after any uncaught Ctrl-C, by SIGINT.
+        """
         with self._lock:
             self._works.add(work)
             watched, self._watched = self._watched, True
@@ -107,28 +113,39 @@ class Exit:
 
     def _end(self) -> None:
         self.begun = True
-        try:
-            self._wait(lambda _: True)
-        finally:
-            self.over = True
-            for end in self._in_order():
-                call_safely(end, "what should end with the interpreter did not")
-            self._help()
+        self._wait(lambda _: True)
+        self.over = True
+        for end in self._in_order():
+            self._call(end, "what should end with the interpreter did not")
+        self._call(self._help, "what was left to the main thread failed")
+        if self.interrupted:
+            end_by_sigint()
 
     def _wait(self, chosen: Callable[[Work], bool]) -> None:
         """Wait for the chosen work, and do what is left to this thread meanwhile."""
-        if self._given_up:
-            return
-        works: list[Work] = []
+        self.interrupted = self.interrupted or main_code_was_interrupted()
         try:
-            while works := [work for work in self._known() if chosen(work) and not work.wait(0)]:
+            while not self.interrupted and (works := [*filter(chosen, self._open_works())]):
                 works[0].wait(MOMENT)
                 self._help()
         except KeyboardInterrupt:
-            self._given_up = True
-            for work in works:
-                call_safely(work.cancel, "what was submitted could not be stopped")
-            raise
+            self.interrupted = True
+        if self.interrupted:
+            for work in self._open_works():
+                self._call(work.cancel, "what was submitted could not be stopped")
+
+    def _open_works(self) -> list[Work]:
+        return [work for work in self._known() if not work.wait(0)]
+
+    def _call(self, function: Callable[[], None], otherwise: str) -> None:
+        """Call a function, whose errors are logged; Ctrl-C ends it, and is noted."""
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 (nothing may keep the others from their end)
+            if may_be_ctrl_c(error):
+                self.interrupted = True
+            else:
+                log_error(otherwise, error)
 
     def _known(self) -> list[Work]:
         with self._lock:
@@ -149,6 +166,27 @@ class Exit:
         self._lock = threading.Lock()
         self._works = weakref.WeakSet()
         self._left = queue.SimpleQueue()
+
+
+def main_code_was_interrupted() -> bool:
+    """Whether the program ends because a KeyboardInterrupt, as our `StoppedError` is, left its main code."""
+    error, trace = getattr(sys, "last_value", None), getattr(sys, "last_traceback", None)
+    if not isinstance(error, KeyboardInterrupt) or trace is None:
+        return False
+    if sys.flags.interactive or hasattr(sys, "ps1"):
+        return False  # a shell, too, leaves its last error there
+    outermost = trace.tb_frame.f_globals.get("__name__")
+    return outermost in ("__main__", "runpy")
+
+
+def end_by_sigint() -> None:
+    """Let this process end by SIGINT when the interpreter has ended, as after an uncaught Ctrl-C.
+
+    CPython notes whether exactly a KeyboardInterrupt, no subclass, has left the source that it has run last,
+    and ends so if it has (`exit_sigint` in its main.c).  An exit code that was given to `sys.exit` stays.
+    """
+    with suppress(KeyboardInterrupt):
+        exec("raise KeyboardInterrupt")  # noqa: S102 (see above)
 
 
 interpreter = Exit()

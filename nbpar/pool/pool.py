@@ -417,7 +417,7 @@ def _remember(pool: Pool) -> None:
 
 def _close_all() -> None:
     for pool in list(_live):
-        call_safely(pool.close, f"{pool!r} could not be closed")
+        call_safely(pool.close, f"{pool!r} could not be closed", passes_ctrl_c=True)
 
 
 @cache

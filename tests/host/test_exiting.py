@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 
 import pytest
 
+from nbpar.errors import StoppedError
+from nbpar.host import interpreter_exit
 from nbpar.host.interpreter_exit import Exit, ExitOrder
 
 
@@ -38,6 +42,14 @@ class ThreadOfAnEndingInterpreter(threading.Thread):
 @pytest.fixture
 def ending():
     return Exit()
+
+
+@pytest.fixture
+def by_sigint(monkeypatch):
+    """Note that this process should end by SIGINT, instead of ending so."""
+    noted = []
+    monkeypatch.setattr(interpreter_exit, "end_by_sigint", lambda: noted.append(True))
+    return noted
 
 
 def test_pools_end_before_clusters_and_the_latest_first(ending):
@@ -99,17 +111,66 @@ def test_work_that_only_a_waiting_thread_does_is_left_to_the_end(ending):
     assert (left, work.waits) == (3, 0)
 
 
-def test_ctrl_c_stops_the_work_and_is_not_waited_after(ending):
+def test_ctrl_c_stops_the_work_and_is_not_waited_after(ending, by_sigint):
     work, ended = Work(3, KeyboardInterrupt()), []
     ending.finish_first(work)
     ending.end_with(lambda: ended.append(work.waits), ExitOrder.POOL)
 
-    with pytest.raises(KeyboardInterrupt):
-        ending._finish()
+    ending._finish()
     ending._end()
 
     assert work.cancelled
     assert ended == [2]
+    assert by_sigint == [True]
+
+
+def test_ctrl_c_while_something_ends_keeps_nothing_else_from_its_end(ending, by_sigint, caplog):
+    ended = []
+    ending.end_with(lambda: ended.append(1), ExitOrder.CLUSTER)
+    ending.end_with(lambda: signal.raise_signal(signal.SIGINT), ExitOrder.POOL)
+
+    ending._end()
+
+    assert ended == [1]
+    assert caplog.text == ""
+    assert by_sigint == [True]
+
+
+def main_code(error, name="__main__"):
+    """Leave a traceback as an error of the main code does."""
+    try:
+        exec("raise error", {"error": error, "__name__": name})
+    except BaseException as raised:
+        return {"last_value": raised, "last_traceback": raised.__traceback__.tb_next}
+
+
+@pytest.mark.parametrize(
+    ("left", "interrupted"),
+    [
+        (main_code(KeyboardInterrupt()), True),
+        (main_code(StoppedError()), True),
+        (main_code(KeyboardInterrupt(), "runpy"), True),
+        (main_code(KeyboardInterrupt(), "IPython.core.interactiveshell"), False),
+        ({**main_code(KeyboardInterrupt()), "ps1": ">>> "}, False),
+        (main_code(SystemExit()), False),
+        ({}, False),
+    ],
+)
+def test_work_is_not_waited_for_after_an_interrupt_of_the_main_code(
+    ending, by_sigint, monkeypatch, left, interrupted
+):
+    for name in ("last_value", "last_traceback", "ps1"):
+        monkeypatch.delattr(sys, name, raising=False)
+    for name, value in left.items():
+        monkeypatch.setattr(sys, name, value, raising=False)
+    work = Work(3)
+    ending.finish_first(work)
+
+    ending._finish()
+    ending._end()
+
+    assert (work.cancelled, work.waits) == ((True, 3) if interrupted else (False, 0))
+    assert by_sigint == [True] * interrupted
 
 
 def test_a_thread_that_cannot_start_any_more_leaves_its_work_to_the_main_thread(ending):

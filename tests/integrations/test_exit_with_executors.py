@@ -6,12 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from nbpar.testing import Gate, until
+from nbpar.testing import Gate
 
 BACKENDS = [pytest.param("engines", marks=pytest.mark.engines), "threads", "serial"]
 CONCURRENT = BACKENDS[:2]
@@ -35,6 +34,16 @@ if __name__ == "__main__":
     pool = nbpar.Pool(2, backend={backend!r})
     executor = pool.executor()
 """
+
+
+SAYS_WHEN_IT_ENDS = (
+    "from threading import Thread",
+    "from nbpar.host.interpreter_exit import interpreter",
+    "from nbpar.testing import until",
+    "watch = lambda: until(lambda: interpreter.begun, 60) and print('waits', flush=True)",
+    "Thread(target=watch, daemon=True).start()",
+)
+"""Lines of a program that prints when it waits for what is outstanding."""
 
 
 @pytest.fixture
@@ -169,16 +178,44 @@ def test_calls_of_a_pool_that_ask_for_more_for_ever_do_not_keep_the_interpreter(
 @pytest.mark.parametrize("backend", CONCURRENT)
 @pytest.mark.parametrize("what", ["executor", "pool"])
 def test_ctrl_c_ends_the_wait(program, backend, what):
-    process, _ = program(backend, f"futures = [{what}.submit(held, n) for n in range(4)]", "print('up')")
+    process, folder = program(
+        backend, *SAYS_WHEN_IT_ENDS, f"futures = [{what}.submit(held, n) for n in range(4)]"
+    )
     process.stdout.readline()
 
-    def ended():
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        return process.returncode is not None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=100)
 
-    until(ended, 60)
+    assert (process.returncode, errors) == (-signal.SIGINT, "")
+    assert touched(folder) == set()
+
+
+@pytest.mark.parametrize("backend", CONCURRENT)
+def test_ctrl_c_in_the_program_itself_stops_what_was_submitted(program, gate, backend):
+    calls = "futures = [pool.submit(held, n) for n in range(2)]"
+    process, folder = program(backend, calls, "held(2)")
+    gate.until_waiting(3, 60)
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=100)
+
+    assert process.returncode == -signal.SIGINT
+    assert errors.strip().endswith("KeyboardInterrupt")
+    assert "ignored" not in errors
+    assert touched(folder) == set()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_program_whose_map_is_interrupted_ends_by_sigint(program, gate, backend):
+    process, _ = program(backend, "pool.map(held, range(4), progress='none')")
+    gate.until_waiting(1, 60)
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=100)
+
+    assert process.returncode == -signal.SIGINT
+    assert "nbpar.errors.StoppedError: held was stopped; finished results (0) are in" in errors
+    assert "ignored" not in errors
 
 
 @pytest.mark.engines
