@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
+
+_LINUX = Path("/proc/self/stat").exists()
+
+UNSEEN = "unseen"
+"""Stands for when a process began that this one may not look at."""
 
 LOOK_EVERY = 0.5
 """Seconds between two checks where the system cannot notify."""
@@ -74,3 +82,64 @@ class ProcessWatch:
         if self._ended is not None:
             self._ended.close()
             self._ended = None
+
+
+def birth(pid: int) -> str:
+    """Return when a process began, as only this machine counts it; "" if it has ended, or `UNSEEN`.
+
+    With its pid, which may be used again, this names one process.
+    """
+    try:
+        if _LINUX:  # psutil's time depends on the clock, which may have been set since
+            state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            return "" if state in "ZX" else fields[18]  # field 22 in proc_pid_stat(5)
+        process = psutil.Process(pid)
+        return "" if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
+    except (OSError, psutil.Error):  # `/proc` may be mounted so that it hides processes of other users
+        return UNSEEN if psutil.pid_exists(pid) else ""
+
+
+class OtherProcess:
+    """One process of this machine, and whether it has ended.  Thread-safe.
+
+    Args:
+        pid: its number.
+        born: its `birth`, so that another process of this number is none.
+    """
+
+    def __init__(self, pid: int, born: str) -> None:
+        self._pid = pid
+        self._born = born
+        self._lock = threading.Lock()
+        self._handle: int | None = None
+        with suppress(OSError, AttributeError):  # an old system, a container that forbids it, or it has ended
+            self._handle = os.pidfd_open(pid)
+        self._looked = time.monotonic()
+        self._ended = self._is_another()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has; notified by the system, or looked for every half second."""
+        with self._lock:
+            self._ended = self._ended or self._has_ended()
+            return self._ended
+
+    def _has_ended(self) -> bool:
+        if self._handle is not None:
+            poll = select.poll()
+            poll.register(self._handle, select.POLLIN)
+            return bool(poll.poll(0))
+        if time.monotonic() - self._looked < LOOK_EVERY:
+            return False
+        self._looked = time.monotonic()
+        return self._is_another()
+
+    def _is_another(self) -> bool:
+        return birth(self._pid) not in (self._born, UNSEEN)
+
+    def close(self) -> None:
+        """Stop watching it.  Idempotent."""
+        with self._lock:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                os.close(handle)

@@ -26,10 +26,19 @@ class Attendant:
         mailbox: exchanges its messages at each look.
         look: called then, in the attendant's thread; it must not raise.
         abandon: called at each look, likewise, once the client is gone.
+        client_ended: returns whether the client's process has ended, which its connection need not tell.
     """
 
-    def __init__(self, mailbox: Mailbox, *, look: Callable[[], None], abandon: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        *,
+        look: Callable[[], None],
+        abandon: Callable[[], None],
+        client_ended: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._mailbox = mailbox
+        self._client_ended = client_ended
         self._look = look
         self._abandon = abandon
         self._over = threading.Event()
@@ -46,6 +55,6 @@ class Attendant:
             self._mailbox.exchange()
             if not self._over.is_set():
                 self._look()
-            if self._mailbox.lost and not self._over.is_set():
-                self._mailbox.reason = self._mailbox.reason or "the client is gone"
+            if (self._mailbox.lost or self._client_ended()) and not self._over.is_set():
+                self._mailbox.lose_client()
                 self._abandon()

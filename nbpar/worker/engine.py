@@ -11,7 +11,7 @@ import platform
 import signal
 import socket as network
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.process import current_process
 from pathlib import Path
@@ -22,6 +22,7 @@ import zmq
 from nbpar.endpoint.carried_modules import asking
 from nbpar.host.event_loops import no_event_loop
 from nbpar.host.machine import is_here, machine
+from nbpar.host.processes import OtherProcess
 from nbpar.wire.shared import forget_arrived
 from nbpar.wire.shared_memory import give_back
 from nbpar.wire.signing import Signer
@@ -51,8 +52,12 @@ def serve_engine(settings: dict[str, Any]) -> None:
     app = get_ipython().kernel.parent
     if "authkey" in settings:  # so that proxies of the client's managers can connect from this process
         current_process().authkey = settings["authkey"]
-    local = _same_host(settings)
-    with closing(_connect(settings, app, local=local)) as transport:
+    with ExitStack() as stack:
+        client_ended = stack.enter_context(_client(settings))
+        if client_ended():  # it was killed since it asked for this loop
+            return
+        local = _same_host(settings)
+        transport = stack.enter_context(closing(_connect(settings, app, client_ended, local=local)))
         facts = {
             "pid": os.getpid(),
             "host": network.gethostname(),
@@ -63,7 +68,11 @@ def serve_engine(settings: dict[str, Any]) -> None:
             "address": settings["address"] if local else "",
         }
         with no_event_loop(), _mortal(), Interrupts() as interrupts, inside(whole_process=True):
-            loop = Loop(transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"])
+            loop = Loop(
+                transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"],
+                answered_within=None if facts["streams"] else settings["answers_within"],
+                client_ended=client_ended,
+            )  # fmt: skip
             with asking(loop.modules.ask, far=not is_here(settings)):
                 _serve(loop)
     forget_arrived()
@@ -120,11 +129,23 @@ def _same_host(settings: dict[str, Any]) -> bool:
     return bool(address) and is_here(settings) and Path(address).exists()
 
 
-def _connect(settings: dict[str, Any], app: Any, *, local: bool) -> StreamTransport | SocketTransport:
+@contextmanager
+def _client(settings: dict[str, Any]) -> Iterator[Callable[[], bool]]:
+    """Return a function that tells whether the client's process has ended, if that is on this machine."""
+    if not is_here(settings):
+        yield lambda: False
+        return
+    with closing(OtherProcess(settings["pid"], settings["born"])) as process:
+        yield lambda: process.ended
+
+
+def _connect(
+    settings: dict[str, Any], app: Any, client_ended: Callable[[], bool], *, local: bool
+) -> StreamTransport | SocketTransport:
     """Connect to the client by the shortest way that there is."""
     address, identity = settings["address"], settings["identity"]
     if local:
-        return StreamTransport(connect_stream(address), identity)
+        return StreamTransport(connect_stream(address), identity, client_ended=client_ended)
     scheme, _, path = str(app.connection_info["interface"]).partition("://")
     if address and scheme == "ipc" and (socket := connect_relayed(address, path + POOLS)) is not None:
         return StreamTransport(socket, identity, far=True)

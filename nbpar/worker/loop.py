@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +68,19 @@ class Strikes:
 
 
 class Loop:
-    """One client's worker, until it is released."""
+    """One client's worker, until it is released.
+
+    Args:
+        transport: leads to the client.
+        codec: how functions, items and outcomes travel.
+        interrupts: what interrupts user code here.
+        facts: what the client is told of this worker.
+        silence: seconds without a message after which the client counts as gone.
+        pool: identity of the client's pool.
+        answered_within: seconds for the client to answer the greeting; None if the transport tells that
+            it is gone.
+        client_ended: returns whether the client's process has ended; called often, from any thread.
+    """
 
     def __init__(
         self,
@@ -78,6 +91,8 @@ class Loop:
         facts: dict[str, Any],
         silence: float = SILENCE,
         pool: bytes = b"",
+        answered_within: float | None = None,
+        client_ended: Callable[[], bool] = lambda: False,
     ) -> None:
         shield = Shield(interrupts)
         self._far = isinstance(codec, Pickled)
@@ -100,6 +115,8 @@ class Loop:
         self._codec = codec
         self._interrupts = interrupts
         self._facts = facts
+        self._answered_within = answered_within
+        self._client_ended = client_ended
         self._hooks = WorkerHooks()
         self._unpacking = 0.0
         """Seconds of unpickling items whose outcomes have not been sent."""
@@ -121,7 +138,12 @@ class Loop:
     def serve(self, hooks: WorkerHooks | None = None) -> str:
         """Answer until released; return the reason of the end."""
         self._hooks = hooks or self._hooks
-        with Attendant(self._mailbox, look=self._early.look, abandon=self._interrupts.stop):
+        with Attendant(
+            self._mailbox,
+            look=self._early.look,
+            abandon=self._interrupts.stop,
+            client_ended=self._client_ended,
+        ):
             while not self._answer_all():
                 pass
         self.channels.break_all(self._mailbox.reason)
@@ -155,7 +177,7 @@ class Loop:
         return True
 
     def _greet(self) -> None:
-        self._mailbox.greet(Ready(self._facts))
+        self._mailbox.greet(Ready(self._facts), self._answered_within)
         self._greeted = True
 
     def _take_up(self, call: Call | Open) -> None:

@@ -46,8 +46,14 @@ FUNCTIONS = 32
 GIVEN_UP = 1024
 """Number of canceled calls that are remembered."""
 
-GREETINGS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds between two greetings, until the client sends a message."""
+GREET_AGAIN = 0.05
+"""Seconds until the first greeting is repeated; twice as long until the next, and so on."""
+
+GREETED_BY = 3.0
+"""Seconds after which greetings are not repeated any more, where each arrives."""
+
+UNANSWERED = "the client did not answer"
+"""Reason of a loop that ends because it does not know whether its client is still there."""
 
 SLICE = 0.05
 """Seconds until a thread that waits for another reader notices a signal."""
@@ -153,21 +159,34 @@ class Mailbox:
         """Calls canceled by the client, even if they had been taken already."""
 
         self._heard = self._looked = _clock()
-        self._greeted = self._closed = self._torn = False
+        self._greeted = self._closed = self._torn = self._client_lost = False
         self._flusher: threading.Thread | None = None
         self._unflushed = threading.Event()
 
     # ---- for the loop
 
-    def greet(self, greeting: Message) -> None:
+    def greet(self, greeting: Message, within: float | None = None) -> None:
         """Report the start of the loop to the client, repeatedly until it sends a message.
 
-        A controller that does not know the client's socket yet drops messages for it.
+        A controller that does not know the client's socket yet drops messages for it, as it does for a
+        client that has gone since it asked for this loop, of which nothing tells.
+
+        Args:
+            greeting: says who is here.
+            within: seconds for the client to answer, after which the loop must end; None: if it were gone,
+                the transport would tell.
         """
-        for pause in GREETINGS:
+        deadline = _clock() + (GREETED_BY if within is None else within)
+        pause = GREET_AGAIN
+        while not (self.ended or self.reason):
             self.send(greeting)
-            if self.wait(lambda: self._greeted, pause) or self.ended:
+            if self.wait(lambda: self._greeted, min(pause, max(0.0, deadline - _clock()))):
                 return
+            if _clock() >= deadline:
+                break
+            pause *= 2
+        if within is not None:
+            self.reason = self.reason or UNANSWERED
 
     def next_call(self) -> Call | Open | None:
         """Return the next call, code of channels first; wait for one.  None: the loop must end."""
@@ -329,10 +348,16 @@ class Mailbox:
         """Wake the reading thread; takes no lock."""
         self._transport.wake()
 
+    def lose_client(self) -> None:
+        """Count the client as gone: the loop, and all who wait for messages, go on at once."""
+        self.reason = self.reason or "the client is gone"
+        self._client_lost = True
+        self.notify()
+
     @property
     def ended(self) -> bool:
         """Whether the client is gone, or its messages can no longer be understood."""
-        return self._transport.ended or self.torn
+        return self._client_lost or self._transport.ended or self.torn
 
     @property
     def garbled(self) -> bool:

@@ -11,7 +11,7 @@ import socket as network
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
@@ -82,9 +82,24 @@ class _ClientTransport(ABC):
 
 
 class StreamTransport(_ClientTransport):
-    """A Unix socket to a client on this host, or to what relays its bytes."""
+    """A Unix socket to a client on this host, or to what relays its bytes.
 
-    def __init__(self, socket: network.socket, identity: bytes, *, far: bool = False) -> None:
+    Args:
+        socket: the connection.
+        identity: what the client knows this worker by.
+        far: it leads to another host.
+        client_ended: returns whether the client's process has ended; a fork of it would keep the socket open.
+    """
+
+    def __init__(
+        self,
+        socket: network.socket,
+        identity: bytes,
+        *,
+        far: bool = False,
+        client_ended: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._client_ended = client_ended
         self._socket = socket
         enlarge(self._socket)
         self._incoming = Incoming(self._socket)
@@ -120,7 +135,7 @@ class StreamTransport(_ClientTransport):
     def _write(self, frames: Sequence[Any]) -> None:
         with self._sending:
             self._outgoing.send(frames)
-            while self._outgoing.waiting:
+            while self._outgoing.waiting and not self._client_ended():
                 select.select([], [self._socket], [], 1.0)
                 self._outgoing.flush()
 

@@ -5,6 +5,11 @@ import asyncio
 import pytest
 from programs import echo
 
+import nbpar
+from nbpar.backends.engines import backend
+from nbpar.testing import until
+from nbpar.wire.messages import Ping
+
 
 def test_a_sender_waits_until_the_other_side_takes_what_it_sent(gateway):
     def slow(channel, gate):
@@ -72,3 +77,17 @@ def test_awaiting_gives_up_after_its_timeout(gateway):
 
     with gateway.remote_exec(echo) as channel, pytest.raises(TimeoutError, match=r"within 0\.01 s"):
         asyncio.run(wait(channel))
+
+
+@pytest.mark.engines
+def test_an_engine_hears_of_its_client_for_as_long_as_both_only_wait(cluster, monkeypatch):
+    said = []
+    send = backend.EnginesBackend.send
+    monkeypatch.setattr(backend, "PING_EVERY", 0.05)
+    monkeypatch.setattr(backend.EnginesBackend, "send", lambda *args: (said.extend(args[2]), send(*args))[1])
+    with nbpar.Pool(cluster=cluster, progress="none") as pool:
+        channel = pool.gateways[0].remote_exec("channel.send(1); channel.receive()")
+        assert channel.receive(timeout=60) == 1
+        said.clear()
+
+        until(lambda: said.count(Ping(0)) > 2)

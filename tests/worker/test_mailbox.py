@@ -9,7 +9,7 @@ import pytest
 
 from nbpar.testing import until
 from nbpar.wire.messages import Call, Cancel, Cut, Done, Item, Load, Missing, Ping, Pong, Ready, Release
-from nbpar.worker.mailbox import Mailbox
+from nbpar.worker.mailbox import UNANSWERED, Mailbox
 from nbpar.worker.signals import Interrupts, Shield
 
 
@@ -117,6 +117,38 @@ def test_a_loop_greets_until_the_client_has_heard_it():
     make_mailbox(client).greet(Ready({}))
 
     assert client.sent[:3] == [Ready({})] * 3
+
+
+def test_a_loop_whose_greeting_is_not_answered_ends():
+    client = Client()
+    mailbox = make_mailbox(client)
+
+    mailbox.greet(Ready({}), within=0.01)
+
+    assert client.sent[0] == Ready({})
+    assert mailbox.next_call() is None
+    assert mailbox.reason == UNANSWERED
+
+
+def test_a_loop_whose_greeting_is_answered_goes_on():
+    mailbox = make_mailbox(Client((Ping(0),), (call(1),)))
+
+    mailbox.greet(Ready({}), within=60)
+
+    assert mailbox.next_call().id == 1
+
+
+def test_all_who_wait_go_on_when_the_client_has_ended():
+    mailbox = make_mailbox(Client())
+    item = in_thread(lambda: mailbox.wait(lambda: False, None))
+    until(lambda: mailbox._reader)
+    next_call = in_thread(mailbox.next_call)
+
+    mailbox.lose_client()
+
+    assert next_call() is None
+    assert item() is False
+    assert mailbox.reason == "the client is gone"
 
 
 def test_what_one_thread_reads_reaches_the_loop_that_waits_for_it():

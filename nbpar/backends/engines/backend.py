@@ -23,11 +23,14 @@ from nbpar.backends.engines.engine import (
     GARBLED,
     GONE,
     SPOKEN,
+    AnswerTimes,
     EngineLoop,
     LostEngine,
     LostEngines,
+    any_leaving,
     interrupt,
     reason_of,
+    take_back,
 )
 from nbpar.backends.engines.low_latency import LowLatencySockets
 from nbpar.backends.engines.own_modules import own_modules_of_this_process
@@ -35,11 +38,23 @@ from nbpar.backends.engines.packing import Packing, SharedBufferCache
 from nbpar.errors import ClusterError
 from nbpar.host.error_log import log_warning
 from nbpar.host.machine import is_here, machine
-from nbpar.host.processes import ProcessWatch
+from nbpar.host.processes import ProcessWatch, birth
 from nbpar.version import __version__
-from nbpar.wire.messages import Bye, Item, Items, Lost, Message, Ping, Ready, Release, SeekModule
+from nbpar.wire.messages import (
+    Bye,
+    Item,
+    Items,
+    Lost,
+    Message,
+    Ping,
+    Pong,
+    Ready,
+    Release,
+    SeekModule,
+)
 from nbpar.wire.pickling import Packed
 from nbpar.wire.shipping import bootstrap, shipment
+from nbpar.worker.mailbox import UNANSWERED
 
 PING_EVERY = 5.0
 """Seconds between two pings of workers; a missing message is detected by the next."""
@@ -117,6 +132,9 @@ class EnginesBackend:
         self._reentries: Counter[str] = Counter()
         """Number of restarts of the loop in an engine, by its identity, after an exception had ended it."""
 
+        self._answer_times = AnswerTimes()
+        self._closing = False
+
         self._spoiled_by = ""
         """The latest such exception."""
 
@@ -188,6 +206,8 @@ class EnginesBackend:
         self._ping_idle()
         if len(self._ends):
             timeout = 0.02
+        elif timeout is None and self._engines:
+            timeout = PING_EVERY
         deadline = None if timeout is None else time.monotonic() + timeout
         arrived: list[tuple[WorkerId, Message]] = []
         while not self._receive_into(arrived, sockets, timeout):
@@ -270,16 +290,24 @@ class EnginesBackend:
         if self._sockets is None:
             self._watch.close()
             return
+        self._closing = True
+        try:
+            self._part()
+        finally:
+            self._sockets.close()
+            self._sockets = None
+            self._watch.close()
+            self._engines.clear()
+            self._by_identity.clear()
+
+    def _part(self) -> None:
+        """Release the workers, and wait a moment until they have left."""
         for worker in list(self._engines):
             self.release(worker)
-        deadline = time.monotonic() + 1.0
-        while any(engine.ready for engine in self._engines.values()) and time.monotonic() < deadline:
+        taken_back = take_back(self._client, self._engines.values())
+        began = time.monotonic()
+        while any_leaving(self._engines.values(), taken_back, time.monotonic() - began):
             self.receive(0.05)
-        self._sockets.close()
-        self._sockets = None
-        self._watch.close()
-        self._engines.clear()
-        self._by_identity.clear()
 
     # ---- from any thread
 
@@ -334,6 +362,9 @@ class EnginesBackend:
             "version": __version__,
             "sources": shipment(),
             "machine": machine(),
+            "pid": os.getpid(),
+            "born": birth(os.getpid()),
+            "answers_within": self._answer_times.of(uuid),
             "address": self._sockets.address,
             "client": self._sockets.identity,
             "identity": identity,
@@ -349,6 +380,7 @@ class EnginesBackend:
         except (LookupError, NoEnginesRegistered):  # it was removed since its id was read
             self._sockets.dismiss(identity)
             return
+        engine.loop = result
         self._engines[worker] = self._by_identity[identity] = engine
         result.add_done_callback(lambda done: self._note_end(identity, done))
 
@@ -361,10 +393,14 @@ class EnginesBackend:
         """Return the workers that have ended without a good-bye."""
         while self._notes:
             identity, reason = self._notes.popleft()
-            if (engine := self._by_identity.get(identity)) is not None:
-                lives = engine.ready and not reason
-                stray = not (lives or reason.startswith(GONE))
-                self._end(engine.worker, reason or "its loop ended", lives=lives, stray=stray)
+            if (engine := self._by_identity.get(identity)) is None:
+                continue
+            if self._closing:
+                self._forget(engine.worker)
+                continue
+            lives = not reason and (engine.ready or self._answer_times.missed(engine.uuid))
+            stray = not (lives or reason.startswith(GONE))
+            self._end(engine.worker, reason or "its loop ended", lives=lives, stray=stray)
         lost: list[tuple[WorkerId, Message]] = []
         for end in self._ends.due():
             if not self._usable(end):
@@ -443,8 +479,14 @@ class EnginesBackend:
             engine.ready, engine.local = True, message.facts["local"]
             engine.streams = message.facts["streams"]
             self._failures = 0
+            if self._closing or not engine.streams:
+                self.send(engine.worker, [Release() if self._closing else Ping(0)])  # it waits for an answer
             return Ready(engine.facts)
+        if isinstance(message, Pong):
+            self._answer_times.met(engine.uuid)
         if isinstance(message, Bye):
+            if message.reason == UNANSWERED:
+                self._answer_times.missed(engine.uuid)
             self._forget(engine.worker)
         return engine.packing.unpacked(message)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +33,9 @@ class EngineLoop:
     """Whether it has a stream to this process, directly or through ssh."""
 
     ready: bool = False
+    loop: Any = None
+    """The result of the `apply` that runs the loop."""
+
     asked: float = field(default_factory=time.monotonic)
     """Time when its loop was requested."""
 
@@ -163,3 +168,73 @@ def interrupt(client: Any, uuid: str, facts: Mapping[str, Any]) -> bool:
 
 def _ask(client: Any, ident: bytes) -> None:
     client.session.send(client._control_stream, "interrupt_request", content={}, ident=ident)  # noqa: SLF001
+
+
+ANSWERS_WITHIN = 2.0
+"""Seconds for this process to answer the greeting of a loop that reaches it through the controller.
+
+The loop of a client that is gone keeps its engine for as long.
+"""
+
+ANSWERS_AT_LAST_WITHIN = 60.0
+"""Maximal seconds, after which the controller counts as broken."""
+
+
+class AnswerTimes:
+    """How long loops wait for an answer to their greeting: longer in an engine where one has missed it."""
+
+    def __init__(self) -> None:
+        self._missed: Counter[str] = Counter()
+
+    def of(self, uuid: str) -> float:
+        """Return seconds for the next loop in an engine."""
+        return min(self._seconds(uuid), ANSWERS_AT_LAST_WITHIN)
+
+    def missed(self, uuid: str) -> bool:
+        """Note a loop that got no answer; return whether another may get it, given more time."""
+        self._missed[uuid] += 1
+        return self._seconds(uuid) < ANSWERS_AT_LAST_WITHIN
+
+    def met(self, uuid: str) -> None:
+        """Note a loop that got an answer."""
+        self._missed.pop(uuid, None)
+
+    def _seconds(self, uuid: str) -> float:
+        return float(ANSWERS_WITHIN * 2 ** self._missed[uuid])
+
+
+LEAVE_WITHIN = 1.0
+"""Maximal seconds for released engines to leave."""
+
+MAY_HAVE_BEGUN = 0.3
+"""Seconds until a loop greets that began just before it was taken back."""
+
+
+def take_back(client: Any, engines: Iterable[EngineLoop]) -> dict[WorkerId, Any]:
+    """Have engines drop the loops that they have not begun; return what is done when each has agreed.
+
+    They would begin when what runs there is over, and find no client.
+    """
+    from ipyparallel.error import NoEnginesRegistered
+
+    taken_back = {}
+    for engine in engines:
+        if not engine.ready and not engine.loop.done():
+            with suppress(OSError, LookupError, NoEnginesRegistered):  # client or engine is gone
+                taken_back[engine.worker] = client.abort(engine.loop, targets=engine.engine_id, block=False)
+    return taken_back
+
+
+def any_leaving(engines: Iterable[EngineLoop], taken_back: Mapping[WorkerId, Any], took: float) -> bool:
+    """Whether to wait for a released engine, or one that may have begun its loop before it was taken back.
+
+    Args:
+        engines: those left.
+        taken_back: what `take_back` has returned.
+        took: seconds since then.
+    """
+    return took < LEAVE_WITHIN and any(
+        engine.ready or not (taken_back[engine.worker].done() and took > MAY_HAVE_BEGUN)
+        for engine in engines
+        if engine.ready or engine.worker in taken_back
+    )
