@@ -178,11 +178,13 @@ class Cluster(ClusterState):
         cpus: int = 1,
         account: str | None = None,
         extra: Sequence[str] = (),
+        host: str | None = None,
         python: str | None = None,
+        command: str | Sequence[str] = "ssh",
         run_folder: str | os.PathLike[str] | None = None,
         **settings: Any,
     ) -> Self:
-        """A cluster with its controller here, on a login node, and each engine in a Slurm job of its own.
+        """A cluster with its controller here and each engine in a Slurm job of its own.
 
         It starts when the first job does; other engines take part as soon as their jobs start.  Jobs end
         with the cluster, and with this process, however that ends.
@@ -196,8 +198,10 @@ class Cluster(ClusterState):
             cpus: number of CPUs of each engine.
             account: account that is charged.
             extra: further options of `sbatch`, such as `["--constraint=ib"]`.
-            python: the Python on the nodes, as of `Cluster.ssh`; by default this one's path.
-            run_folder: a folder that the nodes share with this machine; by default `~/.cache/nbpar`.
+            host: the login node, as `ssh` knows it; None: this machine is one.
+            python: the Python on the nodes, and on `host`, as of `Cluster.ssh`.
+            command: the ssh client, a list with its options.
+            run_folder: a folder that the nodes share with the login node; by default `~/.cache/nbpar` there.
             settings: `preload`, `env`, `cwd`, `nice`, `start_timeout` and `heal`, as of `Cluster`.
 
         Raises:
@@ -211,7 +215,9 @@ class Cluster(ClusterState):
             "cpus": cpus,
             "account": account,
             "extra": extra,
+            "host": host,
             "python": python,
+            "command": command,
             "run_folder": run_folder,
         }
         return cls(n, engines=jobs_of_options("slurm", given), **settings)

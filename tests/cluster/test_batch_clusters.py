@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from batch_commands import COMMANDS, BatchFolder
 
@@ -333,3 +334,59 @@ def gone_pid():
 
 def test_options_of_ipyparallel_lead_to_its_own_launcher():
     assert nbpar.Cluster(2, engines="slurm", profile="x")._engines == "slurm"
+
+
+FAR = """#!/bin/sh
+# An ssh client whose hosts are this machine, in another folder and with another name for the run.
+while [ "$1" != "--" ]; do shift; done
+[ "$2" = login01 ] || { echo "ssh: Could not resolve hostname $2" >&2; exit 255; }
+shift 2
+cd / && FAR=yes exec setsid sh -c "$1"
+"""
+
+
+@pytest.fixture
+def ssh(tmp_path):
+    """An ssh client that leads to a login node."""
+    client = tmp_path / "ssh"
+    client.write_text(FAR)
+    client.chmod(0o755)
+    return str(client)
+
+
+def test_jobs_are_submitted_on_a_login_node_through_ssh(batch, start, ssh):
+    jobs = batch()
+    cluster = start(2, host="login01", command=ssh)
+    until(lambda: len(cluster.engines) == 2, 60)
+
+    with nbpar.Pool(cluster=cluster) as pool:
+        assert pool.map(len, [b"x" * 3_000_000, b""]) == [3_000_000, 0]
+        assert pool.each(lambda: os.environ["FAR"]) == ["yes", "yes"]
+        assert len(pool.map(bytes, [3_000_000])[0]) == 3_000_000
+    cluster.stop()
+
+    assert [job["state"] for job in jobs.jobs().values()] == ["CANCELLED", "CANCELLED"]
+
+
+def test_jobs_end_with_the_connection_to_the_login_node(batch, start, ssh):
+    jobs = batch()
+    cluster = start(1, host="login01", command=ssh)
+    controller = psutil.Process(cluster._room._controller.pid)
+    addresses = {link.laddr.ip for link in controller.net_connections("tcp4")}
+
+    (connection,) = [child for child in controller.parent().children() if child != controller]
+    connection.kill()
+
+    until(lambda: cluster.problem, 60)
+    until(lambda: [job["state"] for job in jobs.jobs().values()] == ["CANCELLED"], 60)
+    assert addresses == {"127.0.0.1"}
+    assert cluster.problem.startswith("the process that watches the Slurm jobs ended: ")
+
+
+def test_a_login_node_that_cannot_be_reached_is_named(batch, start, ssh):
+    batch()
+
+    with pytest.raises(
+        ClusterError, match=r"cannot submit Slurm jobs on login02: ssh: Could not resolve hostn"
+    ):
+        start(1, host="login02", command=ssh)
