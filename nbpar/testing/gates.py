@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 import uuid
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,10 +41,19 @@ class FakeClock:
 class Gate:
     """Blocks all callers of `wait` until it is opened, in this process and in any other on this host.
 
-    It is a folder of files, so it may be captured by functions that are sent to engines.
+    It is a folder of files, so it may be captured by functions that are sent to engines.  The folder is
+    removed with the object that has made it: keep that as long as anything may wait.
+
+    Args:
+        folder: that of another gate, which keeps it; "" makes a new one.
     """
 
-    folder: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="nbpar-gate-"))
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.folder:
+            object.__setattr__(self, "folder", tempfile.mkdtemp(prefix="nbpar-gate-"))
+            weakref.finalize(self, _remove, self.folder, os.getpid())
 
     def wait(self, timeout: float = PATIENCE) -> None:
         """Wait until the gate is open.
@@ -81,6 +92,11 @@ class Gate:
 
     def _path(self, name: str) -> Path:
         return Path(self.folder, name)
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a fork has a copy of the gate
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def until(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +61,31 @@ def test_what_was_waited_for_is_returned():
     answers = iter([[], None, [7]])
 
     assert until(lambda: next(answers)) == [7]
+
+
+def test_a_gates_folder_is_removed_with_it_and_not_with_its_copies():
+    gate = Gate()
+    folder = Path(gate.folder)
+    copies = [Gate(gate.folder), pickle.loads(pickle.dumps(gate))]
+
+    copies.clear()
+    gc.collect()
+    assert folder.is_dir()
+
+    del gate
+    gc.collect()
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_gates_folder_outlives_a_fork_and_not_its_process():
+    program = (
+        "import os, sys; from nbpar.testing import Gate; gate = Gate()\n"
+        "if not os.fork(): sys.exit()\n"
+        "os.wait(); print(os.path.isdir(gate.folder), gate.folder)"
+    )
+
+    there, folder = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+
+    assert there == "True"
+    assert not Path(folder).exists()
