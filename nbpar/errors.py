@@ -40,6 +40,10 @@ class PicklingError(NbparError, pickle.PicklingError):
     """An object cannot be serialized for or by the workers; the message names it."""
 
 
+class MissingPackagesError(NbparError, ModuleNotFoundError):
+    """A worker's Python lacks packages that the function imports."""
+
+
 class RemoteError(NbparError):
     """A remote exception that cannot be recreated in this process; the message has its text.
 
@@ -140,6 +144,10 @@ class LostChangeWarning(UserWarning):
 
 class StaleModuleWarning(UserWarning):
     """An engine computes with another version of a module than this process."""
+
+
+class PackageVersionWarning(UserWarning):
+    """A worker's Python has other versions of packages that the function imports."""
 
 
 class StrayExceptionWarning(RuntimeWarning):

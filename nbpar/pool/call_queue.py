@@ -67,7 +67,7 @@ class CallQueue:
         stir.state = state
         name = function_name(fn)
         job = Job(state, self._results, launcher.load(fn), fn, name, fail_fast=False)
-        job.begin = launcher.begin_of(state.id, job.load)
+        job.begin = launcher.begin_of(state.id, fn, job.load)
         self._desk.start(job)
         self._end = weakref.finalize(self, self._desk.stop, job, _closed())
         self._end.atexit = False  # the pool is closed by then

@@ -27,6 +27,7 @@ from nbpar.pool.limits import WorkerLimits
 from nbpar.pool.lost_changes import warn_of_lost_changes
 from nbpar.pool.options import Options
 from nbpar.pool.outstanding import OutstandingWork, prepare_for_exit
+from nbpar.pool.packages import packages_of
 from nbpar.pool.placement import Placement
 from nbpar.pool.seed_warning import warn_of_shared_generator
 from nbpar.run import history
@@ -35,8 +36,8 @@ from nbpar.run.futures import CallFuture, SubmittedCalls
 from nbpar.run.run import Run
 from nbpar.wire.diagnosis.explain import explain
 from nbpar.wire.log_levels import levels_here
-from nbpar.wire.messages import Begin, Load
-from nbpar.wire.modules.reach import reach_of_this_process
+from nbpar.wire.messages import Begin, Load, Package
+from nbpar.wire.modules.reach import Wanted, reach_of_this_process
 from nbpar.wire.pickle_cache import Kept
 from nbpar.wire.pickling import digest, pack_one
 from nbpar.wire.shared import Shared
@@ -130,6 +131,9 @@ class Launcher:
         self._costs: OrderedDict[bytes, Chunker] = OrderedDict()
         """What the last run of a function has learned, by digest; the oldest first."""
 
+        self._packages: dict[tuple[bytes, Wanted], tuple[Package, ...]] = {}
+        """Of the last function."""
+
         first = None if initializer is None else (self.load(initializer[0]), initializer[1])
         self.dispatcher = Dispatcher(
             place.backend, initializer=first, expecting=place.expecting, problem=place.problem,
@@ -181,7 +185,7 @@ class Launcher:
         """Run one call; return its future."""
         __tracebackhide__ = True
         load = self.load(fn)
-        return self._calls.submit(fn, load, self.begin_of(self.dispatcher.new_id(), load), args, kwargs)
+        return self._calls.submit(fn, load, self.begin_of(self.dispatcher.new_id(), fn, load), args, kwargs)
 
     def finish_before_exit(self, future: CallFuture) -> None:
         """Finish a call before the interpreter ends, unless it is ending already."""
@@ -226,7 +230,7 @@ class Launcher:
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
-        job.begin = self.begin_of(state.id, job.load)
+        job.begin = self.begin_of(state.id, fn, job.load)
         if options.resume is not None:
             journal(job, options.resume, partial(self.dispatcher.stir, state))
         run.prepare(job)
@@ -295,13 +299,22 @@ class Launcher:
         """Wake the dispatcher; thread-safe."""
         self._backend.wake()
 
-    def begin_of(self, run: int, load: Load) -> Begin | None:
+    def begin_of(self, run: int, fn: Callable[..., Any], load: Load) -> Begin | None:
         """Return the settings that workers in other processes get before a run's first call."""
         if self._backend.in_process:
             return None
         reach = reach_of_this_process()
         modules = reach.of(load.function) if self._same_host else reach.with_carried(load.function)
-        return Begin(run, modules, levels_here(), tuple(self._world.changes()))
+        packages = () if self._same_host else self._packages_of(fn, load, modules)
+        return Begin(run, modules, levels_here(), tuple(self._world.changes()), packages=packages)
+
+    def _packages_of(self, fn: Callable[..., Any], load: Load, modules: Wanted) -> tuple[Package, ...]:
+        """Return the packages that a function imports; they are looked up once."""
+        key = (load.digest, modules)
+        if (known := self._packages.get(key)) is None:
+            known = packages_of(fn, modules, reach_of_this_process())
+            self._packages = {key: known}
+        return known
 
     def load(self, fn: Callable[..., Any]) -> Load:
         """Return a function in the form sent to the workers.

@@ -45,6 +45,18 @@ class Call(NamedTuple):
     items: Any
 
 
+class Package(NamedTuple):
+    """An installed package that a function imports."""
+
+    module: str
+    """Its top-level module."""
+
+    distribution: str
+    """What `pip install` calls it."""
+
+    version: str
+
+
 class Begin(NamedTuple):
     """A run's calls will follow; these are its settings."""
 
@@ -60,6 +72,9 @@ class Begin(NamedTuple):
 
     apart: bool = False
     """Whether objects among the results are pickled one by one: the client passes them on as bytes."""
+
+    packages: tuple[tuple[str, str, str], ...] = ()
+    """A `Package` for each that the function imports, to be compared with what the worker has."""
 
 
 class FoundModule(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nbpar.core.call_style import CallStyle, Lent, caller
-from nbpar.errors import PicklingError
+from nbpar.errors import MissingPackagesError, PicklingError
 from nbpar.wire.diagnosis.explain import explain_unpickling
 from nbpar.wire.faults import Fault, describe
 from nbpar.wire.messages import INITIALIZER, Call, Load, Output
@@ -113,6 +113,8 @@ class FunctionCache:
             return caller(function, call.spread)
         except NotMappedError:
             raise
+        except MissingPackagesError as error:
+            return describe(error)
         except BaseException as error:  # noqa: BLE001 (any user code may run here)
             new = PicklingError(explain_unpickling(error, what=f"the function {load.name}"))
             return describe(new.with_traceback(error.__traceback__))

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nbpar.errors import PackageVersionWarning
 from nbpar.host.world import BorrowedWorld, Changes
 from nbpar.wire.log_levels import BorrowedLevels
 from nbpar.wire.messages import Begin, Load
@@ -15,6 +16,7 @@ from nbpar.worker.cleanup import ItemCleanup
 from nbpar.worker.module_reload import freshness_of_this_process
 from nbpar.worker.output.plain import plain_warning
 from nbpar.worker.output.recorder import NOTHING, Piece
+from nbpar.worker.packages import PackageCheck
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -59,6 +61,8 @@ class RunSetup:
             self._levels.apply(begin.levels)
             if trouble := _world.apply(Changes(*begin.world)):
                 note((NOTHING, "warning", plain_warning(trouble, UserWarning, __file__, 0)))
+            if trouble := _packages.compare(begin.packages, what=f"the function `{load.name}`"):
+                note((NOTHING, "warning", plain_warning(trouble, PackageVersionWarning, __file__, 1)))
         forget_warnings()
         for told in self._modules.refresh(wanted, load.function.head):
             note((NOTHING, "warning", told))
@@ -66,6 +70,8 @@ class RunSetup:
         for told in self._modules.check(wanted):
             note((NOTHING, "warning", told))
 
+
+_packages = PackageCheck()
 
 _world = BorrowedWorld()
 """The environment of the engine's latest client; changes stay between two runs."""
