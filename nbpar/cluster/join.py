@@ -6,11 +6,14 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.client import hushed
 from nbpar.cluster.cluster import Cluster
+from nbpar.cluster.registration import await_engines, of_cluster, of_file
 from nbpar.cluster.remote.hosts import parse_hosts
 from nbpar.errors import ClusterError
 
@@ -39,12 +42,29 @@ def connect(cluster: Any, *, timeout: float = ANSWER_TIMEOUT) -> tuple[Any, bool
     if isinstance(cluster, Cluster):
         return cluster.start().client, False
     if isinstance(cluster, (str, os.PathLike)):
-        return _client_of(_connection_of(cluster), timeout, str(cluster)), True
+        return _client_of(_read(_file_of(cluster)), timeout, str(cluster)), True
     import ipyparallel
 
     if isinstance(cluster, ipyparallel.Client):
         return hushed(_open_client(cluster)), False
     return hushed(_client_of_running(cluster)), True
+
+
+def await_its_engines(cluster: Any, client: Any, given_up: Callable[[], bool]) -> None:
+    """Wait until the engines of a joined cluster have registered, if it was started just now.
+
+    Args:
+        cluster: what `connect` was given, and is no Cluster of nbpar.
+        client: what it returned.
+        given_up: returns whether the engines are not needed any more.
+
+    Raises:
+        ClusterError: it has none, and none will come.
+    """
+    if isinstance(cluster, (str, os.PathLike)):
+        await_engines(client, f"the cluster {str(cluster)!r}", partial(of_file, _file_of(cluster)), given_up)
+    elif (started := getattr(client, "cluster", None)) is not None:
+        await_engines(client, "the ipyparallel Cluster", partial(of_cluster, started), given_up)
 
 
 def check_kind(cluster: Any, *, name: str = "cluster", before: str = "", after: str = "") -> None:
@@ -78,7 +98,7 @@ def check_place(name: str, cluster: Any) -> None:
     check_kind(cluster, name=name)
     if isinstance(cluster, (str, os.PathLike)):
         if (url := _url(cluster)) is None:
-            _connection_of(cluster)
+            _read(_file_of(cluster))
         else:
             parse_hosts(url)
     elif not isinstance(cluster, Cluster):
@@ -192,8 +212,8 @@ def _client_of_running(cluster: Any) -> Any:
         raise ClusterError(f"the ipyparallel Cluster does not answer: {error}") from error
 
 
-def _connection_of(name: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of the connection file of the cluster."""
+def _file_of(name: str | os.PathLike[str]) -> Path:
+    """The connection file of the cluster."""
     if not str(name):
         raise ClusterError(
             "the name of the cluster is empty; give that of an IPython profile, the path of a connection "
@@ -201,8 +221,8 @@ def _connection_of(name: str | os.PathLike[str]) -> dict[str, Any]:
         )
     path = Path(name)
     if path.is_file() or path.suffix == ".json" or len(path.parts) > 1:
-        return _read(path)
-    return _read(_newest_file(str(name)))
+        return path
+    return _newest_file(str(name))
 
 
 def _newest_file(profile: str) -> Path:

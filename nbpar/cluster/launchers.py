@@ -86,6 +86,11 @@ class ForkServerLauncher(BaseLauncher):  # type: ignore[misc]  # ipyparallel has
             )
             self._template.fork(order, process)
 
+    @property
+    def living(self) -> int:
+        """Number of processes that have not ended."""
+        return sum(process.exit_code is None for process in self._processes)
+
     def controller_key(self) -> str:
         """Key of the controller to notify when a process is gone, "" for none of ours."""
         return ""

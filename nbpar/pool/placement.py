@@ -15,7 +15,7 @@ from nbpar.backends.serial import SerialBackend
 from nbpar.backends.threads import ThreadsBackend
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.directory import RuntimeDirectory
-from nbpar.cluster.join import cluster_of, connect, has_ended
+from nbpar.cluster.join import await_its_engines, cluster_of, connect, has_ended
 from nbpar.cluster.preload import import_what_parses
 from nbpar.errors import ClusterError, PoolClosedError
 from nbpar.host.error_log import call_safely
@@ -198,10 +198,18 @@ class EnginesPlacement(Placement):
 class JoinedPlacement(Placement):
     """Engines of a joined cluster, which the pool does not own."""
 
-    def __init__(self, cluster: Any, path: str) -> None:
+    def __init__(self, cluster: Any, path: str, unwanted: threading.Event) -> None:
         from nbpar.backends.engines.backend import EnginesBackend
 
         self._client, self._owned = connect(cluster)
+        try:
+            await_its_engines(cluster, self._client, unwanted.is_set)
+            if unwanted.is_set():
+                raise PoolClosedError  # noqa: TRY301 (the client is closed likewise)
+        except BaseException:
+            if self._owned:
+                self._client.close()
+            raise
         self._runtime = RuntimeDirectory() if path == "auto" else None
         directory = None if self._runtime is None else self._runtime.path
         self._engines = EnginesBackend(self._client, directory, fits=fits)
@@ -239,9 +247,17 @@ def place_in_process(kind: str, workers: int) -> Placement:
 
 
 def place_on_engines(
-    workers: int, cluster: Any, *, path: str, env: Mapping[str, str] | None = None, again: bool = False
+    workers: int,
+    cluster: Any,
+    *,
+    path: str,
+    env: Mapping[str, str] | None = None,
+    again: bool = False,
+    unwanted: threading.Event,
 ) -> Placement:
     """Return workers on engines: of a running cluster, or of one started for this pool.
+
+    Engines of a cluster that starts are not waited for any more when `unwanted` is set.
 
     Raises:
         ClusterError: none can be had; or they were had before (`again`) and their cluster was stopped.
@@ -254,14 +270,20 @@ def place_on_engines(
         return EnginesPlacement(cluster.start(), path, owned=False)
     if isinstance(cluster, (str, os.PathLike)) and (made := cluster_of(cluster)) is not None:
         return EnginesPlacement(made.start(), path, owned=True)
-    return JoinedPlacement(cluster, path)
+    return JoinedPlacement(cluster, path, unwanted)
 
 
 class PendingPlacement:
-    """A placement in preparation, in a thread if `threaded`, so that `Pool()` returns at once."""
+    """A placement in preparation, in a thread if `threaded`, so that `Pool()` returns at once.
 
-    def __init__(self, make: Callable[[], Placement], *, threaded: bool) -> None:
+    Args:
+        make: prepares it; gets `unwanted`, which is set when the placement is not needed any more.
+        threaded: whether in a thread of its own.
+    """
+
+    def __init__(self, make: Callable[..., Placement], *, threaded: bool) -> None:
         self._make = make
+        self._unwanted = threading.Event()
         self._place: Placement | None = None
         self._error: BaseException | None = None
         self._over = threading.Event()
@@ -298,6 +320,7 @@ class PendingPlacement:
 
     def discard(self) -> None:
         """Close the placement, also while it is prepared.  Idempotent."""
+        self._unwanted.set()
         self._over.wait()
         place, self._place = self._place, None
         self._error = self._error or PoolClosedError()
@@ -307,7 +330,7 @@ class PendingPlacement:
 
     def _run(self) -> None:
         try:
-            self._place = self._make()
+            self._place = self._make(unwanted=self._unwanted)
         except BaseException as error:  # noqa: BLE001 (raised in the waiting thread)
             self._error = error
         self._over.set()

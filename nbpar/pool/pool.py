@@ -381,7 +381,7 @@ def _open(
     if backend == "engines":
         make = partial(place_on_engines, number, cluster, path=path, env=env, again=again)
         return PendingPlacement(make, threaded=True)
-    return PendingPlacement(lambda: place_in_process(backend, number), threaded=False)
+    return PendingPlacement(lambda **_: place_in_process(backend, number), threaded=False)
 
 
 def _check_engines_alone(backend: str, cluster: Any, env: Any) -> None:
