@@ -213,6 +213,10 @@ class Chunk:
         """Return the chunk without its first `done` items."""
         return Chunk(self.first + done, self.items[done:], self.attempt, self.deaths)
 
+    def part(self, indices: range) -> Chunk:
+        """Return the chunk's items with these indices."""
+        return self.rest(indices.start - self.first).head(len(indices))
+
     def pieces(self) -> list[Chunk]:
         """Cut the chunk, whose worker died, into pieces to be tried again."""
         return [replace(piece, deaths=self.deaths + 1) for piece in self.parts(PIECES)]

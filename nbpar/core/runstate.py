@@ -20,6 +20,7 @@ from nbpar.core.outcome import Failure, Part
 from nbpar.core.retry import Retry
 from nbpar.core.sizes import estimated_bytes
 from nbpar.core.source import HandedOverSource, SequenceSource, Source
+from nbpar.core.speculation import Speculation
 
 ENOUGH = 2048
 """Short items that a worker may have in its window, in several chunks; a single chunk may be larger."""
@@ -104,6 +105,9 @@ class RunState:
 
     watcher: Watcher | None = None
     """Is notified when there may be work."""
+
+    speculation: Speculation = field(default_factory=Speculation)
+    """Items that several workers have."""
 
     cancelled: bool = False
     taken: int = 0
@@ -229,26 +233,34 @@ class RunState:
         retried = sorted(failures.keys() - final.keys())
         for index in retried:
             self._retry_later(chunk, index, now)
+        if self.speculation:
+            self._drop_copies([chunk.first + n for n in range(len(values)) if chunk.first + n not in retried])
         return self._deliver(_parts_between(chunk.first, values, final, retried)), list(final.values())
 
     def give_back(self, chunk: Chunk) -> None:
-        """Return items to the run that no worker has started."""
-        left = self._undropped(chunk)
+        """Return items to the run that no worker has started, unless another has them as well."""
+        left = self._left_of(chunk, died=False)
         if left and not self.cancelled:
             self._again.extendleft(reversed(left))
             self._touch()
 
     def split_after_death(self, chunk: Chunk) -> bool:
         """Return a chunk whose worker died, in pieces; False if its single item gets no other chance."""
-        if not (left := self._undropped(chunk)):
+        if not (left := self._left_of(chunk, died=True)):
             return True
-        if self.pinned is not None or (len(chunk.items) == 1 and chunk.deaths >= 1):
+        if self.pinned is not None or (len(chunk.items) == 1 and left[0].deaths >= 1):
             return False
         if self.cancelled:
             return True
         self._again.extendleft(reversed([piece for part in left for piece in part.pieces()]))
         self._touch()
         return True
+
+    def copy(self, chunk: Chunk, parts: int) -> None:
+        """Let others begin the items of a worker that does not answer as well, in a number of parts."""
+        self.speculation.add(chunk.indices)
+        self._again.extendleft(reversed(chunk.parts(parts)))
+        self._touch()
 
     def drop(self, index: int, *, under_way: bool) -> None:
         """Do not start an item, or start it again; if it is in flight it may still have an outcome."""
@@ -261,6 +273,20 @@ class RunState:
             del self._again[place]
             for part in reversed(self._undropped(chunk)):
                 self._again.insert(place, part)
+
+    def _left_of(self, chunk: Chunk, *, died: bool) -> list[Chunk]:
+        """Return the parts of a chunk that no other worker has, and that were not dropped."""
+        mine = self.speculation.take_back(chunk, died=died) if self.speculation else [chunk]
+        return [part for own in mine for part in self._undropped(own)]
+
+    def _drop_copies(self, settled: list[int]) -> None:
+        """Drop waiting copies of items that have just got their outcomes."""
+        self.speculation.settle(settled)
+        self.speculation.end(settled)
+        fresh = self.speculation.fresh
+        self._again = deque(chunk.part(part) for chunk in self._again for part in fresh(chunk.indices))
+        self._later = [entry for entry in self._later if fresh(entry[2].indices)]
+        heapq.heapify(self._later)
 
     def _undropped(self, chunk: Chunk) -> list[Chunk]:
         """Return the parts of a chunk between its dropped items, which are forgotten."""

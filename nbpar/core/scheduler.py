@@ -16,6 +16,7 @@ from typing import Any
 from nbpar.core.chunking import Chunk
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.runstate import RunState
+from nbpar.core.silence import Silence
 from nbpar.core.windows import Assignment, Window, Windows, WorkerId
 
 CATCH_UP = 0.5
@@ -53,6 +54,7 @@ class Scheduler:
         self.windows = Windows()
         """The chunks in flight of each worker."""
 
+        self.silence = Silence(self.windows)
         self._ready = _Ready()
         self._hungry: dict[WorkerId, None] = {}  # in a fixed order, so that runs are reproducible
         self._shut: list[tuple[float, int, WorkerId]] = []
@@ -155,8 +157,12 @@ class Scheduler:
         """Undo `hold`."""
         if (window := self.windows.get(worker)) is not None and window.held:
             window.held = False
-            if not window.retiring:
-                self._hungry[worker] = None
+            self.reopen(worker)
+
+    def reopen(self, worker: WorkerId) -> None:
+        """Give a worker work again, unless there is another reason to give it none."""
+        if (window := self.windows.get(worker)) is not None and window.open:
+            self._hungry[worker] = None
 
     def assign(self, now: float) -> Iterator[Assignment]:
         """Fill every worker's window, a chunk each in turn, least loaded first."""
@@ -258,6 +264,8 @@ class Scheduler:
         hopeless = []
         for n, assignment in reversed(list(enumerate(lost.calls.values()))):
             self._close(assignment)
+            if assignment.superseded:
+                continue
             rest = assignment.chunk.rest(assignment.done)
             guilty = died and (n == 0 or assignment.expected < SUSPECT)
             if not guilty:
@@ -295,7 +303,7 @@ class Scheduler:
         if load == 1 and now < (opens := window.opens):
             self._shut_until(worker, opens)
             return None
-        full: bool | None = True if window.on_trial or window.held else None
+        full: bool | None = True if window.on_trial or not window.open else None
         for run in () if full else self._ready.neediest_first():
             self.asked = run
             if not self._admits(run, worker):
@@ -407,7 +415,7 @@ class Scheduler:
             self._hungry[assignment.worker] = None
         self._shut_by.pop(assignment.worker, None)
         assignment.run.priority -= assignment.expected
-        assignment.run.running -= 1
+        assignment.run.running -= not assignment.superseded
         self._ready.correct(assignment.run)
 
     def _forget_if_done(self, run: RunState) -> None:

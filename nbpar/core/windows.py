@@ -60,11 +60,14 @@ class Assignment:
     overdue: bool = False
     """Whether its worker was killed because its item did not stop at the time limit."""
 
+    superseded: bool = False
+    """Whether other workers have finished its items, so that its answer is not wanted."""
+
     @property
     def divisible(self) -> bool:
         """Whether its worker may have items of it that it has not begun, and was not asked for."""
         several = len(self.chunk.items) - self.done > 1
-        return several and not self.cut and self.run.pinned is None
+        return several and not (self.cut or self.superseded) and self.run.pinned is None
 
     @property
     def next(self) -> int:
@@ -100,13 +103,16 @@ class Window:
     held: bool = False
     """It is reserved and gets no new work."""
 
+    silent: bool = False
+    """It does not answer and gets no new work."""
+
     on_trial: bool = False
     """It runs a chunk that killed another worker, alone."""
 
     @property
     def open(self) -> bool:
         """Whether the worker may get calls at all."""
-        return not (self.held or self.retiring)
+        return not (self.held or self.retiring or self.silent)
 
     @property
     def head(self) -> Assignment | None:
@@ -247,8 +253,8 @@ class Windows(dict[WorkerId, Window]):
         return self._calls.get(number)
 
     def calls_of(self, run: RunState) -> list[Assignment]:
-        """Return a run's calls in flight."""
-        return [call for call in self._calls.values() if call.run is run]
+        """Return a run's calls in flight whose answers are wanted."""
+        return [call for call in self._calls.values() if call.run is run and not call.superseded]
 
     def head(self, worker: WorkerId) -> Assignment | None:
         """Return the oldest call of a worker, which is running."""
@@ -275,6 +281,10 @@ class Windows(dict[WorkerId, Window]):
     def idle(self) -> int:
         """How many workers have nothing to do."""
         return len(self._idle)
+
+    def free(self) -> list[WorkerId]:
+        """Return the workers that have nothing to do and may get work."""
+        return [worker for worker in self._idle if self[worker].open]
 
     @property
     def uneven(self) -> bool:
