@@ -13,6 +13,7 @@ from nbpar.core.call_style import Lent, caller
 from nbpar.wire.faults import Fault, describe
 from nbpar.wire.messages import (
     NO_COSTS,
+    Answering,
     Bye,
     Call,
     Cancel,
@@ -25,6 +26,7 @@ from nbpar.wire.messages import (
     Output,
     Ready,
     Shortened,
+    Silent,
 )
 from nbpar.wire.pickling import Packed
 
@@ -118,6 +120,14 @@ class ManualBackend:
         """Let a worker die."""
         self._here.pop(worker, None)
         self.say(worker, Lost(reason))
+
+    def silence(self, worker: WorkerId) -> None:
+        """Let a worker not answer."""
+        self.say(worker, Silent())
+
+    def hear(self, worker: WorkerId) -> None:
+        """Let it answer again."""
+        self.say(worker, Answering())
 
     def leave(self, worker: WorkerId, reason: str = "released") -> None:
         """Let a worker leave normally."""

@@ -74,6 +74,12 @@ class Figures:
     held: float = 0.0
     """Wall time in seconds during which low memory throttled work."""
 
+    silent: float = 0.0
+    """Workers did not answer; included in the others."""
+
+    silent_workers: tuple[str, ...] = ()
+    """Their names, with hosts."""
+
     items: int = 0
     """Number of items computed."""
 
@@ -156,6 +162,8 @@ def figures_of(
         chunksize=chunksize, moved=snapshot.moved, slowest=slowest, cpu=sum(lane.cpu for lane in lanes),
         cpu_of_thread=sum(lane.cpu_of_thread for lane in lanes),
         queued=sum(lane.queued for lane in lanes), cpus=cpus,
+        silent=sum(lane.silent for lane in lanes),
+        silent_workers=tuple(f"{lane.worker} on {lane.host}" for lane in lanes if lane.silent),
     )  # fmt: skip
 
 
@@ -164,7 +172,7 @@ def findings(figures: Figures) -> list[Finding]:
     if figures.elapsed < WORTH or not figures.items:
         return []
     looks = (
-        _memory, _threads, _slow_item, _input, _results, _chunks, _starting, _imports, _idle_cpu,
+        _memory, _silence, _threads, _slow_item, _input, _results, _chunks, _starting, _imports, _idle_cpu,
         _busy_machine,
     )  # fmt: skip
     return [finding for look in looks for finding in look(figures)]
@@ -177,6 +185,18 @@ def _memory(figures: Figures) -> Iterator[Finding]:
             f"memory ran low: work was held back for {seconds(figures.held)} of {seconds(figures.elapsed)}",
             "use fewer workers, smaller items or results, or renew workers that have grown with "
             "`max_worker_memory=`",
+        )
+
+
+def _silence(figures: Figures) -> Iterator[Finding]:
+    if figures.silent > 0.02 * figures.total:
+        names = figures.silent_workers
+        more = f" and {plural(len(names) - 3, 'other')}" if len(names) > 3 else ""
+        yield Finding(
+            "silence",
+            f"{', '.join(names[:3])}{more} did not answer for {seconds(figures.silent)}",
+            "look at the network between here and there, and whether that host is out of memory; "
+            "idle workers began its items as well",
         )
 
 

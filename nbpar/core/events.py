@@ -56,6 +56,22 @@ class WorkerLost:
 
 
 @dataclass(slots=True)
+class WorkerSilent:
+    """A worker does not answer; it may be lost, or its network."""
+
+    at: float
+    worker: str
+
+
+@dataclass(slots=True)
+class WorkerAnswering:
+    """A worker that was silent answers again."""
+
+    at: float
+    worker: str
+
+
+@dataclass(slots=True)
 class ChunkSent:
     """Neighboring items were sent to a worker."""
 
@@ -197,6 +213,8 @@ Event = (
     | WorkerJoined
     | WorkerLeft
     | WorkerLost
+    | WorkerSilent
+    | WorkerAnswering
     | ChunkSent
     | ChunkCut
     | ItemsDone

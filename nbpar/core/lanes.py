@@ -94,7 +94,7 @@ class Lane:
     host: str
     pid: int
     state: str
-    """`idle`, `busy`, `left` or `lost`."""
+    """`idle`, `busy`, `silent`, `left` or `lost`."""
 
     first: int
     """Index of the first item of the chunk it works at; -1 when idle."""
@@ -154,6 +154,9 @@ class Lane:
     machine: str = ""
     """Machine and pid namespace of its process; "" if unknown."""
 
+    silent: float = 0.0
+    """Seconds in which it did not answer."""
+
     @property
     def process(self) -> tuple[str, int | str]:
         """Its process; that of threads is one."""
@@ -187,6 +190,8 @@ class LaneCount:
     dropped: int = 0
     occupied: float = 0.0
     importing: float = 0.0
+    silent: float = 0.0
+    silent_since: float | None = None
     work_since: float = 0.0
     """Time of its first work after it was idle."""
 
@@ -238,8 +243,19 @@ class LaneCount:
             self.state = "idle"
             self.occupied += at - self.work_since
 
+    def fall_silent(self, at: float) -> None:
+        """Note that it does not answer."""
+        self.state, self.silent_since = "silent", at
+
+    def answer_again(self, at: float) -> None:
+        """Note that it answers again."""
+        if self.silent_since is not None:
+            self.silent += at - self.silent_since
+            self.state, self.silent_since = "busy" if self.calls else "idle", None
+
     def leave(self, at: float, state: str, note: str = "") -> None:
         """Note that it left."""
+        self.answer_again(at)
         if self.calls:
             self.occupied += at - self.work_since
             self.dropped = sum(count for _, _, count in self.calls.values())
@@ -255,12 +271,14 @@ class LaneCount:
         begun, calls, gone = self.begun, list(self.calls.values()), self.gone
         since, first, count = calls[0] if calls else (begun, -1, 0)
         occupied = self.occupied + (max(now - self.work_since, 0.0) if calls else 0.0)
+        silent = self.silent + (max(now - self.silent_since, 0.0) if self.silent_since is not None else 0.0)
         spans = Spans(self.spans, self._span() if self.count else None)
         return Lane(
             worker, self.host, self.pid, self.state, first, count, since - begun, self.done, self.busy,
             self.memory, self.moved, self.note, spans, max(self.joined - begun, 0.0),
             None if gone is None else gone - begun, occupied, self.cpu, self.cpu_of_thread,
             self.queued, self.packing, self.chunks, self.dropped, self.importing, self.machine,
+            silent,
         )  # fmt: skip
 
     def _begin_span(self, start: float, event: events.ItemsDone) -> None:

@@ -136,6 +136,14 @@ class Progress:
         self._lost += 1
         self._part(event, "lost", event.reason)
 
+    def _silent(self, event: events.WorkerSilent) -> None:
+        if (lane := self._lanes.get(event.worker)) is not None and lane.gone is None:
+            lane.fall_silent(event.at)
+
+    def _answering(self, event: events.WorkerAnswering) -> None:
+        if (lane := self._lanes.get(event.worker)) is not None:
+            lane.answer_again(event.at)
+
     def _part(self, event: events.WorkerLeft | events.WorkerLost, state: str, note: str) -> None:
         if (lane := self._lanes.get(event.worker)) is not None and lane.gone is None:
             lane.leave(event.at, state, note)
@@ -232,6 +240,8 @@ class Progress:
         events.WorkerJoined: _joined,
         events.WorkerLeft: _left,
         events.WorkerLost: _lost_worker,
+        events.WorkerSilent: _silent,
+        events.WorkerAnswering: _answering,
         events.ChunkSent: _sent,
         events.ChunkCut: _cut,
         events.ItemsDone: _items_done,

@@ -95,6 +95,11 @@ class Snapshot:
     """Imports of workers, slowest first."""
 
     @property
+    def silent_workers(self) -> int:
+        """Number of workers that do not answer now."""
+        return sum(lane.state == "silent" for lane in self.lanes)
+
+    @property
     def over(self) -> bool:
         """Whether it is final."""
         return self.state in ("done", "failed", "stopped")

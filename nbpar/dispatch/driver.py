@@ -15,13 +15,11 @@ from nbpar.core import events
 from nbpar.core.outcome import Failure
 from nbpar.core.runstate import RunState
 from nbpar.core.scheduler import Scheduler
-from nbpar.core.transcript import Piece
 from nbpar.core.windows import Assignment
 from nbpar.dispatch.channels import CHANNEL_MESSAGES, PoolChannels
 from nbpar.dispatch.failures import (
     UnfitAnswerError,
     calls_in,
-    check_cut,
     death_of,
     failure_of,
     fitted,
@@ -30,25 +28,25 @@ from nbpar.dispatch.failures import (
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.memory import NO_RULES, Memory, MemoryRules
+from nbpar.dispatch.news import NEWS, CallNews
 from nbpar.dispatch.pickled import keep_pickled, without_bytes
 from nbpar.dispatch.retiring import Retirement
+from nbpar.dispatch.silence import SilentWorkers, fresh_parts
 from nbpar.dispatch.workforce import WorkerWait, Workforce
 from nbpar.errors import NoWorkersError
 from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.wire.faults import restore
 from nbpar.wire.messages import (
     INITIALIZER,
+    Answering,
     Bye,
     Call,
     Done,
-    Imported,
     Lost,
     Message,
     Missing,
-    Output,
     Ready,
-    Running,
-    Shortened,
+    Silent,
 )
 from nbpar.wire.packed_items import PackedItems
 
@@ -80,8 +78,10 @@ class Driver:
         self._scheduler = Scheduler()
         self.jobs = Jobs(self._scheduler, workforce, backend)
         self.lines = PoolChannels(backend, workforce, self._scheduler, request)
+        self._silence = SilentWorkers(self._scheduler, workforce, backend, self.jobs)
         self.leaving = Retirement(self._scheduler, workforce, backend)
         self._memory = Memory(rules, self._scheduler, workforce, self.leaving)
+        self._news = CallNews(self._scheduler, self.jobs, self._memory, blocking=backend.blocking)
         self._looked = now
         self._patience = WorkerWait()
         self.jobs.now = self.jobs.idle_since = now
@@ -170,6 +170,7 @@ class Driver:
             elif self._workforce.stopping:
                 self.jobs.idle_since = now  # a released worker cannot be stopped any more
             elif self._workforce.present and now - self.jobs.idle_since >= IDLE:
+                self._silence.interrupt()
                 for worker in self._workforce.release_all():
                     self._scheduler.lose(worker, died=False)
                     self.lines.disconnect(worker)
@@ -206,6 +207,8 @@ class Driver:
         acted = again = self._assign_once(now)
         while again and several:
             again = self._assign_once(now)  # what takes items may make room for another run, or end it
+        while self._scheduler.silence.speculate():
+            self._assign_once(now)
         for messages, bug in self._workforce.send():
             self._take_back(messages, bug)
         keep_pickled(self._scheduler.windows, self._backend.take_pickled())
@@ -285,28 +288,20 @@ class Driver:
             self.lines.take(worker, message)
         elif isinstance(message, Done):
             self._take_done(worker, message, now)
-        elif isinstance(message, (Output, Running, Imported, Shortened)):
-            self._take_news(message, now)
+        elif isinstance(message, NEWS):
+            self._news.take(message, now)
         elif isinstance(message, Ready):
             if self._workforce.arrive(worker, message.facts):
                 self._join(worker, now)
         elif isinstance(message, Missing):
             self._load_again(worker, message, now)
+        elif isinstance(message, (Silent, Answering)):
+            self._silence.take(worker, message, now)
         elif isinstance(message, Bye):
             self._part(worker, message.reason, events.WorkerLeft(now, worker))
         elif isinstance(message, Lost):
             self._ends.append(f"{worker}: {message.reason}")
             self._part(worker, message.reason, events.WorkerLost(now, worker, message.reason))
-
-    def _take_news(self, message: Output | Running | Imported | Shortened, now: float) -> None:
-        if isinstance(message, Output):
-            self._take_output(message, now)
-        elif isinstance(message, Imported):
-            self._take_imports(message, now)
-        elif isinstance(message, Shortened):
-            self._take_cut(message, now)
-        elif (assignment := self._scheduler.windows.call(message.call)) is not None:
-            assignment.limited_since = now if message.now else None
 
     def _join(self, worker: WorkerId, now: float) -> None:
         self._welcome(worker, now)
@@ -322,8 +317,9 @@ class Driver:
         if done.id == INITIALIZER:
             self._take_initialized(worker, done, now)
             return
-        if (assignment := self._scheduler.windows.call(done.id)) is None:
-            return  # its worker was given up before
+        assignment = self._scheduler.windows.call(done.id)
+        if assignment is None or self._silence.takes(assignment, done, now):
+            return  # its worker was given up before, or others have finished its items
         if base := assignment.base:
             done = done._replace(first=done.first + base)
         done = fitted(assignment, done)
@@ -334,9 +330,18 @@ class Driver:
         if (job := self.jobs.get(assignment.run.id)) is None:
             return  # its run was stopped
         try:
-            self._settle(worker, job, assignment, done, values, now)
+            if job.state.speculation:
+                self._settle_first(worker, job, assignment, done._replace(values=values), now)
+            else:
+                self._settle(worker, job, assignment, done, values, now)
         except BaseException as bug:  # noqa: BLE001 (see `_blame`)
             self._blame(job, bug, assignment)
+
+    def _settle_first(self, worker: WorkerId, job: Job, call: Assignment, done: Done, now: float) -> None:
+        """Pass outcomes to a run of whose items other workers may have had the first."""
+        for part in fresh_parts(job.state, done):
+            self._settle(worker, job, call, part, part.values, now)
+        self._silence.supersede(job.state, now)
 
     def _settle(
         self,
@@ -361,32 +366,6 @@ class Driver:
             *done.costs, without_bytes(call.chunk),
         ))  # fmt: skip
         self.jobs.deliver(job, parts, final)
-
-    def _take_output(self, output: Output, now: float) -> None:
-        assignment = self._scheduler.windows.call(output.call)
-        job = self.jobs.get(assignment.run.id) if assignment is not None else None
-        if assignment is None or job is None:
-            return
-        base = assignment.base
-        for place, kind, content in output.pieces:
-            index = place + base if place >= 0 else place
-            piece = Piece(index, kind, content, assignment.worker, self._backend.blocking)
-            job.said.setdefault(index, []).append(piece.text)
-            job.sink.emit(events.ItemPrinted(now, piece))
-
-    def _take_imports(self, imported: Imported, now: float) -> None:
-        assignment = self._scheduler.windows.call(imported.call)
-        if assignment is not None and (job := self.jobs.get(assignment.run.id)) is not None:
-            job.sink.emit(events.PackagesImported(now, assignment.worker, tuple(imported.packages)))
-
-    def _take_cut(self, cut: Shortened, now: float) -> None:
-        if (call := self._scheduler.windows.call(cut.call)) is None:
-            return  # its worker was given up before
-        check_cut(call, cut.items)
-        self._memory.take_back(call.worker, len(call.chunk.items) - cut.items)
-        self._scheduler.shorten(call.id, cut.items)
-        if (job := self.jobs.get(call.run.id)) is not None:
-            job.sink.emit(events.ChunkCut(now, call.worker, call.id, cut.items))
 
     def _take_initialized(self, worker: WorkerId, done: Done, now: float) -> None:
         if self._workforce.initialized(worker, done):
@@ -419,6 +398,7 @@ class Driver:
         died = isinstance(event, events.WorkerLost)
         hopeless = self._scheduler.lose(worker, died=died)
         error = self._workforce.mourn(worker, reason) if died else None
+        self._silence.forget(worker)
         self._workforce.leave(worker)
         self.lines.lose(worker, reason, died=died)
         self.leaving.gone(worker)

@@ -109,6 +109,8 @@ class Jobs:
         job.sink.emit(events.RunStarted(self.now, job.label, job.total))
         for worker in self._workforce.ready:
             job.sink.emit(self._workforce.joined(worker, self.now))
+            if worker in self._workforce.silent:
+                job.sink.emit(events.WorkerSilent(self.now, worker))
         if job.everywhere is None:
             self._scheduler.add(job.state)
             self.end_if_done(job.state.id)  # it may be empty
@@ -119,7 +121,7 @@ class Jobs:
         """Start jobs that need every worker, once all are present and none is expected."""
         if not self._gathering:
             return
-        here = self._workforce.ready
+        here = [worker for worker in self._workforce.ready if worker not in self._workforce.silent]
         for job in list(self._gathering):
             all_here = len(here) >= len(self._backend.describe()) and not expecting()
             all_here = all_here and not self._workforce.stopping  # one of them may be about to end
@@ -256,7 +258,7 @@ class Jobs:
             job = self.get(head.run.id) if head is not None else None
             if head is None or job is None or job.timeout is None or job.ending is not None:
                 continue
-            if head.limited_since is None:
+            if head.superseded or worker in self._workforce.silent or head.limited_since is None:
                 continue  # it is unpickling or pickling, which has no limit
             silence = min(self._scheduler.windows.silence(worker, self.now), self.now - head.limited_since)
             if silence <= job.timeout + OVERTIME:

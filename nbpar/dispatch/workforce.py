@@ -42,6 +42,9 @@ class _Stop:
     until: float
     """Time when it is killed."""
 
+    patience: float
+    """Seconds of ignored interrupts after which it is killed."""
+
     still: Callable[[], bool]
     """Whether it still has the work that must stop."""
 
@@ -67,6 +70,9 @@ class Workforce:
         self._stopping: dict[WorkerId, list[_Stop]] = {}
         self._interrupts: Counter[WorkerId] = Counter()
         """Number of interrupts sent without an observed effect on an item."""
+
+        self.silent: set[WorkerId] = set()
+        """Workers that do not answer."""
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -145,6 +151,7 @@ class Workforce:
         self._outgoing.pop(worker, None)
         self._stopping.pop(worker, None)
         self._interrupts.pop(worker, None)
+        self.silent.discard(worker)
 
     def post(self, worker: WorkerId, load: Load, call: Call, begin: Begin | None = None) -> None:
         """Queue a call to be sent, after its function if the worker does not have it.
@@ -202,12 +209,15 @@ class Workforce:
         now: float,
         still: Callable[[], bool],
         runs: Callable[[], object] | None = None,
+        *,
+        kill: bool = True,
     ) -> bool:
-        """Interrupt a worker's work repeatedly, while `still` returns true; then kill it.
+        """Interrupt a worker's work repeatedly, while `still` returns true; then `kill` it.
 
         It is not interrupted while, by `runs`, it runs something else.  Returns whether it was interrupted.
         """
-        stop = _Stop(now + INTERRUPT_AGAIN, now + KILL_AFTER, still, runs or still)
+        patience = KILL_AFTER if kill else math.inf
+        stop = _Stop(now + INTERRUPT_AGAIN, now + patience, patience, still, runs or still)
         stop.seen = stop.runs()
         if stop.seen and not self._interrupt(worker):
             return False
@@ -225,7 +235,7 @@ class Workforce:
         """Take the next step to stop a worker; False if that is impossible."""
         running = stop.runs()
         if not running or running is not stop.seen:  # it was just about to start, or to answer
-            stop.seen, stop.again, stop.until = running, now, now + KILL_AFTER
+            stop.seen, stop.again, stop.until = running, now, now + stop.patience
         elif now >= stop.until:
             stop.again = stop.until = math.inf
             return self._backend.kill(worker, "killed because it could not be stopped otherwise")

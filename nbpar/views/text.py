@@ -166,6 +166,8 @@ def postfix(snapshot: Snapshot) -> str:
         parts.append(f"{snapshot.retried} retried")
     if snapshot.lost_workers:
         parts.append(f"{wording.plural(snapshot.lost_workers, 'worker')} lost")
+    if (silent := snapshot.silent_workers) and not snapshot.over:
+        parts.append(f"{wording.plural(silent, 'worker')} silent")
     if snapshot.state in ("waiting", "paused", "stopped", "failed"):
         parts.append("waiting for workers" if snapshot.state == "waiting" else snapshot.state)
     if snapshot.known:

@@ -54,7 +54,7 @@ def tick(snapshot: Snapshot, timeline: Timeline) -> dict[str, Any]:
         "moved": snapshot.moved,
         "busy": round(snapshot.busy, 2),
         "lost": snapshot.lost_workers,
-        "alive": sum(lane.state in ("idle", "busy") for lane in snapshot.lanes),
+        "alive": sum(lane.state in ("idle", "busy", "silent") for lane in snapshot.lanes),
         "hidden": timeline.hidden,
         "memory": _memory(snapshot.lanes),
         "length": timeline.length,

@@ -234,6 +234,14 @@ class Lost(NamedTuple):
     reason: str
 
 
+class Silent(NamedTuple):
+    """The worker does not answer.  Made by backends, never sent."""
+
+
+class Answering(NamedTuple):
+    """A worker that was silent answers again; comes before what it says.  Made by backends, never sent."""
+
+
 # ---- channels (both ways)
 
 
@@ -313,6 +321,8 @@ Message = (
     | Pong
     | Bye
     | Lost
+    | Silent
+    | Answering
     | Open
     | Item
     | Items

@@ -28,6 +28,7 @@ from nbpar.wire.shared_memory import give_back
 from nbpar.wire.signing import Signer
 from nbpar.worker.cleanup import ItemCleanup, Leftovers
 from nbpar.worker.codec import Pickled
+from nbpar.worker.heart import SUFFIX, Heart
 from nbpar.worker.loop import Loop
 from nbpar.worker.module_reload import freshness_of_this_process
 from nbpar.worker.nesting import inside
@@ -58,6 +59,8 @@ def serve_engine(settings: dict[str, Any]) -> None:
             return
         local = _same_host(settings)
         transport = stack.enter_context(closing(_connect(settings, app, client_ended, local=local)))
+        if not local:
+            stack.enter_context(closing(Heart(settings["identity"] + SUFFIX, _connector(app))))
         facts = {
             "pid": os.getpid(),
             "host": network.gethostname(),
@@ -152,13 +155,18 @@ def _connect(
     return _connect_through_controller(settings, app)
 
 
+def _connector(app: Any) -> Callable[[zmq.Socket[bytes]], Any]:
+    """Return what connects a socket to the controller's control queue."""
+    connect, _ = app.init_connector()
+    info = app.connection_info
+    return lambda socket: connect(socket, f"{info['interface']}:{info['control']}")
+
+
 def _connect_through_controller(settings: dict[str, Any], app: Any) -> SocketTransport:
     socket = app.context.socket(zmq.DEALER)
     socket.linger = 2000
     socket.identity = settings["identity"]
-    connect, _ = app.init_connector()
-    info = app.connection_info
-    connect(socket, f"{info['interface']}:{info['control']}")
+    _connector(app)(socket)
     return SocketTransport(
         socket, settings["identity"], client=settings["client"], signer=Signer(app.session.key)
     )

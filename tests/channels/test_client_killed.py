@@ -13,7 +13,7 @@ from nbpar.testing import until
 CLIENT = """
 import sys
 import nbpar
-from nbpar.backends.engines import backend as engines
+from nbpar.backends.engines import liveness as engines
 
 engines.PING_EVERY = 0.2
 file, path, text = sys.argv[1:]

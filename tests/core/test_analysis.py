@@ -30,6 +30,16 @@ def test_nothing_is_said_of_a_run_that_went_well():
     ("kind", "because", "changed"),
     [
         ("memory", "held back for 2.0 s of 10 s", {"held": 2.0}),
+        (
+            "silence",
+            "engine 0 on gpu01, engine 1 on gpu02 did not answer for 9.0 s",
+            {"silent": 9.0, "silent_workers": ("engine 0 on gpu01", "engine 1 on gpu02")},
+        ),
+        (
+            "silence",
+            "0, 1, 2 and 2 others did not answer for 90 s",
+            {"silent": 90.0, "silent_workers": tuple("01234")},
+        ),
         ("threads", "each of 4 workers computed on 4.0 threads at once, on 4 CPUs", {"cpu": 150.0}),
         ("slow item", "item 3 alone took 9.0 s of the run's 10 s", {"computing": 12.0, "slowest": (3, 9.0)}),
         ("input", "took 8.0 s of 10 s, and workers waited for 74 %", {"computing": 9.2, "reading": 8.0}),

@@ -96,6 +96,28 @@ def test_a_lane_is_idle_when_all_its_calls_are_answered():
     assert [(span.start, span.end) for span in lane.spans] == [(0.0, 1.0)]
 
 
+def test_a_worker_is_silent_until_it_answers_again():
+    fold = progress(sent(102.0), events.WorkerSilent(104.0, "a"), events.WorkerSilent(104.0, "stranger"))
+    during = fold.snapshot(107.0)
+    fold(events.WorkerAnswering(108.0, "a"))
+    fold(events.WorkerAnswering(108.0, "stranger"))
+    busy = fold.snapshot(109.0)
+    fold(events.WorkerSilent(110.0, "a"))
+    fold(events.WorkerLost(112.0, "a", "it vanished"))
+    fold(events.WorkerSilent(113.0, "a"))
+    after = fold.snapshot(120.0)
+
+    assert (during.silent_workers, during.lanes[0].state, during.lanes[0].silent) == (1, "silent", 3.0)
+    assert (busy.silent_workers, busy.lanes[0].state, busy.lanes[0].silent) == (0, "busy", 4.0)
+    assert (after.lanes[0].state, after.lanes[0].silent) == ("lost", 6.0)
+
+
+def test_an_idle_worker_that_was_silent_is_idle_again():
+    fold = progress(events.WorkerSilent(102.0, "a"), events.WorkerAnswering(103.0, "a"))
+
+    assert fold.snapshot(104.0).lanes[0].state == "idle"
+
+
 def test_a_lost_worker_keeps_its_lane_with_the_reason():
     fold = progress(sent(), events.WorkerLost(101.0, "a", "killed by SIGKILL"))
 

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 import nbpar
-from nbpar.backends.engines import backend as engines
+from nbpar.backends.engines import liveness as engines
 
 PATHS = ("auto", "controller")
 

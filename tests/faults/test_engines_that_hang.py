@@ -28,7 +28,7 @@ def pool(path):
     before = set(psutil.Process().children(recursive=True))
     with pytest.MonkeyPatch.context() as patch:
         others = [setting for setting in forked.CONTROLLER_SETTINGS if "period" not in setting]
-        patch.setattr(forked, "CONTROLLER_SETTINGS", (*others, *SOON))
+        patch.setattr(forked.ForkedDeployment, "controller_settings", (*others, *SOON))
         with nbpar.Pool(2, path=path, progress="none") as pool:
             pool.wait()
             yield pool

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.backends.base import WorkerId
+from nbpar.backends.engines import liveness
 from nbpar.backends.engines.engine import (
     CUT,
     GARBLED,
@@ -32,6 +33,7 @@ from nbpar.backends.engines.engine import (
     reason_of,
     take_back,
 )
+from nbpar.backends.engines.liveness import Liveness
 from nbpar.backends.engines.low_latency import LowLatencySockets
 from nbpar.backends.engines.own_modules import own_modules_of_this_process
 from nbpar.backends.engines.packing import Packing, SharedBufferCache
@@ -41,6 +43,7 @@ from nbpar.host.machine import is_here, machine
 from nbpar.host.processes import ProcessWatch, birth
 from nbpar.version import __version__
 from nbpar.wire.messages import (
+    Answering,
     Bye,
     Item,
     Items,
@@ -51,13 +54,11 @@ from nbpar.wire.messages import (
     Ready,
     Release,
     SeekModule,
+    Silent,
 )
 from nbpar.wire.pickling import Packed
 from nbpar.wire.shipping import bootstrap, shipment
 from nbpar.worker.mailbox import UNANSWERED
-
-PING_EVERY = 5.0
-"""Seconds between two pings of workers; a missing message is detected by the next."""
 
 CHANCES = 3
 """Maximal restarts of a loop after an exception, and failed starts before its engine is killed."""
@@ -118,7 +119,10 @@ class EnginesBackend:
         self._by_identity: dict[bytes, EngineLoop] = {}
         self._notes: deque[tuple[bytes, str]] = deque()
         self._ends = LostEngines()
-        self._pinged = time.monotonic()
+        self._liveness = Liveness(
+            lambda engine: self.send(engine.worker, [Ping(0)]),
+            lambda engine: self._sockets.feel(engine.identity) if self._sockets is not None else None,
+        )
         self._entered = 0
         self._kept_packed: set[int] = set()
         self._pickled: list[tuple[int, Packed]] = []
@@ -203,16 +207,19 @@ class EnginesBackend:
         if (sockets := self._sockets) is None:
             time.sleep(0.001 if timeout is None else min(timeout, 0.001))
             return self._lost()
-        self._ping_idle()
+        silent = self._liveness.look(self._engines.values(), time.monotonic())
+        arrived: list[tuple[WorkerId, Message]] = [(engine.worker, Silent()) for engine in silent]
+        if arrived:
+            timeout = 0.0
         if len(self._ends):
             timeout = 0.02
         elif timeout is None and self._engines:
-            timeout = PING_EVERY
+            timeout = liveness.PING_EVERY
         deadline = None if timeout is None else time.monotonic() + timeout
-        arrived: list[tuple[WorkerId, Message]] = []
         while not self._receive_into(arrived, sockets, timeout):
             if deadline is not None and (timeout := deadline - time.monotonic()) <= 0:
                 break
+        arrived += self._take_beats(sockets)
         for worker in self._watch.gone():
             self._end(worker, "its process ended")
         while sockets.cut:
@@ -226,9 +233,13 @@ class EnginesBackend:
     ) -> bool:
         """Receive once; return False if only items of channels arrived, which have been handled."""
         handed_on = False
-        for identity, messages in sockets.receive(timeout):
+        said = sockets.receive(timeout)
+        now = time.monotonic()
+        for identity, messages in said:
             if (engine := self._by_identity.get(identity)) is None:
                 continue
+            engine.heard = now
+            arrived += self._answers(engine)
             try:
                 for message in messages:
                     if isinstance(message, (Item, Items)) and not arrived:  # earlier messages come first
@@ -342,6 +353,8 @@ class EnginesBackend:
 
     def _take_items(self, worker: WorkerId, messages: list[Message]) -> list[Message]:
         """Handle the items at the beginning; return the other messages."""
+        if (engine := self._engines.get(worker)) is not None:
+            engine.heard = time.monotonic()
         for place, message in enumerate(messages):
             if not isinstance(message, (Item, Items)):
                 return messages[place:]
@@ -490,10 +503,18 @@ class EnginesBackend:
             self._forget(engine.worker)
         return engine.packing.unpacked(message)
 
-    def _ping_idle(self) -> None:
-        now = time.monotonic()
-        if now - self._pinged > PING_EVERY:
-            self._pinged = now
-            for worker, engine in self._engines.items():
-                if engine.ready:
-                    self.send(worker, [Ping(0)])
+    def _take_beats(self, sockets: LowLatencySockets) -> list[tuple[WorkerId, Message]]:
+        """Note the echoes from beside loops."""
+        answers: list[tuple[WorkerId, Message]] = []
+        for identity in sockets.take_beats():
+            if (engine := self._by_identity.get(identity)) is not None:
+                engine.beaten = time.monotonic()
+                answers += self._answers(engine)
+        return answers
+
+    def _answers(self, engine: EngineLoop) -> list[tuple[WorkerId, Message]]:
+        """Note that an engine has answered; tell it if it was silent."""
+        if not engine.silent:
+            return []
+        engine.silent = False
+        return [(engine.worker, Answering())]

@@ -14,7 +14,8 @@ from nbpar.backends.engines.poller import POLLIN, Poller
 from nbpar.wire.frames import FrameError, decode
 from nbpar.wire.messages import Message
 from nbpar.wire.pickling import Unreceived
-from nbpar.wire.signing import Correspondence, Signer
+from nbpar.wire.signing import DELIMITER, Correspondence, Signer
+from nbpar.worker.heart import SUFFIX
 from nbpar.worker.transports import send_frames
 
 BURST = 256
@@ -49,6 +50,12 @@ class ControllerSocket:
         self._letters: dict[bytes, Correspondence] = {}
         """Numbered sessions, by the other end's identity."""
 
+        self._hearts: dict[bytes, bytes] = {}
+        """Engines by the name of what echoes beside their loop."""
+
+        self.beats: list[bytes] = []
+        """Engines that have echoed, for the reading thread to take."""
+
         self._lock = threading.Lock()  # guards the socket, the sessions and `there`
         self._again = self._closed = False
         """Whether it has been reopened; closed."""
@@ -66,11 +73,19 @@ class ControllerSocket:
         """Accept messages of one more engine."""
         with self._lock:
             self._letters[identity] = Correspondence(self._signer, self.identity, identity, greeted=True)
+            self._hearts[identity + SUFFIX] = identity
 
     def dismiss(self, identity: bytes) -> None:
         """Stop accepting messages of an engine."""
         with self._lock:
             self._letters.pop(identity, None)
+            self._hearts.pop(identity + SUFFIX, None)
+
+    def feel(self, identity: bytes) -> None:
+        """Ask what echoes beside an engine's loop, which needs no Python for that."""
+        with self._lock:
+            if not self._closed and not send_frames(self._socket, [identity + SUFFIX, DELIMITER]):
+                self.lost = True
 
     def send(self, identity: bytes, frames: Sequence[Any]) -> bool:
         """Send one message; return whether the reading thread has to look, whatever its descriptor says."""
@@ -97,6 +112,8 @@ class ControllerSocket:
         arrived: Arrived = []
         for identity, *frames in read:
             letters = self._letters.get(identity)
+            if letters is None and (beating := self._hearts.get(identity)) is not None:
+                self.beats.append(beating)
             if letters is not None and (messages := self._opened(identity, letters, frames)):
                 arrived.append((identity, messages))
         return arrived

@@ -39,6 +39,18 @@ class EngineLoop:
     asked: float = field(default_factory=time.monotonic)
     """Time when its loop was requested."""
 
+    heard: float = 0.0
+    """Time of its last message."""
+
+    beaten: float = 0.0
+    """Time of the last echo from beside its loop."""
+
+    pinged: float = 0.0
+    """Time of the last ping."""
+
+    silent: bool = False
+    """Whether it does not answer."""
+
 
 REASON_WAIT = 2.0
 """Seconds to wait for a better reason of an engine's end, or for a good-bye in transit."""

@@ -95,6 +95,15 @@ class ClientSockets:
         connection = self._local.connection(identity) if self._local is not None else None
         return connection is not None and connection.waiting
 
+    def feel(self, identity: bytes) -> None:
+        """Ask what echoes beside the loop of an engine on another host."""
+        self._far.feel(identity)
+
+    def take_beats(self) -> list[bytes]:
+        """Return the engines that have echoed since the last call."""
+        beats, self._far.beats = self._far.beats, []
+        return beats
+
     def receive(self, timeout: float | None) -> Arrived:
         """Return the received messages, by identity; also if the handle is readable or `wake` was called."""
         self._receiver = threading.get_ident()

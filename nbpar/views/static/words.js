@@ -63,6 +63,7 @@ export function items(first, number) {
 export function activity(tick, place, note) {
   const lanes = tick.lanes, state = lanes.state[place];
   if (state === "x") return note ? `lost: ${note}` : "lost";
+  if (state === "s") return lanes.first[place] < 0 ? "silent" : `${items(lanes.first[place], lanes.count?.[place] ?? 1)} · silent`;
   if (state !== "b" || lanes.first[place] < 0) return state === "l" ? "left" : "idle";
   const now = items(lanes.first[place], lanes.count?.[place] ?? 1);
   const since = lanes.since ? tick.elapsed - lanes.since[place] : 0;
@@ -140,6 +141,7 @@ export function numbers(tick) {
 }
 
 export function facts(tick) {
+  const silent = OVER.includes(tick.state) ? 0 : (tick.lanes?.state ?? "").split("s").length - 1;
   return [
     duration(tick.elapsed),
     tick.chunk > 1 ? `chunks of ${plural(tick.chunk, "item")}` : "",
@@ -147,6 +149,7 @@ export function facts(tick) {
     tick.memory ? `${size(tick.memory)} memory` : "",
     tick.retried ? `${count(tick.retried)} retried` : "",
     tick.lost ? `${plural(tick.lost, "worker")} lost` : "",
+    silent ? `${plural(silent, "worker")} silent` : "",
   ].filter(Boolean);
 }
 

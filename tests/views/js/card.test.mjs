@@ -82,6 +82,8 @@ test("a worker says what it does", () => {
   assert.equal(at("b", { since: [1.1, 0] }), "items 12–19 · 2.1 s");
   assert.equal(at("i"), "idle");
   assert.equal(at("l"), "left");
+  assert.equal(at("s"), "items 12–19 · silent");
+  assert.equal(at("s", { first: [-1, 0] }), "silent");
   assert.equal(at("x"), "lost: killed by SIGKILL");
   assert.equal(at("b", { count: undefined, since: undefined }), "item 12");
 });
@@ -96,6 +98,13 @@ test("it shows how many are done, how fast, and how long it will take", () => {
   assert.equal(text("fact"), "3.2 s · chunks of 8 items · 1.5 kB moved · 100 MB memory");
   assert.equal(root.find("fill").style.width, "25%");
   assert.deepEqual(table(root), [["0", "items 12–19", "", "150", "50 MB"], ["1", "items 12–19", "", "150", "50 MB"]]);
+});
+
+test("workers that do not answer are counted while the run lasts", () => {
+  const lanes = { state: "sb" }, { model, text } = shown({ tick: tick({ lanes }) });
+  assert.ok(text("fact").endsWith(" · 1 worker silent"));
+  model.set("tick", tick({ lanes, state: "done" }));
+  assert.ok(!text("fact").includes("silent"));
 });
 
 test("an unknown total is counted up and its bar has no value", () => {
