@@ -98,7 +98,10 @@ def _row(worker: Mapping[str, Any], usage: Mapping[int, Usage]) -> tuple[str, ..
     cpu, memory = (f"{found.cpu:.0f} %", f"{found.memory / 1e6:.0f} MB") if found else ("", "")
     place = (str(worker.get(fact, "")) for fact in ("worker", "host", "pid"))
     problem = f"left out: {worker['problem']}" if "problem" in worker else ""
-    return *place, cpu, memory, str(worker.get("runs", problem))
+    runs = str(worker.get("runs", problem))
+    if worker.get("silent"):
+        runs = f"does not answer; {runs}" if runs else "does not answer"
+    return *place, cpu, memory, runs
 
 
 def usage_of(pids: Sequence[int], seconds: float = 0.1) -> dict[int, Usage]:

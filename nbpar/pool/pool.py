@@ -147,7 +147,8 @@ class Pool(Calls):
     def workers(self) -> list[dict[str, Any]]:
         """What is known of each worker: `worker`, `host`, `pid`, and `runs` while it runs something.
 
-        Host and process are known when a worker has been used.  `problem` is why an engine is not used.
+        Host and process are known when a worker has been used.  `problem` is why an engine is not used, and
+        `silent` is true of one that does not answer.
         """
         launcher = self._keeper.launcher
         running = launcher.dispatcher.running if launcher is not None else {}

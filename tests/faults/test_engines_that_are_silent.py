@@ -51,6 +51,7 @@ def test_what_a_stopped_engine_runs_is_begun_elsewhere_and_it_takes_part_again(p
     stopped = int((tmp_path / "pid").read_text())
     assert stopped not in pids[:1]
     assert len(silent) == 1
+    assert [facts["worker"] for facts in pool.workers if facts.get("silent")] == silent
 
     os.kill(stopped, signal.SIGCONT)
 

@@ -8,7 +8,7 @@ import pytest
 
 from nbpar.host.machine import this_process
 from nbpar.notebook import commands
-from nbpar.notebook.commands import Status, Usage, status, usage_of
+from nbpar.notebook.commands import Status, Usage, status, status_of, usage_of
 
 
 def test_without_workers_the_table_says_how_to_start_some(run):
@@ -147,6 +147,16 @@ def test_processes_that_are_gone_are_left_out():
 
     assert list(found) == [os.getpid()]
     assert found[os.getpid()].memory > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [({}, "does not answer"), ({"runs": "resize, item 7"}, "does not answer; resize, item 7")],
+)
+def test_a_worker_that_does_not_answer_is_marked(facts, said):
+    [row] = status_of([{"worker": "engine 0", "host": "gpu01", "pid": 7, "silent": True, **facts}]).rows
+
+    assert row[-1] == said
 
 
 def test_html_is_escaped():

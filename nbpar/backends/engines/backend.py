@@ -286,7 +286,10 @@ class EnginesBackend:
         self.release(worker)
 
     def describe(self) -> list[dict[str, object]]:
-        known = {engine.engine_id: engine.facts for engine in list(self._engines.values())}
+        known = {
+            engine.engine_id: {**engine.facts, **({"silent": True} if engine.silent else {})}
+            for engine in list(self._engines.values())
+        }
         left_out = {
             number: {"problem": self._left_out[uuid]}
             for number, uuid in (self._listed() if self._left_out else {}).items()
