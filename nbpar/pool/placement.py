@@ -92,7 +92,8 @@ class EnginesPlacement(Placement):
     resizable = True
 
     def __init__(self, cluster: Cluster, path: str, *, owned: bool) -> None:
-        from nbpar.backends.engines.backend import ClusterCare, EnginesBackend
+        from nbpar.backends.engines.backend import EnginesBackend
+        from nbpar.backends.engines.care import ClusterCare
 
         care = ClusterCare(cluster.kill, cluster.heals, cluster.on_this_host, True, cluster.interrupt)
         directory = cluster.directory if path == "auto" else None

@@ -6,7 +6,7 @@ import pytest
 from programs import echo
 
 import nbpar
-from nbpar.backends.engines import backend
+from nbpar.backends.engines import backend, liveness
 from nbpar.testing import until
 from nbpar.wire.messages import Ping
 
@@ -83,7 +83,7 @@ def test_awaiting_gives_up_after_its_timeout(gateway):
 def test_an_engine_hears_of_its_client_for_as_long_as_both_only_wait(cluster, monkeypatch):
     said = []
     send = backend.EnginesBackend.send
-    monkeypatch.setattr(backend, "PING_EVERY", 0.05)
+    monkeypatch.setattr(liveness, "PING_EVERY", 0.05)
     monkeypatch.setattr(backend.EnginesBackend, "send", lambda *args: (said.extend(args[2]), send(*args))[1])
     with nbpar.Pool(cluster=cluster, progress="none") as pool:
         channel = pool.gateways[0].remote_exec("channel.send(1); channel.receive()")

@@ -12,13 +12,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.process import current_process
 from pathlib import Path
 from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.backends.engines import liveness
+from nbpar.backends.engines.care import NO_CARE, ClusterCare
 from nbpar.backends.engines.engine import (
     CUT,
     GARBLED,
@@ -67,26 +67,6 @@ ENTER_WITHIN = 60.0
 """Seconds that an engine may take to start its loop: other code may run there, or the machine may be slow."""
 
 
-@dataclass(frozen=True)
-class ClusterCare:
-    """What the owner of the engines does for them; nothing for engines that others own."""
-
-    kill: Callable[[str, str], None] | None = None
-    """Kills an engine, by its identity and with a reason, if it will be replaced."""
-
-    heals: bool = False
-    """Whether a killed engine is replaced."""
-
-    on_this_host: bool = False
-    """Whether all engines are processes of this user on this host."""
-
-    explains_deaths: bool = False
-    """Whether `note_death` is called with the reason when an engine dies."""
-
-    interrupt: Callable[[str], bool] | None = None
-    """Interrupts an engine on another host, by its identity; returns whether it can."""
-
-
 class EnginesBackend:
     """The engines of one ipyparallel cluster.
 
@@ -106,7 +86,7 @@ class EnginesBackend:
         client: Any,
         directory: Path | None = None,
         *,
-        care: ClusterCare = ClusterCare(),
+        care: ClusterCare = NO_CARE,
         fits: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self._client = client
@@ -286,10 +266,7 @@ class EnginesBackend:
         self.release(worker)
 
     def describe(self) -> list[dict[str, object]]:
-        known = {
-            engine.engine_id: {**engine.facts, **({"silent": True} if engine.silent else {})}
-            for engine in list(self._engines.values())
-        }
+        known = {engine.engine_id: engine.described for engine in list(self._engines.values())}
         left_out = {
             number: {"problem": self._left_out[uuid]}
             for number, uuid in (self._listed() if self._left_out else {}).items()
@@ -327,7 +304,7 @@ class EnginesBackend:
 
     def forget_owner(self) -> None:
         """Keep no reference to the owner of the engines: it does nothing for them any more."""
-        self._care = ClusterCare()
+        self._care = NO_CARE
 
     def note_death(self, uuid: str, reason: str) -> None:
         """Record why an engine died.  Thread-safe."""

@@ -51,6 +51,11 @@ class EngineLoop:
     silent: bool = False
     """Whether it does not answer."""
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """Its facts, for users."""
+        return {**self.facts, "silent": True} if self.silent else self.facts
+
 
 REASON_WAIT = 2.0
 """Seconds to wait for a better reason of an engine's end, or for a good-bye in transit."""
