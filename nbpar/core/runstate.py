@@ -227,8 +227,10 @@ class RunState:
         """
         if self._dropped:
             self._dropped.difference_update(range(chunk.first, chunk.first + len(values)))
+        if not failures:
+            return self._deliver([Part(chunk.first, values)] if values else []), []
         final = failures
-        if failures and self.retry.times and not (self.cancelled or hopeless):
+        if self.retry.times and not (self.cancelled or hopeless):
             final = {i: f for i, f in failures.items() if not self.retry.again(f.exception, chunk.attempt)}
         retried = sorted(failures.keys() - final.keys())
         for index in retried:
@@ -397,6 +399,9 @@ class RunState:
 
     def _deliver(self, parts: list[Part]) -> list[Part]:
         if not self.ordered:
+            return parts
+        if not self._held and len(parts) == 1 and parts[0].first == self._next_index:
+            self._next_index = parts[0].stop
             return parts
         for part in parts:
             self._held[part.first] = part

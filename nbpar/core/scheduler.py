@@ -240,8 +240,8 @@ class Scheduler:
         permanent failures.
         """
         whole = assignment.chunk
-        here = first - whole.first
-        chunk = Chunk(first, whole.items[here : here + len(values)], whole.attempt, whole.deaths)
+        here, count = first - whole.first, len(values)
+        chunk = whole if count == len(whole.items) else whole.rest(here).head(count)
         settled = assignment.run.settle(chunk, values, failures, now, hopeless=hopeless)
         if failures:
             self._delay(assignment.run)

@@ -109,6 +109,9 @@ class Transcript:
     def settle(self, first: int, stop: int) -> None:
         """Mark neighboring items as settled: they have no more output."""
         with self._lock:
+            if first == self._prefix and not self._stops:
+                self._prefix = stop
+                return
             self._stops[first] = stop
             while (end := self._stops.pop(self._prefix, None)) is not None:
                 self._prefix = end

@@ -13,7 +13,7 @@ from typing import Any
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
 from nbpar.core.outcome import Failure
-from nbpar.core.runstate import RunState
+from nbpar.core.runstate import RunState, nothing_known
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.windows import Assignment
 from nbpar.dispatch.channels import CHANNEL_MESSAGES, PoolChannels
@@ -135,13 +135,16 @@ class Driver:
         self.leaving.release()
 
     def take(self, arrived: list[tuple[WorkerId, Message]], now: float) -> None:
-        """Handle messages from workers."""
+        """Handle messages from workers; outcomes of a job that arrive together are delivered together."""
         self.jobs.now = now
-        for worker, message in arrived:
-            try:
-                self._take(worker, message, now)
-            except BaseException as bug:  # noqa: BLE001 (see `_blame`)
-                self._blame_for(worker, message, bug)
+        try:
+            for worker, message in arrived:
+                try:
+                    self._take(worker, message, now)
+                except BaseException as bug:  # noqa: BLE001 (see `_blame`)
+                    self._blame_for(worker, message, bug)
+        finally:
+            self.jobs.deliver_collected()
 
     def pause_before(self, now: float) -> float | None:
         """Seconds until `prepare` must be called again; None: only after a message."""
@@ -259,7 +262,8 @@ class Driver:
         try:
             self._post(job, assignment)
             posted = True
-            self._pass_known(assignment.run)
+            if assignment.run.known is not nothing_known:
+                self._pass_known(assignment.run)
             job.sink.emit(events.ChunkSent(
                 now, assignment.worker, assignment.id, chunk.first, len(chunk.items), chunk.attempt
             ))  # fmt: skip
@@ -284,10 +288,10 @@ class Driver:
     # ---- messages from workers
 
     def _take(self, worker: WorkerId, message: Message, now: float) -> None:
-        if type(message) in CHANNEL_MESSAGES:
-            self.lines.take(worker, message)
-        elif isinstance(message, Done):
+        if isinstance(message, Done):
             self._take_done(worker, message, now)
+        elif type(message) in CHANNEL_MESSAGES:
+            self.lines.take(worker, message)
         elif isinstance(message, NEWS):
             self._news.take(message, now)
         elif isinstance(message, Ready):
@@ -358,14 +362,15 @@ class Driver:
         if job.keep is not None:
             job.keep(done.first, values, done.faults)
         failures = {done.first + place: failure_of(job, call, done, place) for place in done.faults}
-        job.forget_said(done.first, len(values))
+        if job.said:
+            job.forget_said(done.first, len(values))
         parts, final = self._scheduler.settle(call, done.first, values, failures, now)
         job.sink.emit(events.ItemsDone(
             now, worker, done.id, done.first, len(values), len(final), len(failures) - len(final),
             done.seconds, done.each, done.moved, done.memory, done.final, job.state.chunker.current,
             *done.costs, without_bytes(call.chunk),
         ))  # fmt: skip
-        self.jobs.deliver(job, parts, final)
+        self.jobs.collect(job, parts, final)
 
     def _take_initialized(self, worker: WorkerId, done: Done, now: float) -> None:
         if self._workforce.initialized(worker, done):

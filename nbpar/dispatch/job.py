@@ -181,7 +181,7 @@ class Job:
         """Return the message that requests a chunk."""
         chunk = assignment.chunk
         return Call(
-            assignment.id, self.state.id, self.load_for(assignment).digest, chunk.first, self.spread.value,
+            assignment.id, self.state.id, self.load_for(assignment).digest, chunk.first, self.spread._value_,
             self.state.chunker.timed, self.fail_fast and not self.state.retry.times, self.timeout, self.seed,
             {}, chunk.items,
         )  # fmt: skip

@@ -14,6 +14,7 @@ from nbpar.core.windows import LASTS, Assignment
 from nbpar.dispatch.failures import OVERDUE, unhandled
 from nbpar.dispatch.job import Ending, Job
 from nbpar.dispatch.workforce import Workforce
+from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.host.error_log import call_safely
 
 LAST_ANSWERS = 0.15
@@ -57,6 +58,9 @@ class Jobs:
 
         self._overdue: dict[WorkerId, tuple[int, int]] = {}
         """Workers whose item was overdue then: call and items that it had answered."""
+
+        self._collected: dict[Job, list[Part]] = {}
+        """Outcomes to be delivered together."""
 
         self.now = 0.0
         """Time of the current step."""
@@ -138,12 +142,35 @@ class Jobs:
             except BaseException as bug:  # noqa: BLE001 (the others must be notified as well)
                 self.fail(job, bug)
 
+    def collect(self, job: Job, parts: list[Part], failures: list[Failure]) -> None:
+        """Deliver outcomes with those that follow until `deliver_collected`, or until the job ends.
+
+        Failures, which may end it, and independent calls, which fail alone, are delivered at once.
+        """
+        if failures or job.ending is not None or job.state.singly:
+            self.deliver(job, parts, failures)
+        else:
+            self._collected.setdefault(job, []).extend(parts)
+
+    def deliver_collected(self) -> None:
+        """Deliver what was collected."""
+        while self._collected:
+            job = next(iter(self._collected))
+            try:
+                self.deliver(job, [], [])
+            except BaseException as bug:
+                if may_be_ctrl_c(bug):
+                    raise
+                self.fail(job, bug)
+
     def deliver(self, job: Job, parts: list[Part], failures: list[Failure]) -> None:
-        """Deliver outcomes; end the job when it is over or has failed too often."""
+        """Deliver outcomes, after those collected; end the job when it is over or has failed too often."""
+        parts = [*self._collected.pop(job, ()), *parts]
         for failure in failures:
             job.failed += 1
             job.sink.emit(events.ItemFailed(self.now, failure))
-        parts = [*parts, *job.state.flush()] if job.ending else parts
+        if job.ending:
+            parts += job.state.flush()
         if parts:
             job.sink.deliver(parts)
         if failures and (job.fail_fast or (job.max_errors is not None and job.failed > job.max_errors)):
@@ -175,7 +202,7 @@ class Jobs:
             answer |= self._workforce.stop_item(worker, self.now, has, runs)
         if self._workforce.preparing and all(other is job or other.ending for other in self._jobs.values()):
             self._workforce.stop_initializers(self.now)
-        if held := job.state.flush():
+        if held := [*self._collected.pop(job, ()), *job.state.flush()]:
             job.sink.deliver(held)
         job.ending = Ending(error, self.now + LAST_ANSWERS)
         self._endings[job.state.id] = job
@@ -310,10 +337,12 @@ class Jobs:
         if job in self._gathering:
             self._gathering.remove(job)
         self.idle_since = self.now
+        sink, untold = job.sink, f"the end of the run {job.label} could not be told"
+        if parts := self._collected.pop(job, None):
+            call_safely(lambda: sink.deliver(parts), untold)
         try:
             job.state.source.close()
         except BaseException as bug:  # noqa: BLE001 (it must not keep the end from being told)
             error = error or unhandled(f"nbpar failed to end the run {job.label}", bug)
-        sink, untold = job.sink, f"the end of the run {job.label} could not be told"
         call_safely(job.release, untold)
         call_safely(lambda: sink.finish(error), untold)
