@@ -201,11 +201,11 @@ class RunState:
 
         A chunk that killed a worker is run alone, so only when the worker is `idle`.
         """
-        if self.paused or self.cancelled:
+        if self._paused or self.cancelled:
             return None
         if self.pinned is not None:
             return self.pinned_to(worker)
-        if self._retry_due(now):
+        if self._later and self._retry_due(now):
             return heapq.heappop(self._later)[2] if idle or not self._later[0][2].deaths else None
         if self._again:
             return self._again.popleft() if idle or not self._again[0].deaths else None
@@ -227,7 +227,7 @@ class RunState:
         """
         if self._dropped:
             self._dropped.difference_update(range(chunk.first, chunk.first + len(values)))
-        if not failures:
+        if not failures and not self.speculation:
             return self._deliver([Part(chunk.first, values)] if values else []), []
         final = failures
         if self.retry.times and not (self.cancelled or hopeless):
@@ -354,8 +354,8 @@ class RunState:
     def _next_new(self, *, idle: bool) -> Chunk | None:
         if self.source.ended:
             return None
-        size = min(self.chunker.size(self._remaining(), self.workers), self._room())
-        if size < 1:
+        size = self.chunker.size(self._remaining(), self.workers)
+        if self.streaming and (size := min(size, self._room())) < 1:
             return None
         items = self.source.take(size, eager=idle)
         if not len(items):

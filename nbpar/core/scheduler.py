@@ -405,7 +405,7 @@ class Scheduler:
             self._touched[run.id] = run
         if run.retry.times:
             self._delay(run)
-        if not run.streaming and run.idle(now):
+        if not run.streaming and run.source.ended and run.idle(now):
             self._ready.discard(run)
         return self.windows.add(worker, run, chunk, now, expected)
 

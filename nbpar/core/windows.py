@@ -127,7 +127,9 @@ class Window:
     @property
     def opens(self) -> float:
         """Time to send the next call, shortly before the current one ends; there must be one."""
-        return self._over - EARLY - 2 * self._first.run.chunker.round_trip
+        chunker = (first := self._first).run.chunker
+        work = first.expected or (chunker.seconds_per_item or 0.0) * len(first.chunk.items)
+        return self.since + work - EARLY - 2 * chunker.round_trip
 
     @property
     def waiting(self) -> list[Assignment]:

@@ -121,7 +121,7 @@ def fitted(assignment: Assignment, done: Done) -> Done:
     if done.first != due:
         raise UnfitAnswerError(f"killed because it answered for item {done.first} where item {due} was due")
     room, number = len(assignment.chunk.items) - assignment.done, len(done.values)
-    if number <= room and all(0 <= place < number for place in done.faults):
+    if number <= room and (not done.faults or all(0 <= place < number for place in done.faults)):
         return done
     number = min(number, room)
     faults = {place: fault for place, fault in done.faults.items() if 0 <= place < number}

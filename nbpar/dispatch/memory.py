@@ -94,7 +94,8 @@ class Memory:
         if self.low and self._scheduler.windows.busy:
             return
         for assignment in assignments:
-            self._count(assignment)
+            if self._rules.most_items is not None:
+                self._count(assignment)
             yield assignment
             if self.low:
                 return

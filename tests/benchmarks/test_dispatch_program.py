@@ -14,6 +14,9 @@ MORE = 2.0
 """How many times as much an answer may cost with 1024 workers as with 16."""
 
 
+MOST = 190
+"""How many functions, most of them built in, may be called for an answer that arrives with others."""
+
 FEWER = 0.2
 """How much of that a short item may cost, which shares its answer with others."""
 
@@ -38,6 +41,11 @@ def test_an_answer_costs_as_much_with_many_workers_as_with_few(per_step):
     few, many = calls_per_answer(16, per_step), calls_per_answer(1024, per_step)
 
     assert many < MORE * few
+
+
+@pytest.mark.parametrize("workers", [256, 1024])
+def test_an_answer_among_many_takes_few_calls_of_functions(workers):
+    assert calls_per_answer(workers, 0) < MOST
 
 
 def test_answers_that_come_together_are_cheaper_than_single_ones():
