@@ -1,5 +1,6 @@
 """Engines on other hosts, through nothing but ssh."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from conftest import ssh_clients
 from stage import PASSPHRASE
 
 import nbpar
+from nbpar.backends.engines import liveness
 from nbpar.cluster.remote import deployment
 from nbpar.errors import ClusterError
 from nbpar.testing import until
@@ -129,6 +131,56 @@ def test_a_short_cut_costs_nothing(ssh, stage):
 
     assert results == list(range(60))
     assert {engine.uuid for engine in cluster.engines} == before
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Silence is noticed soon."""
+    monkeypatch.setattr(liveness, "ASK_AFTER", 0.4)
+    monkeypatch.setattr(liveness, "SILENT_AFTER", 1.5)
+
+
+@pytest.mark.usefixtures("soon")
+def test_what_runs_on_a_host_that_does_not_answer_is_begun_elsewhere(ssh, stage):
+    cluster = ssh({"one": 1, "two": 1})
+    before = {engine.uuid for engine in cluster.engines}
+    with nbpar.Pool(cluster=cluster) as pool:
+        pool.map(abs, range(4))
+        gate = stage.folder / "gate"
+        run = pool.map_async(lambda i: (wait_for(gate) if i == 0 else i, where())[1], range(30), chunksize=1)
+        until(lambda: run.snapshot.done == 29)
+        hosts = {lane.worker: lane.host for lane in run.snapshot.lanes}
+        [busy] = [lane.worker for lane in run.snapshot.lanes if lane.state == "busy"]
+        stage.cut(hosts[busy])
+        try:
+            until(lambda: run.snapshot.silent_workers, 60)
+            gate.touch()
+            results = run.get(60)
+        finally:
+            stage.mend(hosts[busy])
+        until(lambda: set(pool.each(where)) == {"one", "two"}, 100)
+
+    assert results[0] != hosts[busy]
+    assert {engine.uuid for engine in cluster.engines} == before
+    assert cluster.replaced == 0
+
+
+def wait_for(file):
+    for _ in range(6000):
+        if file.exists():
+            return
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("soon")
+def test_an_engine_that_holds_the_interpreter_is_not_silent(ssh):
+    states = set()
+    with nbpar.Pool(cluster=ssh(["one:2"])) as pool:
+        run = pool.map_async(lambda i: ctypes.PyDLL(None).sleep(3 * (i == 0)), range(2), chunksize=1)
+        until(lambda: run.done or states.update(lane.state for lane in run.snapshot.lanes), 60)
+
+    assert run.get() == [0, 0]
+    assert "silent" not in states
 
 
 def test_a_lost_connection_costs_its_items_one_try_and_the_host_comes_back(ssh, stage):
