@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 
 from nbpar.cluster.base import DeploymentListener, Settings
 from nbpar.cluster.directory import RuntimeDirectory
+from nbpar.cluster.forked import Healing
 from nbpar.cluster.guarded import command
 from nbpar.cluster.launcher_options import batch_files, quiet_commands, words_of
 from nbpar.cluster.preload import LAUNCHED_SETTINGS
@@ -21,6 +23,9 @@ from nbpar.host.cpus import thread_limits
 from nbpar.host.error_log import log_warning
 
 LOST = "it left the cluster: its process ended, or its machine does not answer"
+
+TOGETHER = 0.2
+"""Seconds in which engines end together: one of MPI's takes the others with it."""
 
 _WHERE = "(__import__('socket').gethostname(), __import__('os').getpid())"
 """The query to an engine, which need not have nbpar."""
@@ -62,6 +67,16 @@ class LaunchedDeployment:
 
         self._due = 0
         """Number of replacements about to be started."""
+
+        self._healing = Healing()
+        self._pause = TOGETHER
+        """Seconds until they are started."""
+
+        self._replaces = False
+        """Whether a thread does that."""
+
+        self._over = threading.Event()
+        """Set when this is closed."""
 
         self._problem = ""
         self._closed = False
@@ -147,11 +162,15 @@ class LaunchedDeployment:
     def left(self, uuid: str) -> None:
         with self._lock:
             wanted = uuid in self._removed or self._closed
-            heals = not wanted and self._settings.heal and self._engines == "local"
-            self._due += heals
+            heals = not wanted and self._settings.heal
+            if heals:
+                self._due += 1
+                delay = self._healing.delay_after_death(time.monotonic(), registered=True)
+                self._pause = max(TOGETHER, delay or 0.0)
+            begins, self._replaces = heals and not self._replaces, heals or self._replaces
         self._occupant.engine_died(uuid, LOST)
-        if heals:
-            threading.Thread(target=self._replace, name="nbpar heal", daemon=True).start()
+        if begins:
+            threading.Thread(target=self._replace_lost, name="nbpar heal", daemon=True).start()
 
     def coming(self) -> int:
         with self._lock:
@@ -189,6 +208,7 @@ class LaunchedDeployment:
             first, self._closed = not self._closed, True
         if not first:
             return
+        self._over.set()
         try:
             if self._cluster is not None:
                 self._stop()
@@ -278,14 +298,28 @@ class LaunchedDeployment:
             with self._lock:
                 self._places[uuid] = (str(place[0]), int(place[1]))
 
-    def _replace(self) -> None:
+    def _replace_lost(self) -> None:
+        """Replace engines that have ended, as long as there are some; those that end together, together."""
+        while not self._over.wait(self._pause):
+            with self._lock:
+                count = self._due
+                self._replaces = count > 0
+            if not count:
+                return
+            self._replace(count)
+
+    def _replace(self, count: int) -> None:
         try:
-            with suppress(Exception):  # the cluster is being stopped
-                self.add(1)
+            self.add(count)
+        except Exception as error:  # noqa: BLE001 (any launcher's code runs here)
+            if not self._closed:
+                self._problem = f"engines that ended could not be replaced: {words_of(error)}"
+        else:
+            for _ in range(count):
                 self._occupant.engine_replaced()
         finally:
             with self._lock:
-                self._due -= 1
+                self._due -= count
 
     def _set_ended(self, name: str, data: Any) -> None:
         """Handle the end of engines that were started together; those that never registered never will."""

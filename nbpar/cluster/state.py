@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.base import Deployment, Engine, Startable
-from nbpar.cluster.batch.jobs import Jobs
 from nbpar.cluster.members import DeathListener, JoinListener, Listeners, Members
-from nbpar.cluster.remote.hosts import Hosts
 from nbpar.errors import ClusterError
 from nbpar.host.janitor import Janitor
 
@@ -122,10 +120,8 @@ class ClusterState(Startable):
 
     @property
     def heals(self) -> bool:
-        """Whether dead engines are replaced: requested, and possible with these engines."""
-        return self._heal and (
-            isinstance(self._engines, (Hosts, Jobs)) or self._engines in ("nbpar", "local")
-        )
+        """Whether dead engines are replaced."""
+        return self._heal
 
     @property
     def replaced(self) -> int:
