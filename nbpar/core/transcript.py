@@ -36,6 +36,9 @@ class Piece:
     shown: bool = False
     """Whether it was shown on arrival."""
 
+    late: bool = False
+    """Whether it came after the end of its item, from a thread that outlives it."""
+
     @property
     def stream(self) -> str:
         """Its stream."""
@@ -79,6 +82,9 @@ class Transcript:
         self._stops: dict[int, int] = {}
         """Ends of settled ranges, by their start, that follow an unsettled item."""
 
+        self._late: set[int] = set()
+        """Items with late pieces among those not taken."""
+
         self._prefix = 0
         """All items before this index are settled."""
 
@@ -103,6 +109,8 @@ class Transcript:
                 self.left_out += piece.size
                 return
             self._size += more
+            if piece.late:
+                self._late.add(piece.index)
             for pieces in (self._kept,) if piece.shown else (self._kept, self._waiting):
                 _put(pieces.setdefault(piece.index, []), piece)
 
@@ -120,10 +128,17 @@ class Transcript:
         """Take the remaining output of items that are settled together with all items before them."""
         return self.take(0, self._prefix)
 
-    def take(self, first: int = 0, stop: int = sys.maxsize) -> list[Piece]:
-        """Take the remaining output of these items, in their order, after that of no item."""
+    def take(self, first: int = 0, stop: int = sys.maxsize, *, late: bool = False) -> list[Piece]:
+        """Take the remaining output of these items, in their order, after that of no item.
+
+        `late`: that of items with late output, too.
+        """
         with self._lock:
-            order = sorted(index for index in self._waiting if index < 0 or first <= index < stop)
+            others = self._late if late else ()
+            order = sorted(
+                index for index in self._waiting if index < 0 or first <= index < stop or index in others
+            )
+            self._late.difference_update(order)
             return [piece for index in order for piece in self._waiting.pop(index)]
 
     @property

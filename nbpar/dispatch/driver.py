@@ -42,6 +42,7 @@ from nbpar.wire.messages import (
     Bye,
     Call,
     Done,
+    LateOutput,
     Lost,
     Message,
     Missing,
@@ -294,6 +295,8 @@ class Driver:
             self.lines.take(worker, message)
         elif isinstance(message, NEWS):
             self._news.take(message, now)
+        elif isinstance(message, LateOutput):
+            self._news.take_late(worker, message, now)
         elif isinstance(message, Ready):
             if self._workforce.arrive(worker, message.facts):
                 self._join(worker, now)

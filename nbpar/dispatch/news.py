@@ -8,7 +8,7 @@ from nbpar.core.transcript import Piece
 from nbpar.dispatch.failures import check_cut
 from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.memory import Memory
-from nbpar.wire.messages import Imported, Output, Running, Shortened
+from nbpar.wire.messages import Imported, LateOutput, Output, Running, Shortened
 
 NEWS = (Output, Running, Imported, Shortened)
 """Kinds of such messages."""
@@ -37,6 +37,12 @@ class CallNews:
             self._take_cut(message, now)
         elif (assignment := self._scheduler.windows.call(message.call)) is not None:
             assignment.limited_since = now if message.now else None
+
+    def take_late(self, worker: str, output: LateOutput, now: float) -> None:
+        """Pass on output of items whose calls are over; nothing shows it when their run is, too."""
+        if (job := self._jobs.get(output.run)) is not None:
+            for index, kind, content in output.pieces:
+                job.sink.emit(events.ItemPrinted(now, Piece(index, kind, content, worker, late=True)))
 
     def _take_output(self, output: Output, now: float) -> None:
         assignment = self._scheduler.windows.call(output.call)

@@ -168,11 +168,12 @@ class DirectRecorder(FollowingRecorder):
         super().__init__(worker)
         self._outer = outer_recorder()
         self._printer = Printer(ahead=True)
+        self._printing = threading.RLock()  # threads of an item print, too
 
     def note(self, kind: str, content: Any, index: int | None = None) -> Any:
         kept = super().note(kind, content, index)
         if kept is not None:
-            self._show(self.item, kind, kept)
+            self._show(self.item if index is None else index, kind, kept)
         return kept
 
     def take(self, *, over: bool = False) -> Pieces:
@@ -183,7 +184,7 @@ class DirectRecorder(FollowingRecorder):
         return pieces
 
     def _show(self, index: int, kind: str, content: Any) -> None:
-        with uncaught(self._outer):
+        with self._printing, uncaught(self._outer):
             self._printer.show_one(Piece(index, kind, content, self.worker))
 
     def end_lines(self) -> None:

@@ -94,7 +94,7 @@ class Record:
         The output of a stream's items is shown as their values are consumed.
         """
         if self._queue is not None:
-            return self._transcript.take(0, 0)
+            return self._transcript.take(0, 0, late=True)
         return self._transcript.take() if self.done else self._transcript.take_settled()
 
     def deliver(self, parts: list[Part]) -> None:

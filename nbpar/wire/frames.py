@@ -25,6 +25,7 @@ from nbpar.wire.messages import (
     Imported,
     Item,
     Items,
+    LateOutput,
     Load,
     Message,
     Open,
@@ -58,7 +59,9 @@ _FAULTED = {
 """Kinds with faults, and their field."""
 
 
-_FOREIGN = frozenset({Load, Begin, Ready, Output, Imported, Bye, Open, Printed, SeekModule, FoundModule})
+_FOREIGN = frozenset(
+    {Load, Begin, Ready, Output, Imported, Bye, Open, Printed, SeekModule, FoundModule, LateOutput}
+)
 """Kinds with names, texts and facts from other code; likewise those with faults."""
 
 _NUMBERS = frozenset({int, float, type(None)})

@@ -177,6 +177,14 @@ class Output(NamedTuple):
     """Index of the item, kind, content: as in the recorder."""
 
 
+class LateOutput(NamedTuple):
+    """Output of threads that outlive their items; it is shown while their run is under way."""
+
+    run: int
+    pieces: tuple[tuple[int, str, Any], ...]
+    """As of `Output`."""
+
+
 class Running(NamedTuple):
     """The function of a call with a time limit has started, or stopped.
 
@@ -316,6 +324,7 @@ Message = (
     | Output
     | Imported
     | Shortened
+    | LateOutput
     | SeekModule
     | FoundModule
     | Pong
@@ -334,6 +343,6 @@ Message = (
 KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
     Printed, Begin, Items, Running, Imported, Cut, Shortened, SeekModule,
-    FoundModule,
+    FoundModule, LateOutput,
 )  # fmt: skip
 """All kinds of messages; the index of a kind is its number in the encoding."""

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 from nbpar.core.call_style import CallStyle
 from nbpar.errors import ItemExitedError, WrongNumberError
 from nbpar.wire.faults import Fault
-from nbpar.wire.messages import Call
+from nbpar.wire.messages import INITIALIZER, Call
+from nbpar.worker.output.recorder import NOTHING, ItemId
 from nbpar.worker.seeding import randomness_kept, seeded
 from nbpar.worker.signals import Interrupted, Interrupts
 
@@ -213,6 +214,14 @@ class Execution(Outcomes):
             self._step = self._whole
         self._pid = os.getpid()
         _current.execution = weakref.ref(self)
+
+    @property
+    def item_id(self) -> ItemId | None:
+        """The item that runs now; None for an initializer."""
+        call = self._call
+        if call.run == INITIALIZER:
+            return None
+        return ItemId(NOTHING if call.spread == CallStyle.CALL else call.run, call.id, self.index)
 
     @property
     def long(self) -> bool:

@@ -23,6 +23,7 @@ from nbpar.wire.messages import (
     Call,
     Done,
     Imported,
+    LateOutput,
     Message,
     Open,
     Output,
@@ -39,7 +40,7 @@ from nbpar.worker.imports import Imports
 from nbpar.worker.mailbox import Mailbox, Transport
 from nbpar.worker.module_requests import ModuleRequests
 from nbpar.worker.output.plain import plain_stray
-from nbpar.worker.output.recorder import NOTHING, OutputRecorder, Piece, Pieces
+from nbpar.worker.output.recorder import NOTHING, ItemId, OutputRecorder, Piece, Pieces
 from nbpar.worker.run_setup import WorkerHooks
 from nbpar.worker.signals import Interrupts, Shield
 
@@ -96,7 +97,10 @@ class Loop:
     ) -> None:
         shield = Shield(interrupts)
         self._far = isinstance(codec, Pickled)
-        self.recorder = OutputRecorder(lambda: self.index, self.send_output, far=self._far)
+        self.recorder = OutputRecorder(
+            lambda: self.index, self.send_output, far=self._far, running=self._running_item,
+            send_late=self._send_late_output if self._far else None,
+        )  # fmt: skip
         """The output of items and of channels' code, as far as it is recorded here."""
 
         self.channels = Channels(
@@ -160,6 +164,15 @@ class Loop:
             pieces = self.channels.sort_out(pieces)
             if self._execution is not None and pieces:
                 self._mailbox.send(Output(self._execution.call_id, pieces))
+
+    def _send_late_output(self, run: int, piece: Piece) -> None:
+        """Send output of an item that is over, from a thread that it has started."""
+        self._mailbox.outbox.post(LateOutput(run, (piece,)))
+
+    def _running_item(self) -> ItemId | None:
+        """The item that runs; None while code of a channel does."""
+        execution = self._execution
+        return None if execution is None or self.channels.index is not None else execution.item_id
 
     def _answer_all(self) -> bool:
         """Answer until released; False if an exception hit that belongs to no item."""

@@ -200,3 +200,15 @@ def test_a_display_is_as_large_as_its_parts():
     assert display(0, "a", b"123").size == 3
     assert Piece(0, "display", {"data": {"text/plain": "four", "application/json": {"a": 1}}}).size == 104
     assert printed(0, "12345").size == 5
+
+
+def test_late_output_of_an_item_is_taken_with_that_of_others_if_wanted():
+    kept = filled(printed(0, "a"), printed(3, "d"))
+    kept.take(0, 1)
+
+    kept.add(printed(0, "late", late=True))
+
+    assert [piece.content for piece in kept.take(1, 2)] == []
+    assert [piece.content for piece in kept.take(1, 2, late=True)] == ["late"]
+    assert [piece.content for piece in kept.take(1, 2, late=True)] == []
+    assert [piece.content for piece in kept.pieces] == ["a", "late", "d"]

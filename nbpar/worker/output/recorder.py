@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nbpar.core.text import without_surrogates
@@ -41,12 +42,30 @@ Kinds are the streams `stdout` and `stderr` (content: text), `display`, `update`
 Pieces = tuple[Piece, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ItemId:
+    """An item as its worker knows it."""
+
+    run: int
+    """Number of its run; `NOTHING` for a call that is no item of a map."""
+
+    call: int
+    """Number of its call."""
+
+    index: int
+    """Its index, as in `Piece`."""
+
+
 class Numbered(Protocol):
     """Current work with an index."""
 
     @property
     def index(self) -> int:
         """Index of the current item."""
+
+    @property
+    def item_id(self) -> ItemId | None:
+        """The current item; None for what is no item, as an initializer."""
 
 
 class OutputRecorder:
@@ -56,12 +75,22 @@ class OutputRecorder:
         index: returns the current item's index; `NOTHING` if there is none.
         send: gets pieces while an item runs, in the thread that made the recorder.
         far: the pieces are shown by another process, so they contain plain values only.
+        running: returns the current item; None if there is none, or something else runs.
+        send_late: gets output of an item that is over, in any thread; None: nothing takes it.
     """
 
     def __init__(
-        self, index: Callable[[], int], send: Callable[[Pieces], None] | None = None, *, far: bool = False
+        self,
+        index: Callable[[], int],
+        send: Callable[[Pieces], None] | None = None,
+        *,
+        far: bool = False,
+        running: Callable[[], ItemId | None] = lambda: None,
+        send_late: Callable[[int, Piece], None] | None = None,
     ) -> None:
         self.far = far
+        self.running = running
+        self._send_late = send_late
         self.before: Callable[[], None] | None = None
         """Called first by `put`, so that earlier output to the descriptors keeps its place."""
 
@@ -79,14 +108,25 @@ class OutputRecorder:
         """Index of the current item; `NOTHING` if there is none."""
         return self._index()
 
-    def put(self, kind: str, content: Any) -> None:
-        """Record output of the running item."""
+    def put(self, kind: str, content: Any, index: int | None = None) -> None:
+        """Record output of the running item, or another one."""
         if os.getpid() != self._pid:
             _write_below(*as_text(kind, content))
             return
         if self.before is not None:
             self.before()
-        self.note(kind, content)
+        self.note(kind, content, index)
+
+    def takes_late(self, item: ItemId) -> bool:
+        """Whether output of an item that is over is sent, for its run to show it."""
+        return self._send_late is not None and item.run != NOTHING and os.getpid() == self._pid
+
+    def put_late(self, item: ItemId, kind: str, content: Any) -> None:
+        """Send output of an item that is over."""
+        if self._send_late is not None:
+            if isinstance(content, str):
+                content = without_surrogates(content)
+            self._send_late(item.run, (item.index, kind, content))
 
     def note(self, kind: str, content: Any, index: int | None = None) -> Any:
         """Record output of the running item, or another one.
@@ -137,7 +177,7 @@ class FollowingRecorder(OutputRecorder):
     """Records the output of the items of successive calls, without showing it."""
 
     def __init__(self, worker: str) -> None:
-        super().__init__(self._running)
+        super().__init__(self._running, running=self._running_item)
         self.worker = worker
         self._call: Numbered | None = None
 
@@ -150,6 +190,9 @@ class FollowingRecorder(OutputRecorder):
 
     def _running(self) -> int:
         return self._call.index if self._call is not None else NOTHING
+
+    def _running_item(self) -> ItemId | None:
+        return self._call.item_id if self._call is not None else None
 
 
 def size_of(kind: str, content: Any) -> int:

@@ -1,7 +1,7 @@
 """Intercept streams, displays, logging and warnings, and record them with the item.
 
-Streams, `warnings.showwarning`, `logging.Logger.handle` and IPython's publisher of displays
-are global to the process.  During recording, each is replaced by a stand-in that looks up
+Streams, `warnings.showwarning`, `logging.Logger.handle`, `threading.Thread.start` and IPython's publisher of
+displays are global to the process.  During recording, each is replaced by a stand-in that looks up
 the recorder of the calling thread; without one, or if no item runs, it calls the
 original.  Stand-ins that other code has replaced meanwhile are not changed.
 """
@@ -29,11 +29,15 @@ from nbpar.worker.output.plain import (
     plain_warning,
 )
 from nbpar.worker.output.recorder import DESCRIPTORS, NOTHING, OutputRecorder
+from nbpar.worker.output.threads import mark, output_of_this_thread
 
 
 class _Thread(threading.local):
     recorder: OutputRecorder | None = None
     muted = False
+
+    def __init__(self) -> None:  # called in each thread when that first uses it
+        self.output = output_of_this_thread()
 
 
 _thread = _Thread()
@@ -41,9 +45,19 @@ _process: OutputRecorder | None = None
 
 
 def current() -> OutputRecorder | None:
-    """Return the recorder of this thread; None if there is none or no item runs."""
+    """Return the recorder that takes the output of this thread now; None if none does."""
+    if _thread.recorder is None and (output := _thread.output) is not None:
+        return output.recorder
     recorder = _thread.recorder or _process
     return recorder if recorder is not None and recorder.item != NOTHING else None
+
+
+def _put(recorder: OutputRecorder, kind: str, content: Any) -> None:
+    """Record output of this thread."""
+    if _thread.recorder is None and (output := _thread.output) is not None:
+        output.put(recorder, kind, content)
+    else:
+        recorder.put(kind, content)
 
 
 @contextmanager
@@ -70,10 +84,11 @@ def caught(recorder: OutputRecorder, *, whole_process: bool) -> Iterator[None]:
 def uncaught(outer: OutputRecorder | None = None) -> Iterator[None]:
     """Do not record the output of this thread, or use another recorder."""
     inner, _thread.recorder = _thread.recorder, outer
+    output, _thread.output = _thread.output, None
     try:
         yield
     finally:
-        _thread.recorder = inner
+        _thread.recorder, _thread.output = inner, output
 
 
 def outer_recorder() -> OutputRecorder | None:
@@ -96,7 +111,7 @@ class _Stream:
         if recorder is None:
             return int(self.outer.write(text) or 0)
         if not _thread.muted and not _draws_a_bar(sys._getframe(1)):  # noqa: SLF001 (the caller's)
-            recorder.put(self._name, str(text))
+            _put(recorder, self._name, str(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -161,14 +176,14 @@ class _Publisher:
             "metadata": plain_value(metadata or {}),
             "id": (transient or {}).get("display_id"),
         }
-        recorder.put("update" if update else "display", content)
+        _put(recorder, "update" if update else "display", content)
 
     def clear_output(self, wait: bool = False) -> None:
         recorder = current()
         if recorder is None:
             self.outer.clear_output(wait)
         else:
-            recorder.put("clear", {})
+            _put(recorder, "clear", {})
 
     def __getattr__(self, name: str) -> Any:
         if name == "outer":  # not initialized yet, as in a copy
@@ -189,7 +204,7 @@ def _show_warning(
         _outer.show_warning(message, category, filename, lineno, file, line)
         return
     content = plain_warning(message, category, filename, lineno)
-    recorder.put("warning", content if recorder.far else {**content, "kind": category})
+    _put(recorder, "warning", content if recorder.far else {**content, "kind": category})
 
 
 def _handle(logger: logging.Logger, record: logging.LogRecord) -> None:
@@ -197,10 +212,16 @@ def _handle(logger: logging.Logger, record: logging.LogRecord) -> None:
     if recorder is None:
         _outer.handle(logger, record)
     elif not recorder.far:
-        recorder.put("log", {"record": finished_record(record)})
+        _put(recorder, "log", {"record": finished_record(record)})
     else:
-        recorder.put("log", plain_record(record))
+        _put(recorder, "log", plain_record(record))
         _handle_here_too(logger, record)
+
+
+def _start(thread: threading.Thread) -> None:
+    output = _thread.output if _thread.recorder is None else None
+    mark(thread, _thread.recorder or _process, output)
+    _outer.start(thread)
 
 
 def _handle_here_too(logger: logging.Logger, record: logging.LogRecord) -> None:
@@ -219,6 +240,7 @@ class _Outer:
     lock = threading.Lock()
     show_warning: Any = staticmethod(warnings.showwarning)
     handle: Any = staticmethod(logging.Logger.handle)
+    start: Any = staticmethod(threading.Thread.start)
 
 
 _outer = _Outer()
@@ -248,6 +270,9 @@ def _put_in_place() -> None:
     if logging.Logger.handle is not _handle:
         _outer.handle = logging.Logger.handle
         logging.Logger.handle = _handle  # type: ignore[assignment, method-assign]
+    if threading.Thread.start is not _start:
+        _outer.start = threading.Thread.start
+        threading.Thread.start = _start  # type: ignore[assignment, method-assign]
     shell = this_shell()
     if shell is not None and type(shell.display_pub) is not _Publisher:
         shell.display_pub = _Publisher(shell.display_pub)
@@ -279,6 +304,8 @@ def _leave() -> None:
             warnings.showwarning = _outer.show_warning
         if logging.Logger.handle is _handle:
             logging.Logger.handle = _outer.handle  # type: ignore[method-assign]
+        if threading.Thread.start is _start:
+            threading.Thread.start = _outer.start  # type: ignore[method-assign]
         shell = this_shell()
         if shell is not None and type(shell.display_pub) is _Publisher:
             shell.display_pub = shell.display_pub.outer
