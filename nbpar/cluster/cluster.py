@@ -14,6 +14,7 @@ from nbpar.cluster.base import Deployment, Engine, Settings, open_with_free_port
 from nbpar.cluster.batch.jobs import Jobs, jobs_of_options, jobs_or_launcher
 from nbpar.cluster.client import check_descriptors, checked_count, open_client
 from nbpar.cluster.deployments import deployment_for
+from nbpar.cluster.files import parse_files
 from nbpar.cluster.fork_server import can_fork
 from nbpar.cluster.forked import ForkedDeployment
 from nbpar.cluster.launcher_options import check_launcher
@@ -73,6 +74,8 @@ class Cluster(ClusterState):
         nice: decrease of the engines' priority, as in `os.nice`.
         start_timeout: seconds to wait for engines; by default 60, for the first one in a job an hour.
         heal: whether engines that die are replaced.
+        files: files and folders that other hosts get before a pool's runs, as by `nbpar.push_files`: relative
+            ones in the engines' working folder, others at the same path.
         options: further arguments of ipyparallel's own Cluster, for engines other than "nbpar".
 
     Raises:
@@ -96,6 +99,7 @@ class Cluster(ClusterState):
         nice: int | None = None,
         start_timeout: float | None = None,
         heal: bool = True,
+        files: Sequence[str | os.PathLike[str]] = (),
         **options: Any,
     ) -> None:
         if n is not None:
@@ -120,6 +124,9 @@ class Cluster(ClusterState):
                 f"Cluster() takes {names} only for ipyparallel's launchers, as in engines='slurm'"
             )
         self._options = options
+        self.files = parse_files(files)
+        """Files of other hosts, for pools: absolute path here, path there."""
+
         self._heal = self._settings.heal
         self.world = World()
         """State of this process when the cluster was started."""
@@ -155,7 +162,7 @@ class Cluster(ClusterState):
                 of packages makes one with these, and engines run in no other.
             give_up_after: seconds, 2 to 60, without a sign of life after which a host is given up: its items
                 are tried again elsewhere, and it is connected to again as soon as it answers.
-            settings: `preload`, `env`, `cwd`, `nice`, `start_timeout` and `heal`, as of `Cluster`.
+            settings: `preload`, `env`, `cwd`, `nice`, `start_timeout`, `heal` and `files`, as of `Cluster`.
 
         Raises:
             TypeError: an argument is of the wrong kind; the message says what is allowed.
@@ -202,7 +209,7 @@ class Cluster(ClusterState):
             python: the Python on the nodes, and on `host`, as of `Cluster.ssh`.
             command: the ssh client, a list with its options.
             run_folder: a folder that the nodes share with the login node; by default `~/.cache/nbpar` there.
-            settings: `preload`, `env`, `cwd`, `nice`, `start_timeout` and `heal`, as of `Cluster`.
+            settings: `preload`, `env`, `cwd`, `nice`, `start_timeout`, `heal` and `files`, as of `Cluster`.
 
         Raises:
             ClusterError: a value is not valid.

@@ -11,7 +11,7 @@ from typing import Any
 
 from nbpar.core.text import short
 
-OWN_OPTIONS = ("n", "engines", "preload", "env", "cwd", "nice", "start_timeout", "heal", "hosts")
+OWN_OPTIONS = ("n", "engines", "preload", "env", "cwd", "nice", "start_timeout", "heal", "files", "hosts")
 """Options of nbpar's own."""
 
 ALIASES = ("controller", "config", "parent")

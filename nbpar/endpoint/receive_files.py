@@ -11,6 +11,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nbpar.host.machine import machine
+
 FOLDER, FILE, LINK, LINK_INSIDE = "folder", "file", "link", "link inside"
 
 SAME, OTHER = b"same", b""
@@ -56,6 +58,11 @@ def receive_files(channel: Any, destination: str, delete: bool) -> None:
     for entry in reversed(entries):  # folders last, because writing into them changes their time
         with suppress(FileNotFoundError):  # the file was deleted during the transfer
             _finish(root / entry.path, entry)
+
+
+def tell_place(channel: Any) -> None:
+    """Send the machine and the working folder of this process."""
+    channel.send((machine(), str(Path.cwd())))
 
 
 def digest_of(path: str | Path) -> bytes:

@@ -131,6 +131,9 @@ class Launcher:
         self._costs: OrderedDict[bytes, Chunker] = OrderedDict()
         """What the last run of a function has learned, by digest; the oldest first."""
 
+        self.before_run: Callable[..., None] | None = None
+        """Called in the caller's thread before each run, with `brief` as of `begin_of`."""
+
         self._packages: dict[tuple[bytes, Wanted], tuple[Package, ...]] = {}
         """Of the last function."""
 
@@ -185,7 +188,8 @@ class Launcher:
         """Run one call; return its future."""
         __tracebackhide__ = True
         load = self.load(fn)
-        return self._calls.submit(fn, load, self.begin_of(self.dispatcher.new_id(), fn, load), args, kwargs)
+        begin = self.begin_of(self.dispatcher.new_id(), fn, load, brief=True)
+        return self._calls.submit(fn, load, begin, args, kwargs)
 
     def finish_before_exit(self, future: CallFuture) -> None:
         """Finish a call before the interpreter ends, unless it is ending already."""
@@ -299,10 +303,15 @@ class Launcher:
         """Wake the dispatcher; thread-safe."""
         self._backend.wake()
 
-    def begin_of(self, run: int, fn: Callable[..., Any], load: Load) -> Begin | None:
-        """Return the settings that workers in other processes get before a run's first call."""
+    def begin_of(self, run: int, fn: Callable[..., Any], load: Load, *, brief: bool = False) -> Begin | None:
+        """Return the settings that workers in other processes get before a run's first call.
+
+        `brief`: it is one of calls that are submitted one by one.
+        """
         if self._backend.in_process:
             return None
+        if self.before_run is not None:
+            self.before_run(brief=brief)
         reach = reach_of_this_process()
         modules = reach.of(load.function) if self._same_host else reach.with_carried(load.function)
         packages = () if self._same_host else self._packages_of(fn, load, modules)

@@ -6,11 +6,13 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nbpar.cluster.cluster import Cluster
+from nbpar.cluster.files import parse_files
 from nbpar.cluster.join import check_place
 from nbpar.core.checks import (
     BACKENDS,
@@ -58,6 +60,7 @@ class Pool(Calls):
         progress: default view of maps: "auto", "widget", "text" or "none".
         env: environment variables of the engines, besides those of this process; they stay when
             this process's change.
+        files: files and folders that a joined cluster's other hosts get before a run; see `Cluster`.
         max_items_per_worker: replace an engine after this number of items.
         max_worker_memory: replace an engine, between two items, when it holds more bytes.
         min_free_memory: while fewer bytes are free on this machine, run one chunk
@@ -94,6 +97,7 @@ class Pool(Calls):
         initargs: tuple[Any, ...] = (),
         progress: str = "auto",
         env: Mapping[str, str] | None = None,
+        files: Sequence[str | os.PathLike[str]] = (),
         max_items_per_worker: int | None = None,
         max_worker_memory: int | None = None,
         min_free_memory: float | str | None = "auto",
@@ -106,6 +110,9 @@ class Pool(Calls):
             check_function("initializer", initializer, "None or ")
         arguments = arguments_of("initargs", initargs, initializer, "initializer=")
         _check_engines_alone(backend, cluster, env)
+        self._files = (*(cluster.files if isinstance(cluster, Cluster) else ()), *parse_files(files))
+        if files and cluster is None:
+            raise ValueError("files= are for the other hosts of a cluster; it needs cluster=")
         care = WorkerLimits(max_items_per_worker, max_worker_memory, min_free_memory)
         care.refuse_without_engines(backend)
         if inside_item():
@@ -333,6 +340,9 @@ class Pool(Calls):
             place.mend()
             if keeper.launcher is None:
                 keeper.launcher = Launcher(place, self._initializer, self._care)
+                if self._files:
+                    there = import_module("nbpar.channels.host_files").HostFiles(self._files)
+                    keeper.launcher.before_run = partial(_push, there.push, weakref.ref(self))
             return keeper.launcher
 
     @property
@@ -361,6 +371,12 @@ class Pool(Calls):
         if not self._place.resizable:
             return None
         return partial(_resize_by, weakref.ref(self))
+
+
+def _push(push: Callable[..., None], pool: weakref.ref[Pool], *, brief: bool) -> None:
+    """Copy files to the hosts of a pool, which must not be held by what it began."""
+    if (known := pool()) is not None:
+        push(known, brief=brief)
 
 
 def _resize_by(pool: weakref.ref[Pool], more: int) -> None:
