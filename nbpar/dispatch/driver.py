@@ -42,7 +42,6 @@ from nbpar.wire.messages import (
     Bye,
     Call,
     Done,
-    LateOutput,
     Lost,
     Message,
     Missing,
@@ -294,9 +293,7 @@ class Driver:
         elif type(message) in CHANNEL_MESSAGES:
             self.lines.take(worker, message)
         elif isinstance(message, NEWS):
-            self._news.take(message, now)
-        elif isinstance(message, LateOutput):
-            self._news.take_late(worker, message, now)
+            self._news.take(worker, message, now)
         elif isinstance(message, Ready):
             if self._workforce.arrive(worker, message.facts):
                 self._join(worker, now)

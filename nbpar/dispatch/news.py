@@ -1,4 +1,4 @@
-"""What workers tell of a call before they answer it: output, imports, time limits, cuts."""
+"""What workers tell of a call besides its answer: output, imports, time limits, cuts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.memory import Memory
 from nbpar.wire.messages import Imported, LateOutput, Output, Running, Shortened
 
-NEWS = (Output, Running, Imported, Shortened)
+NEWS = (Output, LateOutput, Running, Imported, Shortened)
 """Kinds of such messages."""
 
 
@@ -27,10 +27,14 @@ class CallNews:
         self._memory = memory
         self._blocking = blocking
 
-    def take(self, message: Output | Running | Imported | Shortened, now: float) -> None:
-        """Handle a message."""
+    def take(
+        self, worker: str, message: Output | LateOutput | Running | Imported | Shortened, now: float
+    ) -> None:
+        """Handle a message of a worker."""
         if isinstance(message, Output):
             self._take_output(message, now)
+        elif isinstance(message, LateOutput):
+            self._take_late(worker, message, now)
         elif isinstance(message, Imported):
             self._take_imports(message, now)
         elif isinstance(message, Shortened):
@@ -38,7 +42,7 @@ class CallNews:
         elif (assignment := self._scheduler.windows.call(message.call)) is not None:
             assignment.limited_since = now if message.now else None
 
-    def take_late(self, worker: str, output: LateOutput, now: float) -> None:
+    def _take_late(self, worker: str, output: LateOutput, now: float) -> None:
         """Pass on output of items whose calls are over; nothing shows it when their run is, too."""
         if (job := self._jobs.get(output.run)) is not None:
             for index, kind, content in output.pieces:
