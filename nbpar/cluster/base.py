@@ -41,6 +41,17 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifetime:
+    """When an engine ends by itself, because its job has a time limit."""
+
+    ends: float
+    """That time, on the monotonic clock."""
+
+    span: float
+    """Seconds from the start of a new one to its end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of a cluster's engines."""
 
@@ -162,6 +173,12 @@ class Deployment(Protocol):
 
     def locate(self, uuid: str) -> tuple[str, int | None]:
         """Host and pid of an engine, `("", None)` if unknown."""
+
+    def lifetime(self, uuid: str) -> Lifetime | None:
+        """When an engine ends by itself; None if it does not, or if that is unknown."""
+
+    def lapsed(self) -> bool:
+        """Whether engines have ended by themselves that are to be started again when there is work."""
 
     def problem(self) -> str:
         """The reason why engines will not come, "" while they may."""

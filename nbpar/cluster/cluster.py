@@ -348,8 +348,8 @@ class Cluster(ClusterState):
             ClusterError: new ones did not start; the message has the reason.
         """
         with self._life:
-            _, members = self._running()
-            wanted, meant = len(members.ids()), self._n
+            room, members = self._running()
+            wanted, meant = len(members.ids()) + room.coming(), self._n
             self.remove(uuids)
             self._n = meant
             self._fill(wanted)
@@ -373,6 +373,17 @@ class Cluster(ClusterState):
                 self._start_timeout,
             )
             self._fill(wanted, deadline)
+
+    def want(self, *, begins: bool = False) -> None:
+        """There is work: start engines again that have ended by themselves; returns at once.
+
+        With the work that `begins` also those whose jobs were cancelled.
+        """
+        room = self._room
+        if room is not None and (
+            room.lapsed() or (begins and self.short and isinstance(self._engines, Jobs))
+        ):
+            self.mend()
 
     def mend(self) -> None:
         """Start engines again that it gave up, because they ended before they came; returns at once."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from nbpar.cluster.base import DeploymentListener, Settings, with_logs
+from nbpar.cluster.base import DeploymentListener, Lifetime, Settings, with_logs
 from nbpar.cluster.client import prepare_client
 from nbpar.cluster.directory import ipython_folder, tail
 from nbpar.cluster.fork_server import ForkServer
@@ -254,6 +254,14 @@ class ForkedDeployment:
     def waiting(self) -> str:
         """Return nothing: they come soon."""
         return ""
+
+    def lifetime(self, _uuid: str) -> Lifetime | None:
+        """Return None: they do not end by themselves."""
+        return None
+
+    def lapsed(self) -> bool:
+        """Return False, likewise."""
+        return False
 
     def locate(self, uuid: str) -> tuple[str, int | None]:
         process = self._engines.get(uuid)

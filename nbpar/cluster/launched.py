@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nbpar.cluster.base import DeploymentListener, Settings
+from nbpar.cluster.base import DeploymentListener, Lifetime, Settings
 from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.forked import Healing
 from nbpar.cluster.guarded import command
@@ -184,6 +184,14 @@ class LaunchedDeployment:
     def waiting(self) -> str:
         """Return nothing: they come soon."""
         return ""
+
+    def lifetime(self, _uuid: str) -> Lifetime | None:
+        """Return None: they do not end by themselves."""
+        return None
+
+    def lapsed(self) -> bool:
+        """Return False, likewise."""
+        return False
 
     def locate(self, uuid: str) -> tuple[str, int | None]:
         with self._lock:

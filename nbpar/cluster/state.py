@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nbpar.cluster.base import Deployment, Engine, Startable
+from nbpar.cluster.base import Deployment, Engine, Lifetime, Startable
+from nbpar.cluster.batch.jobs import Jobs
 from nbpar.cluster.members import DeathListener, JoinListener, Listeners, Members
 from nbpar.errors import ClusterError
 from nbpar.host.janitor import Janitor
@@ -117,6 +118,19 @@ class ClusterState(Startable):
         """What starting engines wait for, such as "job 5 is pending (Resources), for 3 min"; or ""."""
         room = self._room
         return room.waiting() if room is not None and self.coming else ""
+
+    @property
+    def limited(self) -> bool:
+        """Whether its engines have a time limit."""
+        return isinstance(self._engines, Jobs) and self._engines.description.seconds > 0
+
+    def lifetime(self, worker: str) -> Lifetime | None:
+        """When the engine that is this worker of a pool ends by itself; None if that is unknown."""
+        room, members = self._room, self._members
+        if room is None or members is None:
+            return None
+        known = (uuid for uuid, number in members.ids().items() if f"engine {number}" == worker)
+        return next((room.lifetime(uuid) for uuid in known), None)
 
     @property
     def heals(self) -> bool:

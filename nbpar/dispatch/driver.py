@@ -32,6 +32,7 @@ from nbpar.dispatch.news import NEWS, CallNews
 from nbpar.dispatch.pickled import keep_pickled, without_bytes
 from nbpar.dispatch.retiring import Retirement
 from nbpar.dispatch.silence import SilentWorkers, fresh_parts
+from nbpar.dispatch.walltime import Walltime
 from nbpar.dispatch.workforce import WorkerWait, Workforce
 from nbpar.errors import NoWorkersError
 from nbpar.host.ctrl_c import may_be_ctrl_c
@@ -82,6 +83,7 @@ class Driver:
         self.leaving = Retirement(self._scheduler, workforce, backend)
         self._memory = Memory(rules, self._scheduler, workforce, self.leaving)
         self._news = CallNews(self._scheduler, self.jobs, self._memory, blocking=backend.blocking)
+        self._walltime = Walltime(rules, self._scheduler, self.leaving)
         self._looked = now
         self._patience = WorkerWait()
         self.jobs.now = self.jobs.idle_since = now
@@ -226,7 +228,9 @@ class Driver:
         """Fill the workers' windows; return whether there was work."""
         acted = self._attend()
         try:
-            for assignment in self._memory.admitted(self._scheduler.assign(now)):
+            for assignment in self._memory.admitted(
+                self._walltime.admitted(self._scheduler.assign(now), now)
+            ):
                 acted = True
                 self._hand_out(assignment, now)
         except BaseException as bug:

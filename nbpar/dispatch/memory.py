@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nbpar.backends.base import WorkerId
+from nbpar.cluster.base import Lifetime
 from nbpar.core.events import MemoryLow
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.windows import Assignment
@@ -21,7 +22,7 @@ from nbpar.host.memory import EVERY, MemoryGuard, resident_bytes_of
 
 @dataclass(frozen=True)
 class MemoryRules:
-    """A pool's rules about memory."""
+    """A pool's rules about memory and other reasons to replace workers."""
 
     guard: MemoryGuard | None = None
     """Throttles work while free memory on this host is low."""
@@ -34,6 +35,9 @@ class MemoryRules:
 
     renew: Callable[[WorkerId], None] | None = None
     """Replaces a worker that has left."""
+
+    lifetime: Callable[[WorkerId], Lifetime | None] | None = None
+    """Returns when a worker ends by itself."""
 
 
 NO_RULES = MemoryRules()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nbpar.cluster.base import Lifetime
 from nbpar.core.checks import at_least
 from nbpar.dispatch.memory import MemoryRules
 from nbpar.errors import ClusterError
@@ -50,8 +51,12 @@ class WorkerLimits:
                 f"what {backend!r} workers hold belongs to this process"
             )
 
-    def rules(self, renew: Callable[[str], None] | None) -> MemoryRules:
-        """Return the rules for a dispatcher; `renew` replaces a worker.
+    def rules(
+        self,
+        renew: Callable[[str], None] | None,
+        lifetime: Callable[[str], Lifetime | None] | None = None,
+    ) -> MemoryRules:
+        """Return the rules for a dispatcher; `renew` replaces a worker, `lifetime` says when one ends.
 
         Raises:
             ClusterError: the limits require replacing workers of a cluster that the pool does not own.
@@ -62,7 +67,7 @@ class WorkerLimits:
                 "this pool has joined a cluster that it does not own"
             )
         guard = None if self.min_free is None else MemoryGuard(self.min_free)
-        return MemoryRules(guard, self.max_items, self.max_memory, renew)
+        return MemoryRules(guard, self.max_items, self.max_memory, renew, lifetime)
 
 
 def _amount(name: str, value: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from nbpar.backends.base import Backend
 from nbpar.backends.serial import SerialBackend
 from nbpar.backends.threads import ThreadsBackend
+from nbpar.cluster.base import Lifetime
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.join import await_its_engines, cluster_of, connect, has_ended
@@ -43,6 +44,9 @@ class Placement:
 
     renew: Callable[[str], None] | None = None
     """Replaces a worker that has left; None if that is impossible."""
+
+    lifetime: Callable[[str], Lifetime | None] | None = None
+    """Returns when a worker ends by itself; None if none does."""
 
     def __init__(self, backend: Backend, world: World | None = None) -> None:
         self.backend = backend
@@ -95,7 +99,9 @@ class EnginesPlacement(Placement):
         from nbpar.backends.engines.backend import EnginesBackend
         from nbpar.backends.engines.care import ClusterCare
 
-        care = ClusterCare(cluster.kill, cluster.heals, cluster.on_this_host, True, cluster.interrupt)
+        care = ClusterCare(
+            cluster.kill, cluster.heals, cluster.on_this_host, True, cluster.interrupt, cluster.want
+        )
         directory = cluster.directory if path == "auto" else None
         self._engines = backend = EnginesBackend(cluster.own_client, directory, care=care, fits=fits)
         super().__init__(backend, cluster.world)
@@ -110,6 +116,9 @@ class EnginesPlacement(Placement):
         """Number of starting engines that replace others."""
 
         self._closed = False
+
+        if cluster.limited:
+            self.lifetime = self._lifetime
 
         cluster.is_kept |= owned
         self._forget = [cluster.on_death(backend.note_death), cluster.on_join(lambda _: backend.wake())]
@@ -134,6 +143,7 @@ class EnginesPlacement(Placement):
     def mend(self) -> None:
         if self._cluster.problem and self._cluster.running:
             self._cluster.mend()
+        self._cluster.want(begins=True)
 
     def describe(self) -> list[dict[str, object]]:
         known = {engine.worker: engine for engine in self._cluster.engines}
@@ -184,6 +194,9 @@ class EnginesPlacement(Placement):
         finally:
             self._renewals -= 1
             self.backend.wake()
+
+    def _lifetime(self, worker: str) -> Lifetime | None:
+        return self._cluster.lifetime(worker)
 
     def _remove(self, uuid: str) -> None:
         """Remove an engine without blocking the caller."""

@@ -390,3 +390,33 @@ def test_a_login_node_that_cannot_be_reached_is_named(batch, start, ssh):
         ClusterError, match=r"cannot submit Slurm jobs on login02: ssh: Could not resolve hostn"
     ):
         start(1, host="login02", command=ssh)
+
+
+@pytest.mark.nightly  # several jobs have to start, one after the other
+def test_a_job_without_time_for_another_item_makes_room_for_a_new_one(batch, start):
+    jobs = batch()
+    with nbpar.Pool(cluster=start(1, time=6)) as pool:
+        results = pool.map(item_of_a_second, range(5), chunksize=1)
+
+    assert results == list(range(5))
+    assert len(jobs.jobs()) >= 2
+
+
+def item_of_a_second(i):
+    time.sleep(1)
+    return i
+
+
+def test_an_idle_cluster_asks_for_no_job_until_there_is_work(batch, start):
+    jobs = batch()
+    cluster = start(1)
+    with nbpar.Pool(cluster=cluster) as pool:
+        pool.map(abs, [-1])
+        jobs.end(101, "TIMEOUT")
+        until(lambda: not cluster.engines, 60)
+        before = sorted(jobs.jobs())
+
+        assert pool.map(abs, [-1]) == [1]
+
+    assert before == [101]
+    assert sorted(jobs.jobs()) == [101, 102]

@@ -128,11 +128,11 @@ class EnginesBackend:
     # ---- from the dispatcher's thread
 
     def acquire(self) -> None:
+        self._care.want()
         if self._sockets is None:
             self._sockets = LowLatencySockets(self._client, self._directory, self._watch.handle, self._fits)
         held = {engine.uuid for engine in self._engines.values()}
-        listed = self._listed()
-        self._ends.keep(set(listed.values()))
+        self._ends.keep(set((listed := self._listed()).values()))
         for engine_id, uuid in listed.items():
             if uuid not in held and uuid not in self._ends.unfit:
                 self._enter(engine_id, uuid)

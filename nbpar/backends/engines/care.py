@@ -25,6 +25,9 @@ class ClusterCare:
     interrupt: Callable[[str], bool] | None = None
     """Interrupts an engine on another host, by its identity; returns whether it can."""
 
+    want: Callable[[], None] = lambda: None
+    """Is called from time to time while there is work."""
+
 
 NO_CARE = ClusterCare()
 """For engines that others own."""

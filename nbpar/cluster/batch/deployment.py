@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from nbpar.cluster.base import DeploymentListener, Settings
+from nbpar.cluster.base import DeploymentListener, Lifetime, Settings
 from nbpar.cluster.batch.jobs import Jobs
 from nbpar.cluster.client import prepare_client
 from nbpar.cluster.fork_server import ForkServer
@@ -59,6 +59,9 @@ class EngineJob:
 
     vacant: bool = False
     """Whether its engine has ended and it waits for another."""
+
+    began: float = 0.0
+    """When it began to run, at the latest."""
 
     def words(self, now: float) -> str:
         """What it waits for."""
@@ -136,6 +139,9 @@ class JobsDeployment(ForkedDeployment):
         self._cancelled = ""
         """Which job was cancelled last, by somebody else."""
 
+        self._lapsed = False
+        """Whether jobs have ended by themselves that no other has replaced."""
+
         self._replacing = False
         """Whether the engine that has just ended is replaced."""
 
@@ -180,8 +186,15 @@ class JobsDeployment(ForkedDeployment):
         return super().problem() or self._login.problem or gone
 
     def add(self, count: int) -> None:
-        self._cancelled = ""
+        self._cancelled, self._lapsed = "", False
         super().add(count)
+
+    def lapsed(self) -> bool:
+        return self._lapsed
+
+    def lifetime(self, uuid: str) -> Lifetime | None:
+        job, span = self._job_of(uuid), self._request.description.seconds
+        return Lifetime(job.began + span, span) if job is not None and job.began and span else None
 
     def waiting(self) -> str:
         """What missing engines wait for, "" if there is nothing to say."""
@@ -215,11 +228,12 @@ class JobsDeployment(ForkedDeployment):
         """Handle the end of an engine; its job ends too, unless another engine takes its place there."""
         job = self._job_of(process.key)
         if job is not None:
-            job.vacant = True
+            job.vacant = not process.expected
         self._replacing = False
         self._template.tell(self._controller_key, {"gone": process.key})
         super().engine_ended(process, reason)
         if job is not None and not self._replacing:
+            job.vacant = False
             self._drop(job)
 
     # ---- the login node
@@ -260,7 +274,7 @@ class JobsDeployment(ForkedDeployment):
         elif line["it"] == "refused":
             self._refused(job, line["error"])
         elif line["it"] == "node":
-            job.host = line["facts"]["host"]
+            job.host, job.began = line["facts"]["host"], time.monotonic() - line["facts"]["age"]
         elif line["it"] == "far":
             self._hear_node(job, line["line"])
         elif line["it"] == "over":
@@ -308,7 +322,9 @@ class JobsDeployment(ForkedDeployment):
             self._log = log or self._log
         if line["cancelled"]:  # somebody wants it so: no other takes its place before the next run
             self._cancelled, job.process.cut_off = reason, True
-        if not job.vacant:
+        elif job.process.known and not job.process.expected:  # another is asked for when there is work
+            self._lapsed, job.process.cut_off = self._settings.heal, True
+        if self._engines.get(job.process.key) is job.process:
             self.engine_ended(job.process, reason)
 
     def _delay_of_replacement(self, process: EngineProcess, reason: str) -> float | None:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from nbpar.cluster.batch.greeting import LONGEST_GREETING, answer, challenge, seal_key
 from nbpar.cluster.protocol import Line
 from nbpar.cluster.remote import far
@@ -29,6 +31,12 @@ class NodeSide(far.FarSide):
     Args:
         settings: as of `FarSide`, with `address`, at which the login node was reached.
     """
+
+    def facts(self) -> dict[str, Any]:
+        age = (
+            time.time() - psutil.Process().create_time()
+        )  # of the job's script, which has become this process
+        return {**super().facts(), "age": max(0.0, age)}
 
     def line(self, text: bytes) -> None:
         line: Line = json.loads(text)

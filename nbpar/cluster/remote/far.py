@@ -63,13 +63,7 @@ class FarSide:
 
     def serve(self) -> None:
         """Relay until the other side is gone or ends this one; afterwards nothing is left here."""
-        facts = {
-            "python": sys.executable,
-            "host": platform.node(),
-            "cpus": usable_cpus(),
-            "pid": os.getpid(),
-        }
-        self._multiplexer.send_raw(f"{self._settings['mark']} ready {json.dumps(facts)}\n".encode())
+        self._multiplexer.send_raw(f"{self._settings['mark']} ready {json.dumps(self.facts())}\n".encode())
         self._multiplexer.watch(self._server, self._hear_server)
         try:
             while not (self._ending or self._multiplexer.ended):
@@ -78,6 +72,15 @@ class FarSide:
             pass
         finally:
             self._clean_up()
+
+    def facts(self) -> dict[str, Any]:
+        """What the other side is told of this one."""
+        return {
+            "python": sys.executable,
+            "host": platform.node(),
+            "cpus": usable_cpus(),
+            "pid": os.getpid(),
+        }
 
     # ---- what the other side says
 
