@@ -57,7 +57,13 @@ def start(run_folder):
         cluster.stop()
 
 
-@pytest.mark.parametrize("system", COMMANDS)
+def systems():
+    """All of them, of which two are alike enough to be tested at night only."""
+    nightly = {"lsf": pytest.mark.nightly, "sge": pytest.mark.nightly}
+    return [pytest.param(system, marks=nightly.get(system, ())) for system in COMMANDS]
+
+
+@pytest.mark.parametrize("system", systems())
 def test_engines_are_jobs_of_any_batch_system(batch, start, run_folder, system):
     jobs = batch(system)
     cluster = start(2, system, env={"COLOR": "blue"}, cpus=3)
@@ -162,7 +168,11 @@ def wait_the_first_time(mark):
 
 
 @pytest.mark.parametrize(
-    ("state", "words"), [("TIMEOUT", "it reached its time limit"), ("NODE_FAIL", "its node failed")]
+    ("state", "words"),
+    [
+        ("TIMEOUT", "it reached its time limit"),
+        pytest.param("NODE_FAIL", "its node failed", marks=pytest.mark.nightly),
+    ],
 )
 def test_the_end_of_a_job_is_explained(batch, start, tmp_path, state, words):
     jobs = batch()
@@ -293,6 +303,7 @@ def test_modules_that_cannot_be_preloaded_are_named(batch, start):
         start(1, preload=["nosuch"])
 
 
+@pytest.mark.nightly
 def test_a_stopped_cluster_can_be_started_again(batch, start):
     jobs = batch()
     cluster = start(1)
@@ -314,6 +325,7 @@ def test_only_their_user_can_read_what_jobs_need(batch, start, run_folder):
     assert files["meeting"] == files["program"] == 0o600
 
 
+@pytest.mark.nightly
 def test_what_killed_owners_have_left_is_removed(batch, start, run_folder):
     left = run_folder / "nbpar-jobs-old"
     left.mkdir(parents=True)
