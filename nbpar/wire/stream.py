@@ -18,9 +18,6 @@ from nbpar.wire.pickling import Unreceived
 READ = 1 << 17
 """Bytes per read; a longer frame gets memory of its own."""
 
-BUFFER = 1 << 20
-"""Bytes of the system's buffer in each direction."""
-
 MOST_FRAMES = 1 << 20
 """A message with more frames counts as invalid."""
 
@@ -44,13 +41,6 @@ ROUNDS = 64
 
 _COUNT = struct.Struct("<I")
 _ONE = struct.Struct("<IQ")
-
-
-def enlarge(socket: network.socket) -> None:
-    """Enlarge a socket's buffers, so that large frames take fewer steps, and make it non-blocking."""
-    for option in (network.SO_SNDBUF, network.SO_RCVBUF):
-        socket.setsockopt(network.SOL_SOCKET, option, BUFFER)
-    socket.setblocking(False)
 
 
 class Incoming:

@@ -23,6 +23,7 @@ from nbpar.endpoint.carried_modules import asking
 from nbpar.host.event_loops import no_event_loop
 from nbpar.host.machine import is_here, machine
 from nbpar.host.processes import OtherProcess
+from nbpar.host.relay_words import POOLS
 from nbpar.wire.shared import forget_arrived
 from nbpar.wire.shared_memory import give_back
 from nbpar.wire.signing import Signer
@@ -38,7 +39,6 @@ from nbpar.worker.output.streams import caught
 from nbpar.worker.run_setup import RunSetup, WorkerHooks
 from nbpar.worker.signals import Interrupts
 from nbpar.worker.transports import (
-    POOLS,
     SocketTransport,
     StreamTransport,
     connect_relayed,

@@ -16,21 +16,17 @@ from typing import Any
 
 import zmq
 
+from nbpar.host.relay_words import ACCEPTED
+from nbpar.host.socket_buffers import enlarge
 from nbpar.wire.frames import FrameError, decode, encode
 from nbpar.wire.messages import Message
 from nbpar.wire.signing import Correspondence, Signer
-from nbpar.wire.stream import Incoming, Outgoing, enlarge
+from nbpar.wire.stream import Incoming, Outgoing
 from nbpar.worker.spin import FAR, NEAR, AdaptiveSpin
 from nbpar.worker.wakeup import Wakeup
 
-POOLS = ":pools"
-"""End of the path of a socket that leads to the pools of another host, after the controller's."""
-
-ACCEPTED = b"\n"
-"""What is read from it first if there is a connection to the pool."""
-
 ACCEPT_WITHIN = 30.0
-"""Seconds until then."""
+"""Seconds until a relay says whether there is a connection to the pool."""
 
 COPY_BELOW = 1 << 16
 """Frames smaller than this are cheaper to copy than to share with the socket's thread."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nbpar.host.socket_buffers import enlarge
 from nbpar.testing import until
 from nbpar.wire.frames import FrameError
 from nbpar.wire.pickling import Unreceived
@@ -23,7 +24,6 @@ from nbpar.wire.stream import (
     SMALL,
     Incoming,
     Outgoing,
-    enlarge,
 )
 
 

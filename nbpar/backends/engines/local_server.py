@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nbpar.host.socket_buffers import enlarge
 from nbpar.wire.frames import FrameError
-from nbpar.wire.stream import Incoming, Outgoing, enlarge
+from nbpar.wire.stream import Incoming, Outgoing
 
 MOMENT = 0.002
 """Seconds that a patient sender waits, each time there is no room."""

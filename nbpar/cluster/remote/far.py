@@ -33,7 +33,7 @@ from nbpar.cluster.protocol import (
 from nbpar.cluster.remote.multiplexer import FrameError, Multiplexer
 from nbpar.host.cpus import thread_limits, usable_cpus
 from nbpar.host.descriptors import raise_descriptor_limit
-from nbpar.worker.transports import ACCEPTED, POOLS
+from nbpar.host.relay_words import ACCEPTED, POOLS
 
 LONGEST_ADDRESS = 256
 """Bytes of the longest address of a pool."""

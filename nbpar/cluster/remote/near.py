@@ -34,8 +34,8 @@ from nbpar.cluster.remote.login import (
 from nbpar.cluster.remote.multiplexer import FrameError, Multiplexer
 from nbpar.cluster.remote.prompts import PromptServer
 from nbpar.host.own_sources import WORKER_MODULES, WORKER_PACKAGES, packed, source, sources
+from nbpar.host.socket_buffers import enlarge
 from nbpar.version import __version__
-from nbpar.wire.stream import enlarge
 
 END_WITHIN = 5.0
 """Seconds for ssh to end after the far side."""
