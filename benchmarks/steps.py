@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # when this file itself is r
 
 import nbpar
 from benchmarks.table import Row, Section, render
+from nbpar.core import chunking
 
 CHUNK = 4
 """Items of a chunk."""
@@ -115,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--list", action="store_true", help="name the steps of a further chunk")
     listed = parser.parse_args().list
+    chunking.MOST_JOINED = 1  # short chunks would share the steps of one call
     package = f"{Path(nbpar.__file__).parent}/"
     here = StepCounter(package)
     threading.setprofile(here)
