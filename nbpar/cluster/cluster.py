@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.base import Deployment, Engine, Settings, open_with_free_ports, with_logs
-from nbpar.cluster.batch.jobs import Jobs, jobs_of_options, jobs_or_launcher
+from nbpar.cluster.batch.jobs import OPTIONS, Jobs, jobs_of_options, jobs_or_launcher
 from nbpar.cluster.client import check_descriptors, checked_count, open_client
 from nbpar.cluster.deployments import deployment_for
 from nbpar.cluster.files import parse_files
@@ -214,20 +214,9 @@ class Cluster(ClusterState):
         Raises:
             ClusterError: a value is not valid.
         """
-        given = {
-            "time": time,
-            "partition": partition,
-            "memory": memory,
-            "gpus": gpus,
-            "cpus": cpus,
-            "account": account,
-            "extra": extra,
-            "host": host,
-            "python": python,
-            "command": command,
-            "run_folder": run_folder,
-        }
-        return cls(n, engines=jobs_of_options("slurm", given), **settings)
+        values = (time, partition, memory, gpus, cpus, account, extra, host, python, command, run_folder)
+        jobs = jobs_of_options("slurm", dict(zip(OPTIONS, values, strict=True)))
+        return cls(n, engines=jobs, **settings)
 
     # ---- life cycle
 

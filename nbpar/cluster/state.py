@@ -120,6 +120,12 @@ class ClusterState(Startable):
         return room.waiting() if room is not None and self.coming else ""
 
     @property
+    def attendance(self) -> str:
+        """How many of its engines are there, if others wait for something: "3 of 4 engines; job 5 is ..."."""
+        waiting = self.waiting
+        return f"{len(self.engines)} of {self._n} engines; {waiting}" if waiting else ""
+
+    @property
     def limited(self) -> bool:
         """Whether its engines have a time limit."""
         return isinstance(self._engines, Jobs) and self._engines.description.seconds > 0

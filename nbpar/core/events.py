@@ -200,6 +200,15 @@ class MemoryLow:
 
 
 @dataclass(slots=True)
+class WorkersAwaited:
+    """Workers are on their way, and wait for something; or none waits any more."""
+
+    at: float
+    words: str
+    """How many are there, and what the others wait for; "" for nothing."""
+
+
+@dataclass(slots=True)
 class RunFinished:
     """There are no further events."""
 
@@ -224,6 +233,7 @@ Event = (
     | ItemPrinted
     | RunPaused
     | MemoryLow
+    | WorkersAwaited
     | RunFinished
 )
 

@@ -52,7 +52,7 @@ class Progress:
         self._marks: deque[tuple[float, int]] = deque()
         self._slowest: list[tuple[float, int]] = []
         self._known = 0
-        self._note = ""
+        self._lack = self._awaited = ""
         self._slow_items: dict[int, Sequence[Any]] = {}
         self._here = self._most = 0
         self._first_joined: float | None = None
@@ -94,7 +94,7 @@ class Progress:
             self._failed, self._retried, elapsed, rate, left, self._chunk_size, self._moved,
             sum(lane.busy for lane in list(self._lanes.values())), self._lost,
             tuple(lane.lane(name, end) for name, lane in list(self._lanes.items())),
-            tuple(self._failures), tuple(self._output), slowest, self._known, self._note,
+            tuple(self._failures), tuple(self._output), slowest, self._known, self._lack or self._awaited,
             tuple(self._slow_items.get(index, ()) for _, index in slowest),
             elapsed if self._first_joined is None else max(self._first_joined - self._begun, 0.0),
             self._held + (0.0 if self._low_since is None else max(end - self._low_since, 0.0)),
@@ -227,13 +227,17 @@ class Progress:
             self._paused = event.at
 
     def _memory_low(self, event: events.MemoryLow) -> None:
-        self._note = f"held back: {event.free / 1e9:.1f} GB of memory left" if event.low else ""
+        self._lack = f"held back: {event.free / 1e9:.1f} GB of memory left" if event.low else ""
         if self._low_since is not None:
             self._held += event.at - self._low_since
         self._low_since = event.at if event.low else None
 
+    def _workers_awaited(self, event: events.WorkersAwaited) -> None:
+        self._awaited = event.words
+
     def _finished(self, event: events.RunFinished) -> None:
-        self._ended, self._state, self._note = event.at, event.state, ""
+        self._ended, self._state = event.at, event.state
+        self._lack = self._awaited = ""
 
     _HANDLERS: ClassVar[dict[type[Any], Callable[..., None]]] = {
         events.RunStarted: _started,
@@ -251,5 +255,6 @@ class Progress:
         events.ItemPrinted: _printed,
         events.RunPaused: _paused_or_not,
         events.MemoryLow: _memory_low,
+        events.WorkersAwaited: _workers_awaited,
         events.RunFinished: _finished,
     }

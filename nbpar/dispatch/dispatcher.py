@@ -76,6 +76,7 @@ class Dispatcher:
         initializer: tuple[Load, tuple[Any, ...]] | None = None,
         expecting: Callable[[], bool] = lambda: False,
         problem: Callable[[], str] = str,
+        awaited: Callable[[], str] = str,
         rules: MemoryRules = NO_RULES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -87,6 +88,7 @@ class Dispatcher:
             Workforce(backend, initializer),
             expecting=expecting,
             problem=problem,
+            awaited=awaited,
             now=clock(),
             rules=rules,
             request=self.request,

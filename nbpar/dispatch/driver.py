@@ -54,6 +54,11 @@ from nbpar.wire.packed_items import PackedItems
 IDLE = 1.0
 """Seconds without a run after which the workers are released."""
 
+ANNOUNCE = 2.0
+"""Seconds between two changes of what workers are said to wait for."""
+
+NOTHING_SAID = (float("-inf"), "")
+
 LOOK_FOR_WORKERS = 0.25
 """Seconds between two checks for new workers during a run."""
 
@@ -67,6 +72,7 @@ class Driver:
         workforce: Workforce,
         *,
         expecting: Callable[[], bool],
+        awaited: Callable[[], str],
         problem: Callable[[], str],
         now: float,
         rules: MemoryRules = NO_RULES,
@@ -75,6 +81,10 @@ class Driver:
         self._backend = backend
         self._workforce = workforce
         self._expecting = expecting
+        self._awaited = awaited
+        self._announced = NOTHING_SAID
+        """What workers were last said to wait for, and when."""
+
         self._problem = problem
         self._scheduler = Scheduler()
         self.jobs = Jobs(self._scheduler, workforce, backend)
@@ -104,10 +114,13 @@ class Driver:
         self.jobs.now = now
         if not len(self.jobs):
             self._patience.restore()
+            self._announced = NOTHING_SAID
         try:
             self.jobs.begin(job)
             if self._memory.low:
                 job.sink.emit(self._memory.event(now))
+            if words := self._announced[1]:
+                job.sink.emit(events.WorkersAwaited(now, words))
         except BaseException as bug:  # noqa: BLE001 (see `_blame`)
             self._blame(job, bug)
 
@@ -184,11 +197,19 @@ class Driver:
         if now - self._looked >= LOOK_FOR_WORKERS or not len(self._workforce):
             self._looked = now
             self._backend.acquire()
+            self._announce(now)
             self._scheduler.touch_attended()  # a source that never reports changes must not block its run
         if len(self._workforce) or self._expecting() or (self._backend.coming() and not self._problem()):
             self._patience.restore()
         elif self._patience.is_over(now) or self._problem():
             self._give_up()
+
+    def _announce(self, now: float) -> None:
+        """Tell all runs what workers wait for, when that has changed."""
+        at, words = self._announced
+        if now - at >= ANNOUNCE and (new := self._awaited()) != words:
+            self._announced = (now, new)
+            self.jobs.emit(events.WorkersAwaited(now, new))
 
     def _look_for_ends(self, now: float) -> None:
         """Start the workers that channels need."""

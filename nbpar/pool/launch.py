@@ -140,6 +140,7 @@ class Launcher:
         first = None if initializer is None else (self.load(initializer[0]), initializer[1])
         self.dispatcher = Dispatcher(
             place.backend, initializer=first, expecting=place.expecting, problem=place.problem,
+            awaited=place.awaited,
             rules=care.rules(place.renew, place.lifetime),
         )  # fmt: skip
         self._calls = SubmittedCalls(self.dispatcher)

@@ -61,6 +61,10 @@ class Placement:
         """Whether workers are starting."""
         return False
 
+    def awaited(self) -> str:
+        """How many workers are there, and what the others wait for; "" for nothing."""
+        return ""
+
     def problem(self) -> str:
         """The reason why no more workers will come; "" if there is none."""
         return ""
@@ -131,6 +135,9 @@ class EnginesPlacement(Placement):
             return True
         # the pool may know of a lost engine before the cluster does
         return cluster.heals and (cluster.short or self._engines.mourning())
+
+    def awaited(self) -> str:
+        return self._cluster.attendance
 
     def problem(self) -> str:
         cluster = self._cluster

@@ -105,13 +105,19 @@ def test_the_wait_for_a_job_that_does_not_start_is_bounded_and_explained(batch, 
     assert [job["state"] for job in jobs.jobs().values()] == ["CANCELLED", "CANCELLED"]
 
 
-def test_engines_take_part_in_a_run_as_their_jobs_start(batch, start):
+def test_engines_take_part_in_a_run_as_their_jobs_start(batch, start, tmp_path):
     jobs = batch()
     jobs.allow(1)
     cluster = start(2)
     until(lambda: "is pending (Resources)" in repr(cluster), 60)
     seen = set()
     with nbpar.Pool(cluster=cluster) as pool:
+        run = pool.map_async(wait_for_file, [tmp_path / "seen"])
+        until(
+            lambda: run.snapshot.note.startswith("1 of 2 engines; job 102 is pending (Resources), for "), 60
+        )
+        (tmp_path / "seen").touch()
+        run.get()
         for pid in pool.imap_unordered(own_pid, itertools.count(), chunksize=1):
             seen.add(pid)
             jobs.allow(2)
@@ -120,6 +126,11 @@ def test_engines_take_part_in_a_run_as_their_jobs_start(batch, start):
 
     assert len(cluster.engines) == 2
     assert "pending" not in repr(cluster)
+
+
+def wait_for_file(path):
+    while not path.exists():
+        time.sleep(0.05)
 
 
 def own_pid(_):

@@ -229,6 +229,20 @@ def test_the_time_in_which_memory_held_work_back_is_counted():
     assert fold.snapshot(112.0).held == 3.0
 
 
+def test_what_workers_wait_for_is_noted_unless_memory_is_short():
+    fold = progress(events.WorkersAwaited(101.0, "3 of 4 engines; job 5 is pending"))
+    assert fold.snapshot(102.0).note == "3 of 4 engines; job 5 is pending"
+
+    fold(events.MemoryLow(103.0, True, 2_000_000_000))
+    assert fold.snapshot(104.0).note == "held back: 2.0 GB of memory left"
+
+    fold(events.MemoryLow(105.0, False, 9_000_000_000))
+    assert fold.snapshot(106.0).note == "3 of 4 engines; job 5 is pending"
+
+    fold(events.WorkersAwaited(107.0, ""))
+    assert fold.snapshot(108.0).note == ""
+
+
 def test_the_rate_is_that_of_the_last_seconds_and_the_time_left_follows():
     fold = progress(total=1000)
     for second in range(1, 21):

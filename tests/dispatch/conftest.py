@@ -29,10 +29,12 @@ class Bench:
         self.clock = FakeClock()
         self.backend = ManualBackend(workers, blocking=blocking, **backend)
         self.expected = False
+        self.awaited = ""
         self.dispatcher = Dispatcher(
             self.backend,
             initializer=None if initializer is None else (load(initializer), ()),
             expecting=lambda: self.expected,
+            awaited=lambda: self.awaited,
             clock=self.clock,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbpar.core import events
+from nbpar.dispatch.driver import ANNOUNCE
 from nbpar.dispatch.jobs import LOOK_FOR_OVERDUE
 from nbpar.errors import ItemTimeoutError, NoWorkersError, WorkerDied
 from nbpar.wire.messages import Call, Running
@@ -345,3 +346,34 @@ def test_an_initializer_is_stopped_with_the_last_run_that_waits_for_it(make_benc
     bench.step()
 
     assert bench.backend.interrupted == ["worker 0"]
+
+
+def test_runs_are_told_what_workers_wait_for_when_that_changes(make_bench):
+    bench = make_bench(1)
+    bench.awaited = "1 of 2 engines; job 5 is pending"
+    first = bench.begin(abs, range(9))
+    bench.step()
+    second = bench.begin(abs, range(9))
+    bench.step()
+
+    bench.awaited = ""
+    bench.clock.advance(ANNOUNCE + 1)
+    bench.step()
+
+    for run in (first, second):
+        assert [event.words for event in run.seen(events.WorkersAwaited)] == [
+            "1 of 2 engines; job 5 is pending",
+            "",
+        ]
+
+
+def test_what_workers_waited_for_is_not_told_to_the_next_run(make_bench):
+    bench = make_bench(1)
+    bench.awaited = "1 of 2 engines; job 5 is pending"
+    bench.run(bench.begin(abs, range(2)))
+    bench.awaited = ""
+
+    run = bench.begin(abs, range(2))
+    bench.run(run)
+
+    assert run.seen(events.WorkersAwaited) == []
