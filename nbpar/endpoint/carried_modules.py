@@ -111,6 +111,7 @@ def asking(ask: Callable[[str, bool], Answer], *, far: bool) -> Iterator[None]:
         del _finder.offered[name]
         _finder.loaded.pop(name, None)
     _finder.ask, _finder.far, _finder.process = ask, far, os.getpid()
+    _finder.names.clear()
     _finder.unknown.clear()
     _finder.refusals.clear()
     _finder.enlist()
@@ -135,7 +136,7 @@ def update(wanted: Iterable[tuple[str, bytes]], runs: Callable[[str, bytes], boo
     if (ask := _finder.ask) is None or not _finder.far:
         return
     wanted = [(name, version) for name, version in wanted if version]
-    _finder.names = {name.partition(".")[0] for name, _ in wanted}
+    _finder.names |= {name.partition(".")[0] for name, _ in wanted}
     news: Modules = {}
     for name, version in wanted:
         if name in _finder.offered:
@@ -171,7 +172,7 @@ class _Finder(MetaPathFinder, InspectLoader):
         """The one that may ask: its forks must not use its connection."""
 
         self.names: set[str] = set()
-        """Top-level names of the client's modules that a run uses."""
+        """Top-level names of the client's modules that runs have used."""
 
         self.unknown: dict[str, float] = {}
         """Names that the client has been asked for in vain since the run began, with the time."""

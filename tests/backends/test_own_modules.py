@@ -1,5 +1,6 @@
 """What is found of the user's modules for a worker that asks."""
 
+import importlib
 import sys
 import sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
@@ -129,6 +130,39 @@ def test_much_source_is_sent_in_parts(ask, folder, monkeypatch):
 
     assert [name for name, *_ in ask("own_long").modules] == ["own_long"]
     assert [name for name, *_ in ask("own_longer").modules] == ["own_longer"]
+
+
+def test_a_long_search_for_imports_ends_early(ask, folder, monkeypatch):
+    monkeypatch.setattr(own_modules, "MOST_SECONDS", 0.0)
+    write(folder / "own_slow.py", "import own_slower\n")
+    write(folder / "own_slower.py")
+
+    assert [name for name, *_ in ask("own_slow").modules] == ["own_slow"]
+
+
+def test_the_answer_to_the_next_worker_is_ready_until_a_module_changes(ask, folder, monkeypatch):
+    write(folder / "own_again.py", "import own_base\n")
+    write(folder / "own_base.py", "V = 1\n")
+    first = ask("own_again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OwnModules, "_closure", None)
+        assert ask("own_again") == first
+    write(folder / "own_base.py", "V = 22\n")
+
+    assert [source for _, source, *_ in ask("own_again").modules] == [b"import own_base\n", b"V = 22\n"]
+
+
+def test_what_an_imported_module_uses_comes_along(ask, folder):
+    write(folder / "own_used.py", "def f(): return 1\n")
+    write(folder / "own_user.py", "import numpy\nfrom own_used import f\n")
+    try:
+        importlib.import_module("own_user")
+
+        assert [name for name, *_ in ask("own_user").modules] == ["own_user", "own_used"]
+    finally:
+        for name in ("own_user", "own_used"):
+            del sys.modules[name]
 
 
 def test_data_files_are_those_that_are_no_code(ask, folder):

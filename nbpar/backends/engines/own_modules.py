@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -24,6 +25,12 @@ from nbpar.wire.modules.versions import OWN, is_installed
 
 MOST = 4 << 20
 """Bytes of source after which other modules are sent only when they are asked for."""
+
+MOST_SECONDS = 0.1
+"""Seconds of looking for imports after which others are sent when they are asked for: runs wait meanwhile."""
+
+MOST_ANSWERS = 16
+"""Number of answers that are kept for the next worker."""
 
 MOST_FILES = 16 << 20
 """Maximal bytes of a package's data files."""
@@ -54,6 +61,8 @@ class OwnModules:
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
         self._imports: dict[tuple[str, bytes], set[str]] = {}
+        self._answers: dict[str, dict[str, CarriedModule]] = {}
+        """Modules of earlier answers; other workers will ask the same."""
 
     def answer(self, question: SeekModule) -> FoundModule:
         """Answer a worker's question; an error that looking raises is its reason for having nothing."""
@@ -76,13 +85,26 @@ class OwnModules:
         if question.files:
             files, refusal = _data_files(question.name, place)
             return FoundModule(question.number, (), refusal, files)
-        modules = tuple((name, *module) for name, module in self._closure(question.name, places))
-        return FoundModule(question.number, modules, "", ())
+        modules = self._answers.get(question.name)
+        if modules is None or not all(map(self._is_current, modules.items())):
+            modules = dict(self._closure(question.name, places))
+            self._answers.pop(question.name, None)
+            self._answers[question.name] = modules
+            while len(self._answers) > MOST_ANSWERS:
+                self._answers.pop(next(iter(self._answers)))
+        return FoundModule(
+            question.number, tuple((name, *module) for name, module in modules.items()), "", ()
+        )
+
+    def _is_current(self, sent: tuple[str, CarriedModule]) -> bool:
+        name, module = sent
+        return not module.filename or self._reach.version(name, module.filename) == module.version
 
     def _closure(self, name: str, places: dict[str, Place | None]) -> Iterator[tuple[str, CarriedModule]]:
         """Yield a module, the packages around it, and the user's own modules that these import."""
         pending, seen, size = [name], set[str](), 0
-        while pending and size < MOST:
+        deadline = time.monotonic() + MOST_SECONDS
+        while pending and size < MOST and (not seen or time.monotonic() < deadline):
             one = pending.pop(0)
             place = None if one in seen else self._place(one, places)
             seen.add(one)
@@ -102,6 +124,9 @@ class OwnModules:
         return CarriedModule(source, place.file, bool(place.folders), place.folders)
 
     def _imports_of(self, name: str, module: CarriedModule) -> set[str]:
+        versions = self._reach.versions
+        if name in versions.files:  # it is imported: there is a faster way
+            return self._reach.neighbors_of(name, versions.loaded(name))
         key = (name, module.version)
         if key not in self._imports:
             package = name if module.package else name.rpartition(".")[0]

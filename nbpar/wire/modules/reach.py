@@ -72,10 +72,11 @@ class Reach:
             name = pending.pop()
             if name not in found and name in files:
                 found[name] = self.versions.loaded(name)
-                pending += self._neighbors_of(name, found[name])
+                pending += self.neighbors_of(name, found[name])
         return found
 
-    def _neighbors_of(self, name: str, version: bytes) -> set[str]:
+    def neighbors_of(self, name: str, version: bytes) -> set[str]:
+        """Return the user's modules whose objects an imported module of a known version has."""
         files = self.versions.files
         state = (version, len(files))
         known, found = self._neighbors.get(name, (None, set()))
