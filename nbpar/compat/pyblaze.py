@@ -82,7 +82,7 @@ class Vectorizer:
 
         Raises:
             Exception: the first one raised by `worker_func`, `worker_init` or `callback_func`.
-            WorkerDied: an item killed its worker twice.
+            WorkerDied: an item killed its worker when it was tried again, alone.
         """
         if self.worker_init is not None and self.num_workers > 1 and hasattr(items, "__getitem__"):
             return self._by_rank(items, args)

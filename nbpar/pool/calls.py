@@ -85,7 +85,7 @@ class Calls(ABC):
         Raises:
             Exception: the first one raised by `fn`, with a note that names the item.
             ItemTimeoutError: an item took longer than `timeout`.
-            WorkerDied: an item killed its worker twice.
+            WorkerDied: an item killed its worker when it was tried again, alone.
             PicklingError: `fn`, an item or a result cannot be serialized; the message has the reason.
             StoppedError: it was stopped; a KeyboardInterrupt.
         """
