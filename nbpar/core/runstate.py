@@ -250,7 +250,7 @@ class RunState:
         """Return a chunk whose worker died, in pieces; False if its single item gets no other chance."""
         if not (left := self._left_of(chunk, died=True)):
             return True
-        if self.pinned is not None or (len(chunk.items) == 1 and left[0].deaths >= 1):
+        if self.pinned is not None or (len(chunk.items) == 1 and chunk.deaths >= 1):
             return False
         if self.cancelled:
             return True

@@ -237,7 +237,7 @@ def test_nothing_is_copied_for_workers_that_a_limited_run_does_not_admit():
     assert world.items("w1") == []
 
 
-def test_an_item_that_silences_two_workers_and_kills_them_fails():
+def test_an_item_that_costs_all_workers_that_have_it_fails():
     world = World(items=1, workers=3)
     world.silence("w0")
     world.silence("w1")
@@ -246,6 +246,8 @@ def test_an_item_that_silences_two_workers_and_kills_them_fails():
     world.die("w0")
     assert world.items("w2") == []
     world.die("w1")
+    assert world.items("w2") == [[0]]  # alone now, so that it is certainly to blame
+    world.die("w2")
 
     assert isinstance(world.values[0].exception, RuntimeError)
     assert world.outcomes == {0: 1}

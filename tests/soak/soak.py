@@ -1,8 +1,8 @@
 """Random runs and random faults, checked against an oracle, for any length of time: `make soak`.
 
-Each round draws a map (items, durations, failures, options) and faults that strike while it
-runs (an engine, the controller or the template killed, Ctrl-C, resizing), and checks what came
-against what had to come.  A round that hangs ends the program with all stacks.
+Each round draws a map (items, durations, failures, options) and faults that strike while it runs (an
+engine, the controller or the template killed, an engine stopped for a while, Ctrl-C, resizing), and
+checks what came against what had to come.  A round that hangs ends the program with all stacks.
 
     python tests/soak/soak.py [--minutes 30] [--seed N]
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 import psutil
 
 import nbpar
+from nbpar.backends.engines import liveness
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 from harm import cut_connections
@@ -62,7 +63,7 @@ def draw(number: int, dice: random.Random) -> Round:
         form=dice.choice(["map", "imap", "imap_unordered", "map_async", "starmap"]),
         retries=dice.choice([0, 0, 1]),
         fault=dice.choice(
-            ["none", "none", "engine", "engine", "cut", "controller", "template", "stop", "resize"]
+            ["none", "none", "engine", "engine", "pause", "cut", "controller", "template", "stop", "resize"]
         ),
         delay=dice.random() * 0.4,
     )
@@ -87,6 +88,12 @@ def strike(pool: nbpar.Pool, plan: Round, dice: random.Random) -> None:
         pool.resize(dice.choice([1, 2, 3]))
     elif plan.fault == "cut":
         cut_connections(pool)
+    elif plan.fault == "pause":
+        with contextlib.suppress(ProcessLookupError, ValueError):
+            pid = victim(pool, "engine")
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(dice.random() * 3 * liveness.SILENT_AFTER)
+            os.kill(pid, signal.SIGCONT)
     else:
         with contextlib.suppress(ProcessLookupError, ValueError):  # it has gone, or none is there just now
             os.kill(victim(pool, plan.fault), signal.SIGKILL)
@@ -176,6 +183,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     arguments = parser.parse_args()
     dice = random.Random(arguments.seed)
+    liveness.ASK_AFTER, liveness.SILENT_AFTER = 0.2, 0.6  # so that it is noticed within a round
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     print(f"seed {arguments.seed}", flush=True)
     until = time.monotonic() + 60 * arguments.minutes
