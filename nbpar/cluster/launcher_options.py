@@ -14,6 +14,9 @@ from nbpar.core.text import short
 OWN_OPTIONS = ("n", "engines", "preload", "env", "cwd", "nice", "start_timeout", "heal", "files", "hosts")
 """Options of nbpar's own."""
 
+OF_SSH = ("hosts", "install", "give_up_after")
+"""Those of engines that are started through ssh."""
+
 ALIASES = ("controller", "config", "parent")
 """Further arguments of `ipyparallel.Cluster`, besides its traits."""
 
@@ -39,6 +42,11 @@ def check_launcher(engines: Any, options: Collection[str]) -> None:
         ValueError: the launcher is unknown.
     """
     for option in options:
+        if option in OF_SSH:
+            raise TypeError(
+                f'{option}= needs engines="ssh", as in `Cluster(8, engines="ssh", hosts=["gpu01"])`; '
+                'or write `Cluster.ssh({"gpu01": 4, "gpu02": 4})`'
+            )
         if near := get_close_matches(option, OWN_OPTIONS, n=1, cutoff=0.75):
             raise TypeError(f"unknown option {option!r}; did you mean {near[0]!r}?")
     if not isinstance(engines, (str, type)):

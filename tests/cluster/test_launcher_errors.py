@@ -57,6 +57,12 @@ def command(monkeypatch, tmp_path):
             TypeError,
             "unknown option 'preloads'; did you mean 'preload'",
         ),
+        (
+            {"hosts": ["gpu01"]},
+            TypeError,
+            'hosts= needs engines="ssh", as in `Cluster(8, engines="ssh", hosts=',
+        ),
+        ({"engines": "mpi", "install": True}, TypeError, 'install= needs engines="ssh", as in `Cluster(8, '),
         ({"start_timout": 3}, TypeError, "unknown option 'start_timout'; did you mean 'start_timeout'?"),
         ({"engines": "mpi", "nonsense": 1}, TypeError, "unknown option 'nonsense'; there are "),
     ],
