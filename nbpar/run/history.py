@@ -32,7 +32,7 @@ class Begun:
     def __init__(self, run: Run, at: float) -> None:
         self.label, self.at = run.label, at
         self._run = weakref.ref(run)
-        self._ended: tuple[str, float, int, int] = "gone", 0.0, 0, 0
+        self._ended: tuple[str, int | None, float, int, int] = "gone", None, 0.0, 0, 0
         run.when_over(self._note_end)
 
     @property
@@ -41,13 +41,14 @@ class Begun:
         return self._run()
 
     @property
-    def ended(self) -> tuple[str, float, int, int]:
-        """How it ended: state, seconds, items with an outcome, failures among them."""
+    def ended(self) -> tuple[str, int | None, float, int, int]:
+        """How it ended: state, items, seconds, items with an outcome, failures among them."""
         return self._ended
 
     def _note_end(self) -> None:
         if (run := self._run()) is not None:
-            self._ended = run.state, time.time() - self.at, *run.counts
+            last = run.snapshot
+            self._ended = run.state, last.total, last.elapsed, last.done, last.failed
 
 
 run: Run | None = None
@@ -85,8 +86,7 @@ class RunInfo:
 
     def __init__(self, known: Begun) -> None:
         self.label, self.since, self.run = known.label, known.at, known.run
-        self.state, self.seconds, self.done, self.failed = known.ended
-        self.total: int | None = None
+        self.state, self.total, self.seconds, self.done, self.failed = known.ended
         if self.run is not None:
             self._look(self.run.snapshot)
 

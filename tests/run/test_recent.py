@@ -44,6 +44,26 @@ def test_runs_that_go_on_and_runs_that_are_over_are_listed_in_their_order(pool):
     assert nbpar.runs()[1].state == "done"
 
 
+def test_a_run_is_listed_alike_before_and_after_it_is_gone(pool):
+    def fails(number):
+        raise ValueError(number)
+
+    def fail():
+        with pytest.raises(ValueError, match="1"):
+            nbpar.Pipeline([nbpar.Stage(fails), nbpar.Stage(abs)], pool=pool).map([1, 1, 1], progress="none")
+
+    fail()
+    _, label, state, done, failed, *_ = nbpar.runs()[0].row(0)
+    pool.map(abs, [1])
+    gc.collect()
+
+    gone = nbpar.runs()[0]
+    assert gone.run is None
+    assert gone.row(0)[1:5] == (label, state, done, failed)
+    assert gone.state == "failed"
+    assert gone.failed > 0
+
+
 def test_a_run_that_nothing_refers_to_is_listed_with_its_end_and_cannot_be_shown(pool):
     pool.map(lambda n: 1 / n, [1, 0, 2], errors="skip", label="<gone>")
     pool.map(abs, [1], label="kept")
