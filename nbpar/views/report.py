@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from nbpar.core import text as wording
 from nbpar.core.analysis import Figures, Finding, findings
 from nbpar.core.snapshot import Snapshot
 from nbpar.core.tables import Rows, html_table, isolated
+from nbpar.host.machine import machine
 from nbpar.views import summary
 from nbpar.views.picture import Picture, timeline
 
@@ -51,6 +53,9 @@ def slow_items(snapshot: Snapshot, stage: str = "") -> list[SlowItem]:
             rows.append(SlowItem(index, item, shown, seconds, stage))
     return rows
 
+
+HOSTS = 8
+"""Maximal number of hosts that are named."""
 
 _CELL = "padding:.1em 1.2em .1em 0"
 
@@ -102,7 +107,7 @@ class Report:
         ]
 
     def __repr__(self) -> str:
-        lines = [self._title(), *self._more_lines()]
+        lines = [self._title(), *self._where(), *self._more_lines()]
         if self.advice:
             lines += ["", "advice", *(f"  - {finding}" for finding in self.advice)]
         lines += ["", "where the time went"]
@@ -115,7 +120,11 @@ class Report:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        parts = [f'<div role="heading" aria-level="3">{isolated(self._title())}</div>', *self._more_html()]
+        parts = [
+            f'<div role="heading" aria-level="3">{isolated(self._title())}</div>',
+            *(f"<div>{isolated(line)}</div>" for line in self._where()),
+            *self._more_html(),
+        ]
         if self.advice:
             said = "".join(f"<li>{finding_html(finding)}</li>" for finding in self.advice)
             parts.append(f"<ul>{said}</ul>")
@@ -129,6 +138,15 @@ class Report:
 
     def _picture(self) -> Picture | None:
         return timeline(self.snapshot)
+
+    def _where(self) -> list[str]:
+        """Return a line that names the workers' hosts, unless all are this machine."""
+        if not any(lane.machine and lane.machine != machine() for lane in self.snapshot.lanes):
+            return []
+        workers = Counter((lane.host or "an unknown host", lane.machine) for lane in self.snapshot.lanes)
+        shown = [f"{host} ({wording.plural(number, 'worker')})" for (host, _), number in workers.items()]
+        more = [f"{wording.plural(len(shown) - HOSTS, 'more host')}"] if len(shown) > HOSTS else []
+        return [f"on {', '.join([*shown[:HOSTS], *more])}"]
 
     def _more_lines(self) -> list[str]:
         """Return the lines after the title of this kind of report."""

@@ -10,6 +10,7 @@ from fake_runs import FakeRun
 
 from nbpar.core import events
 from nbpar.core.analysis import Figures, figures_of
+from nbpar.host.machine import machine
 from nbpar.views.picture import LANES, timeline
 from nbpar.views.report import Report
 
@@ -32,6 +33,32 @@ def test_it_says_where_the_time_went():
     assert text.startswith("count over 12 items: 2.0 s on 2 workers, 50 % of worker time spent computing\n")
     assert re.search(r"computing +2.0 s +50 %", text)
     assert re.search(r"waiting +2.0 s +50 %", text)
+
+
+def _on(*places):
+    run = FakeRun(2, workers=0)
+    for number, (host, where) in enumerate(places):
+        run.tell(events.WorkerJoined(run.now, str(number), host, 4000 + number, where))
+    run.work("0", 2)
+    run.finish()
+    return _report(run)
+
+
+def test_hosts_of_workers_are_named_unless_all_are_on_this_machine():
+    report = _on(("gpu01", "a"), ("<gpu02>", "b"), ("gpu01", "a"), ("here", machine()))
+
+    line = "on gpu01 (2 workers), <gpu02> (1 worker), here (1 worker)"
+    assert line in repr(report).splitlines()
+    assert "&lt;gpu02&gt; (1 worker)" in report._repr_html_()
+    assert "(1 worker)" not in repr(_on(("here", machine())))
+    assert "(1 worker)" not in repr(_on(("here", "")))
+
+
+def test_a_report_names_a_few_of_many_hosts():
+    report = _on(*((f"gpu{number}", str(number)) for number in range(20)))
+
+    assert "gpu7 (1 worker), 12 more hosts\n" in repr(report)
+    assert "gpu8" not in repr(report)
 
 
 def test_the_parts_add_up():
