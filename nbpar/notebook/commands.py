@@ -23,11 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nbpar.diagnostics.doctor import Diagnosis
-    from nbpar.notebook.pools import MapPool, Pools
+    from nbpar.notebook.pools import MapPool, Place, Pools
     from nbpar.run.history import Runs
 
 _COLUMNS = ("worker", "host", "pid", "CPU", "memory", "runs")
 _NOTHING = "no workers are running; a map starts them by itself, `%nbpar start 4` starts four now"
+
+_KEPT = (
+    "connected anew: the engines are not nbpar's and keep their imports and their state, until the "
+    "cluster itself is told to restart them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +161,8 @@ class Commands:
             %nbpar start 8 --ssh gpu01 --ssh ann@gpu02:16
                                 start them on other hosts, through ssh, and use those; 8 on each host without
                                 a number.  --python PYTHON names the Python there, --install makes one
-            %nbpar stop         end all workers
-            %nbpar restart      replace them by fresh ones
+            %nbpar stop         end all workers, and use none of another place
+            %nbpar restart      replace them by fresh ones; engines of a cluster that is used stay as they are
             %nbpar resize N     change their number to N
             %nbpar use NAME     from now on use a pool or cluster: a variable, a profile, a connection file;
                                 None: the workers of this machine; without NAME say what is used
@@ -197,18 +202,23 @@ class Commands:
 
     def _stop(self, arguments: list[str]) -> Status:
         _refuse_arguments(arguments, "%nbpar stop")
+        used = self._pools.used_place()
+        left = None if used is None else _left(used)
         self._pools.close_default_pools()
         cluster, self._cluster = self._cluster, None
         if cluster is not None:
             cluster.stop()
-        return self._status()
+        return self._status() if left is None else Status((), left)
 
     def _restart(self, arguments: list[str]) -> Status:
         _refuse_arguments(arguments, "%nbpar restart")
         used = self._pools.used_place()
         for pool in self._pools.default_pools() if used is None else [used.pool]:
             _operation(pool, "restart")()
-        return self._status()
+        status = self._status()
+        if used is not None and used.pool.joined:
+            return Status(status.rows, f"{_KEPT}; {status.sentence}")
+        return status
 
     def _resize(self, arguments: list[str]) -> Status:
         count = _count(arguments, "%nbpar resize N")
@@ -227,6 +237,14 @@ class Commands:
         if self._pools.used_place() is None:
             return Status((), "calls run on the workers of this machine")
         return self._status()
+
+
+def _left(used: Place) -> str:
+    """Return what `%nbpar stop` does about a place in use."""
+    stays = "" if used.made else ", which stays open"
+    return (
+        f"no longer used: {used.what}{stays}; calls run on the workers of this machine, started by the first"
+    )
 
 
 def _runs(arguments: list[str]) -> Runs:

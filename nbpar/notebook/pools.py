@@ -20,6 +20,10 @@ class MapPool(Protocol):
         """The kind of its workers."""
 
     @property
+    def joined(self) -> bool:
+        """Whether its workers are engines of a cluster that it has not started."""
+
+    @property
     def workers(self) -> Sequence[Mapping[str, Any]]:
         """Current facts of each worker: `worker` (its name), `host`, `pid`."""
 
@@ -44,8 +48,12 @@ class MapPool(Protocol):
 class Place(Protocol):
     """What is in use instead of the default pool of this machine."""
 
-    what: str
-    """The place in words."""
+    made: bool
+    """Whether the pool was made for it, and is closed with it."""
+
+    @property
+    def what(self) -> str:
+        """The place in words."""
 
     @property
     def pool(self) -> MapPool:

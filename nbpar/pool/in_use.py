@@ -37,21 +37,30 @@ class Use(Calls):
 
     Args:
         own: its pool; None: the default pool of this machine.
-        what: the place in words.
+        what: the place in words; None: it is the pool itself.
         otherwise: returns the default pool of this machine.
         made: the pool was made for this use, and is closed with it.
     """
 
     def __init__(
-        self, own: Pool | None, what: str, otherwise: Callable[[], Pool], *, made: bool = False
+        self, own: Pool | None, what: str | None, otherwise: Callable[[], Pool], *, made: bool = False
     ) -> None:
         self.own = own
-        self.what = what
+        self._what = what
         self.made = made
         self.entered = 0
         """Number of `with` blocks that it is in."""
 
         self._otherwise = otherwise
+
+    @property
+    def what(self) -> str:
+        """The place in words, as it is now."""
+        return repr(self.pool) if self._what is None else self._what
+
+    def again(self) -> Use:
+        """Return another use of the same place."""
+        return Use(self.own, self._what, self._otherwise)
 
     @property
     def pool(self) -> Pool:
@@ -184,11 +193,11 @@ def opened(place: Any, otherwise: Callable[[], Pool]) -> Use:
     if place is None:
         return Use(None, "the workers of this machine", otherwise)
     if isinstance(place, Use):
-        return Use(place.own, place.what, otherwise)
+        return place.again()
     if isinstance(place, Pool):
         if place.closed:
             raise PoolClosedError
-        return Use(place, repr(place), otherwise)
+        return Use(place, None, otherwise)
     check_kind(
         place, name="place", before="an nbpar.Pool, ", after=', "ssh://host", or None for this machine'
     )

@@ -39,6 +39,9 @@ class Placement:
     resizable = False
     """Whether their number can be changed."""
 
+    owned = True
+    """Whether the workers are this pool's alone, and end with it."""
+
     same_host = False
     """Whether all workers are processes of this host, permanently."""
 
@@ -56,6 +59,9 @@ class Placement:
     def describe(self) -> list[dict[str, object]]:
         """Facts of each worker: `worker` (its name), `host`, `pid`, ..."""
         return self.backend.describe()
+
+    def locate(self) -> None:
+        """Find out where workers are that have not been used yet; this may take a moment, once for each."""
 
     def expecting(self) -> bool:
         """Whether workers are starting."""
@@ -111,7 +117,7 @@ class EnginesPlacement(Placement):
         super().__init__(backend, cluster.world)
         self.same_host = cluster.forked and path == "auto"
         self._cluster = cluster
-        self._owned = owned
+        self.owned = owned
         self._resizing = threading.Lock()
         self._leaving: set[str] = set()
         """Engines to be removed after their current items."""
@@ -176,7 +182,7 @@ class EnginesPlacement(Placement):
         self._closed = True
         for end in self._forget:
             end()
-        if self._owned:
+        if self.owned:
             self._cluster.stop()
         # a run that is over still leads here, and would keep a cluster that is dropped elsewhere
         self._cluster = Cluster(1)  # it does not run
@@ -219,25 +225,41 @@ class EnginesPlacement(Placement):
 class JoinedPlacement(Placement):
     """Engines of a joined cluster, which the pool does not own."""
 
+    owned = False
+
     def __init__(self, cluster: Any, path: str, unwanted: threading.Event) -> None:
         from nbpar.backends.engines.backend import EnginesBackend
+        from nbpar.backends.engines.whereabouts import Whereabouts
 
-        self._client, self._owned = connect(cluster)
+        self._client, self._owns_client = connect(cluster)
         try:
             await_its_engines(cluster, self._client, unwanted.is_set)
             if unwanted.is_set():
                 raise PoolClosedError  # noqa: TRY301 (the client is closed likewise)
         except BaseException:
-            if self._owned:
+            if self._owns_client:
                 self._client.close()
             raise
         self._runtime = RuntimeDirectory() if path == "auto" else None
         directory = None if self._runtime is None else self._runtime.path
         self._engines = EnginesBackend(self._client, directory, fits=fits)
+        self._whereabouts = Whereabouts(self._client)
         self._looked = (0.0, False)
         """When the controller was looked for, and whether it was gone."""
 
         super().__init__(self._engines)
+
+    def locate(self) -> None:
+        if not self._client._closed:  # noqa: SLF001 (not public)
+            self._whereabouts.locate(
+                str(facts["worker"]) for facts in self.backend.describe() if "pid" not in facts
+            )
+
+    def describe(self) -> list[dict[str, object]]:
+        return [
+            facts if "pid" in facts else {**self._whereabouts.of(str(facts["worker"])), **facts}
+            for facts in self.backend.describe()
+        ]
 
     def problem(self) -> str:
         if self._client._closed:  # noqa: SLF001 (not public)
@@ -256,7 +278,7 @@ class JoinedPlacement(Placement):
         return gone
 
     def close(self) -> None:
-        if self._owned:
+        if self._owns_client:
             self._client.close()
         if self._runtime is not None:
             self._runtime.remove()

@@ -154,14 +154,15 @@ class Pool(Calls):
     def workers(self) -> list[dict[str, Any]]:
         """What is known of each worker: `worker`, `host`, `pid`, and `runs` while it runs something.
 
-        Host and process are known when a worker has been used.  `problem` is why an engine is not used, and
-        `silent` is true of one that does not answer.
+        `problem` is why an engine is not used, and `silent` is true of one that does not answer.
         """
+        place = self._place
+        place.locate()
         launcher = self._keeper.launcher
         running = launcher.dispatcher.running if launcher is not None else {}
         return [
             {**facts, "runs": running[name]} if (name := str(facts["worker"])) in running else facts
-            for facts in self._place.describe()
+            for facts in place.describe()
         ]
 
     @property
@@ -178,6 +179,11 @@ class Pool(Calls):
     def broken(self) -> bool:
         """Whether its workers are permanently lost though it was not closed; the next map starts new ones."""
         return bool(self._place.problem()) or self._stuck
+
+    @property
+    def joined(self) -> bool:
+        """Whether its workers are engines of a cluster that was not started for it."""
+        return self._joined and not self._place.owned
 
     @property
     def size(self) -> int:
@@ -202,7 +208,10 @@ class Pool(Calls):
 
     @entrance
     def restart(self) -> None:
-        """Replace the workers by fresh ones, without their imports and state."""
+        """Replace the workers by fresh ones, without their imports and state.
+
+        Engines of a cluster that it has `joined` stay as they are: it only connects to them anew.
+        """
         with self._lock:
             self._renew(ClusterError("the pool was restarted before the run was over"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 
 import ipyparallel
@@ -12,7 +13,9 @@ from joblib import Parallel, delayed
 
 import nbpar
 from nbpar.errors import ClusterError, NoWorkersError
+from nbpar.notebook.commands import Commands
 from nbpar.pool import defaults
+from nbpar.testing import Gate
 
 pytestmark = pytest.mark.engines
 
@@ -84,6 +87,50 @@ def test_it_is_found_by_its_profile_its_file_and_its_objects(theirs, client, the
         assert defaults.default_pools() == []
 
     assert defaults.used_place() is None
+    assert used.closed
+    assert set(client[:].apply_sync(os.getpid)) == there
+
+
+@pytest.fixture
+def command():
+    return Commands(defaults, dict).nbpar
+
+
+def test_hosts_and_processes_are_known_of_engines_that_have_not_been_used_and_are_busy(
+    client, there, command
+):
+    gate = Gate()
+    busy = client[:].apply_async(gate.wait)
+    gate.until_waiting(2)
+
+    with nbpar.use(client) as used:
+        rows = command("").rows
+        assert {int(pid) for _, _, pid, *_ in rows} == there
+        assert {worker["host"] for worker in used.workers} == {socket.gethostname()}
+
+        gate.open()
+        busy.get(60)
+        nbpar.map(process, range(2))
+        assert {worker["pid"] for worker in used.workers} == there
+
+
+def test_a_restart_says_that_it_leaves_the_engines_as_they_are(client, there, command):
+    with nbpar.use(client) as used:
+        assert used.joined
+
+        shown = repr(command("restart"))
+
+        assert shown.startswith("connected anew: the engines are not nbpar's and keep their imports")
+        assert "calls run on the engines of an ipyparallel Client: 2 workers on " in shown
+        assert set(nbpar.each(process)) == there
+
+
+def test_stop_leaves_the_cluster_and_says_so(client, there, command):
+    used = nbpar.use(client)
+
+    shown = repr(command("stop"))
+
+    assert shown.startswith("no longer used: the engines of an ipyparallel Client; calls run on the")
     assert used.closed
     assert set(client[:].apply_sync(os.getpid)) == there
 

@@ -68,10 +68,26 @@ def test_without_a_name_it_says_what_is_used(notebook, run):
 def test_stop_ends_the_use_and_not_the_pool(notebook, run, pool):
     run("%nbpar use mine")
 
-    run("%nbpar stop")
+    shown = repr(run("%nbpar stop"))
 
     assert defaults.used_place() is None
     assert not pool.closed
+    assert shown == (
+        "no longer used: <nbpar.Pool: 2 on threads>, which stays open; "
+        "calls run on the workers of this machine, started by the first"
+    )
+    assert repr(run("%nbpar stop")).startswith("no workers are running")
+
+
+def test_a_pool_that_is_resized_while_it_is_used_is_told_as_it_is(notebook, run):
+    with nbpar.Pool(1, backend="threads", progress="none") as pool:
+        notebook.user_ns["small"] = pool
+        run("%nbpar use small")
+
+        run("%nbpar resize 3")
+
+        assert repr(run("%nbpar")).startswith("calls run on <nbpar.Pool: 3 on threads>: 3 workers on ")
+        assert repr(nbpar.use(nbpar.use(pool))) == "<nbpar.use: <nbpar.Pool: 3 on threads>>"
 
 
 def test_a_body_that_assigns_a_global_is_allowed_where_the_pool_shares_it(notebook, run):
@@ -90,7 +106,7 @@ def test_a_pool_that_was_closed_meanwhile_is_named(notebook, run):
 
     shown = repr(run("%nbpar"))
 
-    assert "calls should run on <nbpar.Pool: 1 on threads>, but: the pool is closed" in shown
+    assert "calls should run on <nbpar.Pool: 1 on threads (closed)>, but: the pool is closed" in shown
     assert "`%nbpar use None` brings them back" in shown
 
 
