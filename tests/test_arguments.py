@@ -91,6 +91,20 @@ HOSTS = [
     ({"hosts": "one", "start_timeout": 0}, ValueError, r"^start_timeout must be a number of seconds above 0"),
 ]
 
+JOBS = [
+    ({"n": "2"}, TypeError, r"^the number of engines must be a whole number, was '2'$"),
+    ({"partition": 5}, TypeError, r"^partition must be None or a text, was 5$"),
+    ({"host": 5}, TypeError, r"^host must be None or a text, was 5$"),
+    ({"python": 5}, TypeError, r"^python must be None or a text, was 5$"),
+    ({"account": []}, TypeError, r"^account must be None or a text, was \[\]$"),
+    ({"run_folder": 5}, TypeError, r"^run_folder must be None or a text, was 5$"),
+    ({"cpus": "x"}, TypeError, r"^cpus must be a whole number, was 'x'$"),
+    ({"extra": 5}, TypeError, r"^extra must be a list of options, such as .*, was 5$"),
+    ({"extra": [5]}, TypeError, r"^an option in extra must be a text, was 5$"),
+    ({"command": 5}, TypeError, r'^command must be a text as "ssh", or a list of its words, was 5$'),
+    ({"command": []}, nbpar.ClusterError, r"^command is empty; write the ssh client"),
+]
+
 MAPS = [
     ({"label": 5}, TypeError, r"^label must be None or a text, was 5$"),
     ({"max_errors": 1}, ValueError, r'^max_errors needs errors="collect" or "skip", was 1 with "raise", '),
@@ -192,6 +206,11 @@ def test_a_cluster_refuses(arguments, error, message):
 @pytest.mark.parametrize(("arguments", "error", "message"), HOSTS, ids=str)
 def test_a_cluster_on_hosts_refuses(arguments, error, message):
     refuse(lambda: nbpar.Cluster.ssh(**arguments), error, message)
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), JOBS, ids=str)
+def test_a_cluster_of_jobs_refuses(arguments, error, message):
+    refuse(lambda: nbpar.Cluster.slurm(**{"n": 2, **arguments}), error, message)
 
 
 @pytest.mark.parametrize(("options", "error", "message"), MAPS, ids=str)

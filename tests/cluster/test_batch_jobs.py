@@ -207,7 +207,7 @@ def test_the_forms_of_memory(memory, megabytes):
         ({"memory": 4}, TypeError, 'with a unit, such as "4G", was 4'),
         ({"gpus": "many"}, ClusterError, "'many' is no number of GPUs"),
         ({"gpus": -1}, ClusterError, "gpus must be at least 1, was -1"),
-        ({"cpus": True}, TypeError, "cpus must be an int"),
+        ({"cpus": True}, TypeError, "cpus must be a whole number"),
         ({"partition": "two words"}, ClusterError, "partition must be one word"),
         ({"account": "a\n#SBATCH --nice"}, ClusterError, "account must be a text of one line"),
         ({"extra": "--exclusive"}, TypeError, "extra must be a list of options"),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -12,6 +13,9 @@ from typing import Any
 
 from nbpar.cluster.batch.systems import SYSTEMS, JobDescription
 from nbpar.cluster.launcher_options import OWN_OPTIONS
+from nbpar.cluster.remote.hosts import ssh_words
+from nbpar.core.checks import check_text, whole_number
+from nbpar.core.text import short
 from nbpar.errors import ClusterError
 
 OPTIONS = (
@@ -90,10 +94,6 @@ def jobs_of_options(system: str, options: dict[str, Any]) -> Jobs:
             near = get_close_matches(name, (*OPTIONS, *OWN_OPTIONS, *IPYPARALLEL_OPTIONS), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(OPTIONS)}"
             raise TypeError(f"unknown option {name!r} of {system} jobs; {hint}")
-    command = options.get("command", "ssh")
-    words = (command,) if isinstance(command, str) else tuple(command)
-    if not words:
-        raise ClusterError("the ssh command is empty")
     return Jobs(
         system,
         JobDescription(
@@ -107,7 +107,7 @@ def jobs_of_options(system: str, options: dict[str, Any]) -> Jobs:
         ),
         _word("host", options.get("host")) or None,
         _word("python", options.get("python")),
-        words,
+        ssh_words(options.get("command", "ssh")),
         _line("run_folder", options.get("run_folder")),
     )
 
@@ -169,32 +169,36 @@ def _gpus(gpus: int | str | None) -> str:
     return str(_number("gpus", gpus))
 
 
-def _number(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, was {value!r}")
-    if value < 1:
-        raise ClusterError(f"{name} must be at least 1, was {value}")
-    return value
+def _number(name: str, value: Any) -> int:
+    number = whole_number(name, value)
+    if number < 1:
+        raise ClusterError(f"{name} must be at least 1, was {number}")
+    return number
 
 
-def _word(name: str, value: str | None) -> str:
+def _word(name: str, value: Any) -> str:
     text = _line(name, value)
     if any(character.isspace() for character in text) or text.startswith("-"):
         raise ClusterError(f"{name} must be one word, was {value!r}")
     return text
 
 
-def _line(name: str, value: str | None) -> str:
+def _line(name: str, value: Any) -> str:
     """A text that fits on a line of a script, "" for None."""
     if value is None:
         return ""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be None or a text, was {short(value)}")
     text = str(value)
     if not text or not text.isprintable():
         raise ClusterError(f"{name} must be a text of one line, was {value!r}")
     return text
 
 
-def _extra(extra: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(extra, str):
-        raise TypeError(f'extra must be a list of options, such as ["--constraint=ib"], was {extra!r}')
-    return tuple(_line("an option in extra", option) for option in extra)
+def _extra(extra: Any) -> tuple[str, ...]:
+    if isinstance(extra, (str, bytes)) or not isinstance(extra, Iterable):
+        raise TypeError(f'extra must be a list of options, such as ["--constraint=ib"], was {short(extra)}')
+    options = tuple(extra)
+    for option in options:
+        check_text("an option in extra", option)
+    return tuple(_line("an option in extra", option) for option in options)

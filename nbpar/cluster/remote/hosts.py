@@ -103,7 +103,7 @@ def parse_hosts(
         raise ClusterError(f"no host is named; {FORMS}")
     if strangers := sorted(set(pythons) - set(found)):
         raise ClusterError(f"python= names {strangers[0]!r}, which is none of the hosts {sorted(found)}")
-    return Hosts(tuple(found.values()), _words(command), _packages(install), _checked_silence(silence))
+    return Hosts(tuple(found.values()), ssh_words(command), _packages(install), _checked_silence(silence))
 
 
 def _named(hosts: Any) -> Iterable[tuple[str, int | None]]:
@@ -127,7 +127,12 @@ def _check_python(python: Any) -> None:
             )
 
 
-def _words(command: Any) -> tuple[str, ...]:
+def ssh_words(command: Any) -> tuple[str, ...]:
+    """Return the words of an ssh client's command: a text is one word.
+
+    Raises:
+        TypeError, ClusterError: it is no command; the message says what is allowed.
+    """
     if isinstance(command, (bytes, Mapping)) or not isinstance(command, Iterable):
         raise TypeError(f'command must be a text as "ssh", or a list of its words, was {short(command)}')
     words = (command,) if isinstance(command, str) else tuple(command)
