@@ -39,8 +39,21 @@ def test_a_module_that_exists_only_at_the_sender_is_named(helpers):
     assert load_reason(payload) == (
         f"module `nbpar_test_helpers` was not found on the engine, where Python is {sys.executable} on"
         f" {platform.node()}: install its package there;"
-        " a module of your own can be put beside the notebook, if that is on the same host,"
-        " or be sent along: `cloudpickle.register_pickle_by_value(nbpar_test_helpers)` before"
+        " a module of your own is sent along if it can be imported where the call is made"
+    )
+
+
+def test_what_a_finder_says_of_a_missing_module_is_kept(monkeypatch):
+    class Finder:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == "nbpar_compiled":
+                raise ModuleNotFoundError("module 'nbpar_compiled' is compiled", name=name)
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+
+    assert load_reason(b"cnbpar_compiled\nThing\n.") == (
+        f"module 'nbpar_compiled' is compiled (Python is {sys.executable} on {platform.node()})"
     )
 
 

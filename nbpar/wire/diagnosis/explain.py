@@ -272,11 +272,17 @@ def _missing_module(error: ImportError, text: str, where: str) -> str:
     if top in sys.modules or not isinstance(error, ModuleNotFoundError):
         return f"`{top}` has another version {where} ({text}); install the same on both sides"
     python = f"{sys.executable or sys.prefix} on {platform.node()}"
-    beside = "beside this program" if where == "here" else "beside the notebook, if that is on the same host"
+    if not str(error).startswith("No module named"):  # its finder has said more
+        return f"{error} (Python is {python})"
+    own = (
+        "can be put beside this program,"
+        f" or be sent along: `cloudpickle.register_pickle_by_value({top})` before"
+        if where == "here"
+        else "is sent along if it can be imported where the call is made"
+    )
     return (
         f"module `{name}` was not found {where}, where Python is {python}: install its package there;"
-        f" a module of your own can be put {beside},"
-        f" or be sent along: `cloudpickle.register_pickle_by_value({top})` before"
+        f" a module of your own {own}"
     )
 
 
