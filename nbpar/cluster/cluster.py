@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nbpar.cluster.base import Deployment, Engine, Settings, open_with_free_ports, with_logs
 from nbpar.cluster.batch.jobs import OPTIONS, Jobs, jobs_of_options, jobs_or_launcher
 from nbpar.cluster.client import check_descriptors, checked_count, open_client
+from nbpar.cluster.demand import DemandState
 from nbpar.cluster.deployments import deployment_for
 from nbpar.cluster.files import parse_files
 from nbpar.cluster.fork_server import can_fork
@@ -23,7 +24,6 @@ from nbpar.cluster.ownership import Occupancy, clean_up, close_down, stop_at_exi
 from nbpar.cluster.remote.deployment import HostsDeployment
 from nbpar.cluster.remote.hosts import Hosts, hosts_of_options, parse_hosts
 from nbpar.cluster.remote.multiplexer import SILENCE
-from nbpar.cluster.state import ClusterState
 from nbpar.core.checks import check_seconds
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import usable_cpus
@@ -57,7 +57,7 @@ INSTALL_TIMEOUT = 900.0
 STOPPED = "the cluster was stopped meanwhile"
 
 
-class Cluster(ClusterState):
+class Cluster(DemandState):
     """An ipyparallel controller and engines that start fast, heal, and leave nothing behind.
 
     Everything ends with this process, however that ends; and before that, with a ResourceWarning, when it is
@@ -362,26 +362,6 @@ class Cluster(ClusterState):
                 self._start_timeout,
             )
             self._fill(wanted, deadline)
-
-    def want(self, *, begins: bool = False) -> None:
-        """There is work: start engines again that have ended by themselves; returns at once.
-
-        With the work that `begins` also those whose jobs were cancelled.
-        """
-        room = self._room
-        if room is not None and (
-            room.lapsed() or (begins and self.short and isinstance(self._engines, Jobs))
-        ):
-            self.mend()
-
-    def mend(self) -> None:
-        """Start engines again that it gave up, because they ended before they came; returns at once."""
-        if self._life.acquire(blocking=False):  # who has it starts or stops engines anyway
-            try:
-                room, members = self._running()
-                room.add(max(0, self._n - len(members.ids()) - room.coming()))
-            finally:
-                self._life.release()
 
     @entrance
     def kill(self, engine: Engine | str | int, reason: str = "killed") -> None:

@@ -430,6 +430,21 @@ def item_of_a_second(i):
     return i
 
 
+def test_jobs_follow_the_work(batch, start):
+    jobs = batch()
+    cluster = start(1)
+    cluster.adapt(0, 2, idle=0.5)
+    until(lambda: not jobs.running(), 60)
+    with nbpar.Pool(cluster=cluster) as pool:
+        for _ in pool.imap_unordered(own_pid, itertools.count(), chunksize=1):
+            if len(cluster.engines) == 2:
+                break
+        until(lambda: not cluster.engines and not jobs.running(), 60)
+
+    until(lambda: all(job["state"] in ("CANCELLED", "COMPLETED") for job in jobs.jobs().values()), 60)
+    assert len(jobs.jobs()) == 3
+
+
 def test_an_idle_cluster_asks_for_no_job_until_there_is_work(batch, start):
     jobs = batch()
     cluster = start(1)

@@ -247,6 +247,15 @@ def test_a_command_that_fails_is_quoted(tmp_path):
     assert (said.worked, said.words) == (False, "one / two")
 
 
+def test_the_job_of_the_notebook_itself_does_not_describe_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "500")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+
+    said = run_command(["sh", "-c", "echo $SLURM_MEM_PER_NODE-$SLURM_CONF-$LC_ALL"], tmp_path)
+
+    assert said.output == "-/etc/slurm.conf-C\n"
+
+
 KEY = "ab" * 32
 
 

@@ -31,7 +31,7 @@ class Said:
 
 def run_command(command: Sequence[str], folder: Path, given: str = "") -> Said:
     """Run a command in a folder, with text for its standard input."""
-    variables = {name: value for name, value in os.environ.items() if name not in ("LC_ALL", "LANG")}
+    variables = {name: value for name, value in os.environ.items() if not _of_a_job(name)}
     try:
         done = subprocess.run(
             list(command),
@@ -54,6 +54,11 @@ def run_command(command: Sequence[str], folder: Path, given: str = "") -> Said:
         return Said(True, done.stdout, done.stderr.strip())
     said = " / ".join(f"{done.stderr}\n{done.stdout}".split("\n")).strip(" /")
     return Said(False, done.stdout, said or f"`{command[0]}` ended with exit code {done.returncode}")
+
+
+def _of_a_job(variable: str) -> bool:
+    """Whether a variable describes the job in which the notebook runs, which is no pattern for others."""
+    return variable.startswith("SLURM_") and variable not in ("SLURM_CONF", "SLURM_CLUSTERS")
 
 
 class Commands:

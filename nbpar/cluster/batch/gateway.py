@@ -352,7 +352,7 @@ def _make_folder(named: str) -> Path:
             host, pid = (folder / "owner").read_text().split()
             if host == platform.node() and not psutil.pid_exists(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base)).resolve()
+    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base)).absolute()  # links may lead elsewhere on nodes
     (made / "owner").write_text(f"{platform.node()} {os.getpid()}")
     return made
 
