@@ -39,7 +39,7 @@ _CONTAINERS = _UNCHANGEABLE | {list, dict, set}
 
 _NOT_SCALARS = ("ndarray", "void", "object_", "matrix", "recarray", "record")
 
-_HAS_OBJECTS, _SIZE = attrgetter("dtype.hasobject"), attrgetter("nbytes")
+_TYPE, _SIZE = attrgetter("dtype"), attrgetter("nbytes")
 
 _DEFAULTS = ("__reduce__", "__reduce_ex__", "__getattribute__", "__new__")
 """Methods that a class has from `object` if its objects are pickled and made in the usual way."""
@@ -133,7 +133,7 @@ def _is_known(kind: type) -> bool:
 
 
 def _are_plain(parts: Sequence[Any], kinds: set[type], smaller_than: int) -> bool:
-    """Whether no array is large, or one of objects, and no time has a zone of the user's own."""
+    """Whether no array is large, of objects or of another byte order, and no time has a zone of the user's."""
     if datetime in kinds and any(
         type(part) is datetime and type(part.tzinfo) not in _ATOMS for part in parts
     ):
@@ -142,4 +142,5 @@ def _are_plain(parts: Sequence[Any], kinds: set[type], smaller_than: int) -> boo
     if array is None:
         return True
     arrays = [part for part in parts if type(part) is array]
-    return not any(map(_HAS_OBJECTS, arrays)) and max(map(_SIZE, arrays)) < smaller_than
+    types = set(map(_TYPE, arrays))
+    return max(map(_SIZE, arrays)) < smaller_than and all(one.isnative and not one.hasobject for one in types)

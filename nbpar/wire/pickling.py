@@ -96,14 +96,18 @@ def _learn_connections(table: MutableMapping[type, Any]) -> None:
         table.update({kind: reduce for kind, reduce in own if kind.__module__ == Connection.__module__})
 
 
-def dumps(obj: Any, buffer_callback: Callable[[Any], Any] | None = None) -> bytes:
-    """Pickle one object with `Pickler`, protocol 5.
+SMALL_ARRAYS = 4
+"""Protocol of which arrays that are not sent out of band are made in half the time."""
+
+
+def dumps(obj: Any, buffer_callback: Callable[[Any], Any] | None = None, protocol: int = 5) -> bytes:
+    """Pickle one object with `Pickler`.
 
     Raises:
         Exception: any error of pickling.
     """
     out = io.BytesIO()
-    Pickler(out, 5, buffer_callback=buffer_callback).dump(obj)
+    Pickler(out, protocol, buffer_callback=buffer_callback).dump(obj)
     return out.getvalue()
 
 
@@ -203,7 +207,8 @@ def _pack_bulk(items: Sequence[Any], instances: bool) -> Packed | None:
         return None
     try:
         quick = importable(type(items[0]))  # there is nothing else in them that could need cloudpickle
-        return Packed(pickle.dumps(items, 5) if quick else dumps(items), None, [], len(items))
+        head = pickle.dumps(items, SMALL_ARRAYS) if quick else dumps(items, protocol=SMALL_ARRAYS)
+        return Packed(head, None, [], len(items))
     except BaseException:  # noqa: BLE001 (whichever it is, it fails by itself)
         return None
 

@@ -71,6 +71,7 @@ class Zone(tzinfo):
 
 
 zone = Zone()
+whole = np.arange(6.0)
 noted = np.dtype("i8", metadata={"note": 1})
 
 
@@ -242,6 +243,29 @@ def test_other_arrays_travel_as_they_are(array):
         assert (item.dtype, item.shape, type(item)) == (array.dtype, array.shape, type(array))
         assert item.flags.f_contiguous == array.copy().flags.f_contiguous
         np.testing.assert_array_equal(item, array)
+
+
+@pytest.mark.parametrize("of", [list, Point])
+@pytest.mark.parametrize(
+    "array", [read_only(), np.ones((3, 2)).T, np.arange(10)[::2], np.zeros((2, 0))], ids=repr
+)
+def test_small_arrays_in_items_arrive_writable_and_as_they_were(array, of):
+    items = [of([array]), of([array.copy("K")])]
+
+    for item in unpack(pack(items)[0])[0]:
+        [arrived] = item.x if of is Point else item
+        np.testing.assert_array_equal(arrived, array, strict=True)
+        assert arrived.flags.writeable
+        assert arrived.flags.f_contiguous == array.copy("K").flags.f_contiguous
+
+
+@pytest.mark.parametrize(
+    "items", [[whole, whole[:3], whole[2:5]], [whole[:2], whole[1:3], whole[2:4], whole[3:5]]]
+)
+def test_items_that_are_views_of_one_another_are_apart(items):
+    first, *others = unpack(pack(items)[0])[0]
+
+    assert not any(np.shares_memory(first, other) for other in others)
 
 
 def test_arrays_of_several_kinds_are_not_stacked():
