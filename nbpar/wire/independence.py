@@ -133,7 +133,7 @@ def _is_known(kind: type) -> bool:
 
 
 def _are_plain(parts: Sequence[Any], kinds: set[type], smaller_than: int) -> bool:
-    """Whether no array is large, of objects or of another byte order, and no time has a zone of the user's."""
+    """Whether arrays are small ones of numbers of this machine, and no time has a zone of the user's."""
     if datetime in kinds and any(
         type(part) is datetime and type(part.tzinfo) not in _ATOMS for part in parts
     ):
