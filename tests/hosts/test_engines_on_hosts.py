@@ -273,6 +273,12 @@ def test_a_stopped_cluster_can_be_started_again(ssh):
     assert cluster.client[:].apply_sync(where) == ["one"]
 
 
+def test_two_names_may_lead_to_one_host(ssh):
+    cluster = ssh({"one": 1, "root@one": 1})
+
+    assert cluster.client[:].apply_sync(where) == ["one", "one"]
+
+
 @pytest.mark.parametrize("user", ["dash", "chatty"])
 def test_login_shells_may_be_others_and_talk(ssh, user):
     cluster = ssh([f"{user}@one:1"])

@@ -48,6 +48,9 @@ class EngineLoop:
     pinged: float = 0.0
     """Time of the last ping."""
 
+    examined: float = 0.0
+    """Time of the last look at its process."""
+
     silent: bool = False
     """Whether it does not answer."""
 

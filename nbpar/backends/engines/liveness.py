@@ -31,6 +31,9 @@ ASK_AFTER = 2.0
 SILENT_AFTER = 4.5
 """Seconds without an answer after which an engine is silent."""
 
+EXAMINE_EVERY = 1.0
+"""Seconds between two looks at the process of an engine on this host that says nothing."""
+
 
 class Liveness:
     """Looks at the engines of a pool, a few times a second.
@@ -66,8 +69,14 @@ class Liveness:
                 self._feel(engine)
         if engine.silent or quiet < SILENT_AFTER:
             return False
-        engine.silent = _is_stopped(engine) if is_here(engine.facts) else True
+        engine.silent = not is_here(engine.facts) or self._is_found_stopped(engine, now)
         return engine.silent
+
+    def _is_found_stopped(self, engine: EngineLoop, now: float) -> bool:
+        if now - engine.examined < EXAMINE_EVERY:
+            return False
+        engine.examined = now
+        return _is_stopped(engine)
 
 
 def _is_stopped(engine: EngineLoop) -> bool:
