@@ -1,4 +1,7 @@
-"""Host and process of engines that have not been used yet, as even busy ones tell on the control queue."""
+"""Host and process of engines that have not been used yet, as they tell on the control queue.
+
+Engines of ipyparallel 9 have a thread for that queue; older ones answer when they are not busy any more.
+"""
 
 from __future__ import annotations
 
