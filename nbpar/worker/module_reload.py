@@ -22,6 +22,12 @@ KIND = ("nbpar.errors", "StaleModuleWarning")
 """The category of warnings about modules that cannot be updated."""
 
 
+EDITED = (
+    "was edited after the notebook had imported it, and an engine has the new version; "
+    "reload it here too: `importlib.reload` or `%autoreload 2`"
+)
+
+
 class ModuleReload:
     """The user's modules on this engine; lives as long as the process."""
 
@@ -52,7 +58,10 @@ class ModuleReload:
         """Return warnings about modules whose version here differs from the client's."""
         self.note_imports()
         here = self._here()
+        unknown = [name for name, version in wanted if version == OLDER and is_carried(name)]
         return [
+            _warning(f"module {name!r} {EDITED}", str(sys.modules[name].__file__)) for name in unknown
+        ] + [
             self._differs(name)
             for name, version in wanted
             if name in here and not self._versions.runs(name, version)
@@ -89,10 +98,7 @@ class ModuleReload:
 
     def _differs(self, name: str) -> dict[str, Any]:
         if self._versions.loaded(name) == self._versions.on_disk(name):
-            what = (
-                "was edited after the notebook had imported it, and an engine has the new version; "
-                "reload it here too: `importlib.reload` or `%autoreload 2`"
-            )
+            what = EDITED
         else:
             what = (
                 "is another one on an engine than here; see that its file is the same there, and restart "

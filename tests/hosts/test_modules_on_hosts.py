@@ -7,6 +7,7 @@ import pickle
 import socket
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,20 @@ def test_a_module_of_items_alone_is_kept_up_to_date_as_well(pool, folder):
     thing = folder.reload(thing)
 
     assert (set(ask), set(pool.map(lambda it: it.told(), [thing.Thing()] * 4))) == ({"old"}, {"new"})
+
+
+def test_an_edit_before_the_first_run_that_this_process_has_not_loaded_is_told(pool, folder):
+    folder.write("early.py", "def f(_):\n    return 'old'\n")
+    early = folder.load("early")
+    folder.write("early.py", "def f(_):\n    return 'new'\n")
+
+    with pytest.warns(nbpar.StaleModuleWarning, match="'early' was edited after the notebook had imported"):
+        assert set(pool.each(early.f, 0)) == {"new"}
+
+    early = folder.reload(early)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(pool.each(early.f, 0)) == {"new"}
 
 
 def test_what_the_host_has_under_the_same_name_is_not_used(pool, folder):

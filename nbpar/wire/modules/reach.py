@@ -47,8 +47,9 @@ class Reach:
         with self.lock:
             found = self._reached(function)
             for name, file in self.carried.items():
-                if name not in found:
-                    found[name] = self.version(name, file)
+                version = self.version(name, file)
+                if name not in found and (version != OLDER or name in self.versions.files):
+                    found[name] = version
             return tuple(sorted(found.items()))
 
     def version(self, name: str, file: str) -> bytes:
