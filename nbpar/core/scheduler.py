@@ -255,6 +255,7 @@ class Scheduler:
         a second worker, and of items that belong to this worker alone.
         """
         lost = self.windows.lose(worker)
+        self.silence.end(worker)
         self._hungry.pop(worker, None)
         self._shut_by.pop(worker, None)
         for run in self._limited.values():

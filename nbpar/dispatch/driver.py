@@ -428,7 +428,6 @@ class Driver:
         died = isinstance(event, events.WorkerLost)
         hopeless = self._scheduler.lose(worker, died=died)
         error = self._workforce.mourn(worker, reason) if died else None
-        self._silence.forget(worker)
         self._workforce.leave(worker)
         self.lines.lose(worker, reason, died=died)
         self.leaving.gone(worker)

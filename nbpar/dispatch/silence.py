@@ -58,10 +58,6 @@ class SilentWorkers:
             ))  # fmt: skip
         return True
 
-    def forget(self, worker: WorkerId) -> None:
-        """A worker is gone."""
-        self._scheduler.silence.end(worker)
-
     def supersede(self, run: RunState, now: float) -> None:
         """Stop calls whose items others have finished; those of silent workers when they answer again."""
         for call in self._scheduler.silence.supersede(run):

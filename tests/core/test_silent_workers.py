@@ -87,14 +87,12 @@ class World:
             index = call.chunk.first
             failure = Failure(index, index, RuntimeError("it died"))
             self._settle(call, range(index, index + 1), {index: failure}, hopeless=True)
-        self.scheduler.silence.end(worker)
         del self.calls[worker]
         self.assign()
 
     def leave(self, worker):
         """Let a worker give back what it has."""
         self.scheduler.lose(worker, died=False)
-        self.scheduler.silence.end(worker)
         del self.calls[worker]
         self.assign()
 

@@ -152,15 +152,28 @@ def test_a_call_for_every_worker_leaves_out_the_silent_ones(bench):
     assert [event.worker for event in run.seen(events.WorkerSilent)] == ["worker 0"]
 
 
-def test_a_silent_worker_that_is_released_is_interrupted_once(silenced):
+def test_a_silent_worker_that_is_released_is_interrupted_once_and_may_come_again(silenced, monkeypatch):
     bench, _ = silenced
     bench.backend.answer("worker 1")
     bench.step()
 
+    release = bench.backend.release
+    monkeypatch.setattr(bench.backend, "release", lambda name: release(name) if name != "worker 0" else None)
     bench.clock.advance(2.0)
     bench.step()
 
     assert bench.backend.interrupted == ["worker 0"]
+    again = bench.begin(double, range(3))
+    bench.run(again)
+    bench.backend.hear("worker 0")
+    bench.backend.leave("worker 0")
+    last = bench.begin(double, range(2))
+    bench.step()
+    bench.clock.advance(0.5)
+    bench.step()
+    assert bench.backend.items("worker 0") == [1]
+    bench.run(last)
+    assert (again.results, last.results) == ([0, 2, 4], [0, 2])
 
 
 def test_a_silent_worker_that_is_lost_costs_nothing_more(silenced):
