@@ -170,11 +170,18 @@ def pack(items: Sequence[Any], *, instances: bool = True) -> tuple[Packed, dict[
     one by one also where they could be pickled together.
     """
     try:
-        packed = _pack_together(items, instances)
+        packed = _pack_together_if_possible(items, instances)
         return (packed, {}) if packed is not None else _pack_each(items)
     except BaseException as error:  # noqa: BLE001 (there is no memory for all of them together)
         nothing = pickle.dumps([None] * len(items), 5)
         return Packed(nothing, None, [], len(items)), dict.fromkeys(range(len(items)), _freed(error))
+
+
+def _pack_together_if_possible(items: Sequence[Any], instances: bool) -> Packed | None:
+    try:
+        return _pack_together(items, instances)
+    except BaseException:  # noqa: BLE001 (of one of them, or nested too deeply: item by item then)
+        return None
 
 
 def _pack_together(items: Sequence[Any], instances: bool) -> Packed | None:
@@ -192,8 +199,6 @@ def _pack_together(items: Sequence[Any], instances: bool) -> Packed | None:
         return Packed(_plain(items), None, [], len(items))
     except _NotPlain:
         return _pack_stack(items) if can_be_stacked(items, OUT_OF_BAND) else _pack_bulk(items, instances)
-    except BaseException:  # noqa: BLE001 (nested too deeply, or within itself: item by item then, with a memo)
-        return None
 
 
 def _pack_stack(arrays: Sequence[Any]) -> Packed:
@@ -205,12 +210,9 @@ def _pack_bulk(items: Sequence[Any], instances: bool) -> Packed | None:
     """Pickle items as one, if they are independent and have no large arrays, or None."""
     if len(items) < 2 or not independent(items, smaller_than=OUT_OF_BAND, instances=instances):
         return None
-    try:
-        quick = importable(type(items[0]))  # there is nothing else in them that could need cloudpickle
-        head = pickle.dumps(items, SMALL_ARRAYS) if quick else dumps(items, protocol=SMALL_ARRAYS)
-        return Packed(head, None, [], len(items))
-    except BaseException:  # noqa: BLE001 (whichever it is, it fails by itself)
-        return None
+    quick = importable(type(items[0]))  # there is nothing else in them that could need cloudpickle
+    head = pickle.dumps(items, SMALL_ARRAYS) if quick else dumps(items, protocol=SMALL_ARRAYS)
+    return Packed(head, None, [], len(items))
 
 
 def pack_apart(items: Sequence[Any]) -> Packed | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -10,7 +11,9 @@ from benchmarks import data
 
 
 @pytest.mark.engines
-def test_it_prints_time_and_memory_of_each_case(capsys):
+def test_it_prints_time_and_memory_of_each_case(capsys, monkeypatch):
+    for name in ("PYTHONPATH", "IPYTHONDIR"):  # which the program sets
+        monkeypatch.setenv(name, os.environ.get(name, ""))
     assert data.main(["--quick", "--workers", "2", "--sizes", "1", "--total", "4", "--only", "nbpar"]) == 0
 
     _, *lines = capsys.readouterr().out.splitlines()

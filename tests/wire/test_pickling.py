@@ -1,4 +1,4 @@
-"""Items as bytes, each pickled separately."""
+"""Items as bytes: together, or each pickled separately."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from user_code import leave
 
 from nbpar.wire.pickling import (
     OUT_OF_BAND,
@@ -211,6 +212,20 @@ def test_items_of_a_class_that_cannot_be_pickled_fail_each():
 
     assert list(errors) == [0, 1]
     assert unpack(packed)[0] == [None, None]
+
+
+def test_a_class_that_cannot_even_be_looked_at_harms_no_other():
+    class ShyType(type):
+        def __getattribute__(cls, name):
+            leave()
+
+    class Shy(metaclass=ShyType):
+        pass
+
+    packed, errors = pack([1, Shy(), (2, Shy())])
+
+    assert list(errors) == [1, 2]
+    assert unpack(packed)[0] == [1, None, None]
 
 
 @pytest.mark.parametrize("array", [
