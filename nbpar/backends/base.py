@@ -22,7 +22,8 @@ class Backend(Protocol):
     """A kind of worker, and its transport.
 
     All methods but `wake` are called from one thread.  A worker is present from its `Ready` to its
-    `Bye` or `Lost`, which arrive by `receive` like all messages.
+    `Bye` or `Lost`, which arrive by `receive` like all messages.  In between it may be `Silent` until it is
+    `Answering`.
     """
 
     in_process: bool
