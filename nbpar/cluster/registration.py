@@ -116,21 +116,16 @@ class _Wait:
         if self.here >= max(1, starting.number - starting.ended):
             return True
         if starting.number and starting.ended >= starting.number and not self.here:
-            raise ClusterError(with_logs(self._all_ended(starting), starting.logs))
+            ended = f"{self._name} has no engine: all that it has started have ended"
+            raise ClusterError(with_logs(ended, starting.logs))
         # what has no engine yet may have been queued for long, as on Slurm
         since = self._began if starting.number and not self.here else starting.since
+        since = min(since, self._began)  # the clock of the files' host may be fast
         if (left := since + starting.timeout - time.time()) <= 0:
             self._end(starting)
             return True
         self._tell(starting, left)
         return False
-
-    def _all_ended(self, starting: Starting) -> str:
-        processes = "process has" if starting.number == 1 else "processes have"
-        return (
-            f"{self._name} has no engine: the {processes} ended before "
-            f"{'it' if starting.number == 1 else 'they'} registered"
-        )
 
     def _end(self, starting: Starting) -> None:
         if not starting.number:

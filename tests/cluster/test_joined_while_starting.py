@@ -57,7 +57,7 @@ def test_engines_that_end_before_they_register_are_not_awaited(cluster):
 
     with nbpar.Pool(cluster=started) as pool:
         with pytest.raises(
-            ClusterError, match="has no engine: the processes have ended before they registered"
+            ClusterError, match="the ipyparallel Cluster has no engine: all that it has started have"
         ):
             pool.wait()
         with pytest.raises(ClusterError, match="there is no GPU"):
@@ -124,6 +124,8 @@ def test_engines_that_do_not_come_are_not_waited_for_when_their_time_is_over(cap
     since = time.time()
     await_engines(Client(ids=[0]), "it", lambda: Starting(3, since=since, timeout=0.05), never)
     assert caplog.records[-1].message == "it has 1 of 3 engines; the others were not awaited"
+
+    await_engines(Client(ids=[0]), "it", lambda: Starting(3, since=since + 1e6, timeout=0.05), never)
 
 
 def test_a_cluster_none_of_whose_engines_comes_in_time_is_an_error():
