@@ -113,7 +113,8 @@ class EnginesPlacement(Placement):
             cluster.kill, cluster.heals, cluster.on_this_host, True, cluster.interrupt, cluster.want
         )
         directory = cluster.directory if path == "auto" else None
-        self._engines = backend = EnginesBackend(cluster.own_client, directory, care=care, fits=fits)
+        self._client = cluster.own_client
+        self._engines = backend = EnginesBackend(self._client, directory, care=care, fits=fits)
         super().__init__(backend, cluster.world)
         self.same_host = cluster.forked and path == "auto"
         self._cluster = cluster
@@ -135,12 +136,20 @@ class EnginesPlacement(Placement):
 
     def expecting(self) -> bool:
         cluster = self._cluster
-        if not cluster.running or cluster.problem:
+        if not cluster.running or cluster.problem or self._is_of_before:
             return False
         if cluster.coming > 0 or self._renewals > 0:
             return True
         # the pool may know of a lost engine before the cluster does
         return cluster.heals and (cluster.short or self._engines.mourning())
+
+    @property
+    def _is_of_before(self) -> bool:
+        """Whether the cluster was started again, so that nothing here leads to its engines."""
+        try:
+            return self._cluster.own_client is not self._client
+        except ClusterError:  # it does not run
+            return False
 
     def awaited(self) -> str:
         return self._cluster.attendance
@@ -149,6 +158,8 @@ class EnginesPlacement(Placement):
         cluster = self._cluster
         if not cluster.running:
             return cluster.problem or "its cluster was stopped"
+        if self._is_of_before:
+            return "its cluster was restarted"
         if (problem := cluster.problem) and not cluster.engines:
             return problem
         return "" if not (spoiled := self._engines.spoiled()) or self.expecting() else spoiled

@@ -93,6 +93,21 @@ def test_a_run_that_a_restart_ends_is_told_so():
         assert pool.map(abs, NUMBERS) == NUMBERS
 
 
+@pytest.mark.parametrize("again", [lambda it: it.restart(), lambda it: it.stop() or it.start()])
+def test_pools_on_a_cluster_that_was_started_again_have_its_new_engines(again):
+    with nbpar.Cluster(1) as cluster, nbpar.Pool(cluster=cluster, progress="none") as pool:
+        before = pool.each(os.getpid)
+        run = pool.map_async(lambda n: threading.Event().wait(), [1])
+        until(lambda: any("runs" in worker for worker in pool.workers))
+
+        again(cluster)
+
+        with pytest.raises(nbpar.NoWorkersError, match="its cluster was (stopped|restarted)"):
+            run.get(60)
+        assert pool.map(abs, NUMBERS) == NUMBERS
+        assert pool.each(os.getpid) != before
+
+
 def test_who_asks_while_another_thread_restarts_a_pool_waits_for_the_new_workers(monkeypatch):
     with nbpar.Pool(1, progress="none") as pool:
         closed, asked = threading.Event(), threading.Event()
