@@ -102,7 +102,7 @@ def test_pools_on_a_cluster_that_was_started_again_have_its_new_engines(again):
 
         again(cluster)
 
-        with pytest.raises(nbpar.NoWorkersError, match="its cluster was (stopped|restarted)"):
+        with pytest.raises(nbpar.NoWorkersError, match=r"its cluster was (stopped|restarted)"):
             run.get(60)
         assert pool.map(abs, NUMBERS) == NUMBERS
         assert pool.each(os.getpid) != before
