@@ -218,6 +218,27 @@ class Cluster(DemandState):
         jobs = jobs_of_options("slurm", dict(zip(OPTIONS, values, strict=True)))
         return cls(n, engines=jobs, **settings)
 
+    @classmethod
+    def mpi(
+        cls,
+        n: int,
+        *,
+        command: str | Sequence[str] = "mpiexec",
+        arguments: Sequence[str] = (),
+        **settings: Any,
+    ) -> Self:
+        """A cluster whose engines are the ranks of one MPI program on this host, which needs mpi4py.
+
+        Args:
+            n: number of engines, the size of `MPI.COMM_WORLD`.
+            command: the program that starts MPI programs, with options or without.
+            arguments: further options of it, such as `["--bind-to", "none"]`.
+            settings: as of `Cluster`.
+        """
+        words = [command] if isinstance(command, str) else list(command)
+        config = {"MPILauncher": {"mpi_cmd": words, "mpi_args": list(arguments)}}
+        return cls(n, engines="mpi", config=config, **settings)
+
     # ---- life cycle
 
     @entrance

@@ -1,17 +1,27 @@
 """A controller or engine of ipyparallel's local launchers that ends with its owner.
 
-Run as `python -m nbpar.cluster.guarded controller|engine OWNER ARGUMENTS...`, where OWNER is a pid.
+Run as `python -m nbpar.cluster.guarded controller|engine|program OWNER ARGUMENTS...`, where OWNER is a pid;
+the arguments of a program begin with its name.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from nbpar.cluster.directory import PREFIX, remove_directory
 from nbpar.cluster.watchdog import wait_gone
+
+LOOK = 1.0
+"""Seconds between two looks whether a program still runs."""
+
+PATIENCE = 5.0
+"""Seconds for a program to end before it is killed."""
 
 
 def command(kind: str) -> list[str]:
@@ -22,6 +32,8 @@ def command(kind: str) -> list[str]:
 def main(arguments: list[str]) -> None:
     """Execute the program in the arguments."""
     kind, owner, *rest = arguments
+    if kind == "program":
+        _become_program(int(owner), rest)
     threading.Thread(target=_end_with, args=(int(owner),), name="nbpar-owner", daemon=True).start()
     if kind == "controller":
         from nbpar.cluster.controller import Controller
@@ -31,6 +43,29 @@ def main(arguments: list[str]) -> None:
         from nbpar.cluster.engine import SteadyEngine
 
         SteadyEngine.launch_instance(rest)
+
+
+def _become_program(owner: int, program: list[str]) -> NoReturn:
+    """Execute another program, with a process beside it that ends it with the owner."""
+    target = os.getpid()
+    if (child := os.fork()) == 0:
+        if os.fork() == 0:  # the program must not find a child that it does not know
+            os.setsid()
+            _end_program_with(owner, target)
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.execvp(program[0], program)  # noqa: S606 (what the user has asked for)
+
+
+def _end_program_with(owner: int, target: int) -> None:
+    while not wait_gone(owner, LOOK):
+        if wait_gone(target, 0.0):
+            return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(target, number)
+        if wait_gone(target, PATIENCE):
+            return
 
 
 def _end_with(owner: int) -> None:

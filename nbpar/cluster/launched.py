@@ -15,7 +15,7 @@ from nbpar.cluster.base import DeploymentListener, Lifetime, Settings
 from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.forked import Healing
 from nbpar.cluster.guarded import command
-from nbpar.cluster.launcher_options import batch_files, quiet_commands, words_of
+from nbpar.cluster.launcher_options import batch_files, guard_mpi, quiet_commands, words_of
 from nbpar.cluster.preload import LAUNCHED_SETTINGS
 from nbpar.cluster.protocol import surroundings_here
 from nbpar.errors import ClusterError
@@ -283,7 +283,8 @@ class LaunchedDeployment:
         config.merge(quiet_commands())
         config.merge(batch_files(self._runtime.path))
         options = dict(self._options)
-        config.merge(options.pop("config", None) or {})
+        config.merge(Config(options.pop("config", None) or {}))
+        guard_mpi(config, self._engines)
         if not {"profile", "profile_dir"} & set(options):
             arguments["profile_dir"] = str(self.directory / "profile" if self.directory else "profile")
         return {**arguments, **options, "config": config}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from nbpar.cluster.guarded import command
 from nbpar.core.text import short
+from nbpar.errors import ClusterError
 
 OWN_OPTIONS = ("n", "engines", "preload", "env", "cwd", "nice", "start_timeout", "heal", "files", "hosts")
 """Options of nbpar's own."""
@@ -82,6 +85,20 @@ def batch_files(folder: Path) -> Mapping[str, Mapping[str, str]]:
         f"{system}EngineSetLauncher": {"batch_file_name": str(folder / f"{system}-engines")}
         for system in systems
     }
+
+
+def guard_mpi(config: Any, engines: Any) -> None:
+    """Let `mpiexec` end with this process, whose end its ranks would not notice.
+
+    Raises:
+        ClusterError: it is not installed.
+    """
+    if not isinstance(engines, str) or engines.lower() != "mpi" or os.name != "posix":
+        return
+    program = [*(config.MPILauncher.get("mpi_cmd") or ["mpiexec"])]
+    if shutil.which(program[0]) is None:
+        raise ClusterError(f"there is no command {program[0]!r} here; install Open MPI or MPICH")
+    config.MPILauncher.mpi_cmd = [*command("program"), *program]
 
 
 def quiet_commands() -> Mapping[str, Mapping[str, list[str]]]:

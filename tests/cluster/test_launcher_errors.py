@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from owners import alive
 from traitlets.config import Config
 
 import nbpar
 from nbpar.cluster import launched
 from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.launcher_options import words_of
+from nbpar.testing import until
 
 
 @pytest.fixture
@@ -104,10 +107,13 @@ def test_a_job_that_ipyparallel_cannot_submit_is_told_in_the_words_of_the_batch_
 
 
 @pytest.mark.engines
-def test_a_missing_command_is_a_cluster_error(directories, command, capfd):
+def test_a_missing_command_is_a_cluster_error(directories, command, capfd, monkeypatch, tmp_path):
     command("unrelated")
+    monkeypatch.setenv("PATH", str(tmp_path / "commands"))
 
-    with pytest.raises(nbpar.ClusterError, match=r"cannot start 'mpi' engines: .*mpiexec"):
+    with pytest.raises(
+        nbpar.ClusterError, match=r"cannot start 'mpi' engines: there is no command 'mpiexec' "
+    ):
         nbpar.Cluster(2, engines="mpi").start()
 
     assert not any(directory.path.exists() for directory in directories)
@@ -129,3 +135,39 @@ def test_words_of_a_process_that_said_nothing():
     error = subprocess.CalledProcessError(3, ["ssh", "host"])
 
     assert words_of(error) == "`ssh host` ended with exit code 3"
+
+
+MPIEXEC = """
+number=$2; shift 2
+[ "$1 $2" = "--bind-to none" ] || exit 3
+shift 2
+for word; do shift; [ "$word" = --mpi ] || set -- "$@" "$word"; done  # engines would need mpi4py
+trap 'kill $ranks; exit 1' TERM
+for _ in $(seq "$number"); do "$@" & ranks="$ranks $!"; done
+wait
+"""
+
+OWNER_OF_RANKS = """
+import nbpar, os
+cluster = nbpar.Cluster.mpi(2, arguments=["--bind-to", "none"]).start()
+print(*cluster.client[:].apply_sync(os.getpid), flush=True)
+input()
+"""
+
+
+@pytest.mark.engines
+def test_the_ranks_of_an_mpi_program_end_when_their_owner_is_killed(command):
+    command("mpiexec", MPIEXEC)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER_OF_RANKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        with owner.stdout:
+            ranks = [int(pid) for pid in owner.stdout.readline().split()]
+    finally:
+        owner.kill()
+        owner.stdin.close()
+        owner.wait()
+
+    assert len(ranks) == 2
+    until(lambda: not alive(ranks), 60)
