@@ -83,7 +83,7 @@ def verdicts(measurements: Sequence[Measurement], growths: Sequence[Growth]) -> 
     found = {(one.workload.key, one.peer): one for one in measurements}
     ratios = [
         ("no-op map, nbpar / Pool.map", "noop", "nbpar", "pool", 0.8),
-        ("one item per message, nbpar / Pool.imap", "single", "nbpar", "pool", 0.5),
+        ("chunks of one item, nbpar / Pool.imap", "single", "nbpar", "pool", 3.0),
         (
             "the same, nbpar through the controller / ipyparallel",
             "single",

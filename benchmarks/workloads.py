@@ -57,7 +57,7 @@ class Workload:
     """Number of items; a peer that would take too long gets fewer."""
 
     one_by_one: bool = False
-    """Each item is sent in a message of its own."""
+    """Chunks of one item, which most peers send in messages of their own."""
 
     submitted: bool = False
     """Each item is a call with a future of its own; all of them are outstanding at once."""
@@ -94,7 +94,7 @@ WORKLOADS = (
     Workload("noop", "no-op, map", noop, 1_000_000, cheap=True, unit="items/s", reference="pool"),
     Workload(
         "single",
-        "no-op, one item per message",
+        "no-op, chunks of one item",
         noop,
         100_000,
         one_by_one=True,

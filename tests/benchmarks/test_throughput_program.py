@@ -36,7 +36,7 @@ def test_all_workloads_run_in_tiny_sizes(tmp_path):
     assert "Traceback" not in done.stderr
     for title in (
         "no-op, map",
-        "one item per message",
+        "chunks of one item",
         "1 ms",
         "10 ms",
         "submitted",
