@@ -151,8 +151,8 @@ class Simulation:
         self.now = 0.0
         self._workers = workers
         self.driver = Driver(
-            self.backend, Workforce(self.backend, None), expecting=lambda: False, problem=str, now=0.0,
-            request=lambda action: action(),
+            self.backend, Workforce(self.backend, None), expecting=lambda: False, problem=str, awaited=str,
+            now=0.0, request=lambda action: action(),
         )  # fmt: skip
         state = RunState(1, SequenceSource(range(items)), Chunker(1, joins=True))
         run = Run(_Here(), label="items", errors="raise", streaming=False)
