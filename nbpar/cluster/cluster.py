@@ -18,7 +18,7 @@ from nbpar.cluster.deployments import deployment_for
 from nbpar.cluster.files import parse_files
 from nbpar.cluster.fork_server import can_fork
 from nbpar.cluster.forked import ForkedDeployment
-from nbpar.cluster.launcher_options import check_launcher
+from nbpar.cluster.launcher_options import check_options
 from nbpar.cluster.members import Members
 from nbpar.cluster.ownership import Occupancy, clean_up, close_down, stop_at_exit
 from nbpar.cluster.remote.deployment import HostsDeployment
@@ -116,13 +116,7 @@ class Cluster(DemandState):
             start_timeout = QUEUE_TIMEOUT if isinstance(engines, Jobs) else START_TIMEOUT
         self._start_timeout = check_seconds("start_timeout", start_timeout)
         elsewhere = isinstance(self._engines, (Hosts, Jobs))
-        if not elsewhere:
-            check_launcher(self._engines, options)
-        if options and (self._engines == "nbpar" or elsewhere):
-            names = ", ".join(map(repr, options))
-            raise TypeError(
-                f"Cluster() takes {names} only for ipyparallel's launchers, as in engines='slurm'"
-            )
+        check_options(self._engines, options, own=elsewhere)
         self._options = options
         self.files = parse_files(files)
         """Files of other hosts, for pools: absolute path here, path there."""

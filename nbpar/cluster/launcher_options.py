@@ -37,6 +37,22 @@ _KEEP = ("/bin/sh", "-c", 'exec "$0" "$@" 2>&1')
 _PREFIX = f"{' '.join(_KEEP)} "
 
 
+def check_options(engines: Any, options: Collection[str], *, own: bool) -> None:
+    """Check the options that `Cluster` does not know; `own`: nbpar itself starts such engines.
+
+    Raises:
+        TypeError: an option is unknown, or of no use; or as of `check_launcher`.
+        ValueError: as of `check_launcher`.
+    """
+    if own:
+        check_spelling(options)
+    else:
+        check_launcher(engines, options)
+    if options and (own or engines == "nbpar"):
+        names = ", ".join(map(repr, options))
+        raise TypeError(f"Cluster() takes {names} only for ipyparallel's launchers, as in engines='slurm'")
+
+
 def check_launcher(engines: Any, options: Collection[str]) -> None:
     """Check a launcher's name, and names of options for `ipyparallel.Cluster`.
 
@@ -50,8 +66,7 @@ def check_launcher(engines: Any, options: Collection[str]) -> None:
                 f'{option}= needs engines="ssh", as in `Cluster(8, engines="ssh", hosts=["gpu01"])`; '
                 'or write `Cluster.ssh({"gpu01": 4, "gpu02": 4})`'
             )
-        if near := get_close_matches(option, OWN_OPTIONS, n=1, cutoff=0.75):
-            raise TypeError(f"unknown option {option!r}; did you mean {near[0]!r}?")
+    check_spelling(options)
     if not isinstance(engines, (str, type)):
         raise TypeError(
             f'engines must be "nbpar", "ssh", the name of one of ipyparallel\'s launchers or its class, '
@@ -66,6 +81,17 @@ def check_launcher(engines: Any, options: Collection[str]) -> None:
     for option in options:
         if option not in known:
             raise TypeError(f"unknown option {option!r}; {_nearest(option, [*OWN_OPTIONS, *known])}")
+
+
+def check_spelling(options: Collection[str]) -> None:
+    """Refuse an option that is nearly one of nbpar's.
+
+    Raises:
+        TypeError: it is; the message has the right one.
+    """
+    for option in options:
+        if near := get_close_matches(option, [*OWN_OPTIONS, "python", "command", *OF_SSH], n=1, cutoff=0.75):
+            raise TypeError(f"unknown option {option!r}; did you mean {near[0]!r}?")
 
 
 def words_of(error: BaseException) -> str:

@@ -152,6 +152,7 @@ def test_what_a_host_says_of_a_python():
         "/usr/bin/my python", "3.9", ("zmq", "cloudpickle")
     )
     assert str(found_python("?| /x")) == "/x (does not run)"
+    assert str(found_python("| /bin/true")) == "/bin/true (does not run)"
     assert str(found_python("3.9|zmq /x")) == "/x (3.9, without pyzmq)"
 
 
@@ -162,6 +163,7 @@ def test_the_remedy_fits_to_what_was_found():
     lacks = no_python(Search(HERE), [old, bare], "gpu01", {"pyzmq": "27.0", "ipyparallel": "9.1"})
     other = no_python(Search(HERE, "/usr/bin/python3"), [old], "gpu01", {})
     none = no_python(Search(HERE), [], "gpu01", {})
+    no_program = no_python(Search(HERE, "/bin/true"), [FoundPython("/bin/true", "", ())], "gpu01", {})
 
     assert "found: /usr/bin/python3 (3.4); /opt/my python" in lacks
     assert lacks.endswith(
@@ -169,6 +171,7 @@ def test_the_remedy_fits_to_what_was_found():
     )
     assert "'/usr/bin/python3' there is not Python" in other
     assert "name another one with python=, or start the notebook with Python 3.4" in other
+    assert no_program.endswith("; found: /bin/true (does not run); name another one with python=")
     assert "no Python was found there" in none
     assert all(name.replace("zmq", "pyzmq") in none for name in NEEDED)
 

@@ -290,8 +290,13 @@ class FoundPython:
     missing: tuple[str, ...]
     """Needed modules that it lacks."""
 
+    @property
+    def runs(self) -> bool:
+        """Whether it is a Python at all."""
+        return self.version not in ("", "?")
+
     def __str__(self) -> str:
-        if self.version == "?":
+        if not self.runs:
             return f"{self.path} (does not run)"
         lacks = f", without {', '.join(map(_package, self.missing))}" if self.missing else ""
         return f"{self.path} ({self.version}{lacks})"
@@ -316,7 +321,9 @@ def no_python(search: Search, found: Sequence[FoundPython], host: str, versions:
         what = f"{wanted} lacks {', '.join(map(_package, best.missing))} there"
     elif search.named and found:
         what = f"{wanted} there is not Python {search.version}, which runs here"
-        remedy = f"name another one with python=, or start the notebook with Python {found[0].version}"
+        remedy = "name another one with python="
+        if found[0].runs:
+            remedy += f", or start the notebook with Python {found[0].version}"
     else:
         what = f"there is no {wanted}" + (
             " there" if search.named else ", which runs here, with what engines need"
