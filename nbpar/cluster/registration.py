@@ -213,8 +213,8 @@ def of_file(connection: Path) -> Starting:
     Without one, as for a controller that was started alone, the age of the connection file is known.
     """
     written = _written(connection)
-    name = connection.name.replace("ipcontroller", "cluster", 1).replace("-client.json", ".json")
-    path = connection.with_name(name)
+    cluster_id = connection.name.removeprefix("ipcontroller").removesuffix("-client.json").removeprefix("-")
+    path = connection.with_name(f"cluster-{cluster_id}.json")
     if _written(path) < written - OLDER:
         return Starting(since=written)
     try:

@@ -213,6 +213,14 @@ def test_processes_of_another_host_are_not_looked_for(tmp_path, connection, cont
     assert of_file(connection).ended == 0
 
 
+def test_the_file_of_a_cluster_without_a_name_is_found(tmp_path):
+    connection = tmp_path / "ipcontroller-client.json"  # as `ipcluster start` names them
+    connection.write_text("{}")
+    write(tmp_path, GONE, [GONE], name="cluster-.json")
+
+    assert of_file(connection).number == 1
+
+
 def test_a_cluster_that_has_not_started_its_engines_tells_how_many_there_will_be(tmp_path, connection):
     write(tmp_path, GONE, [], n=4)
 
