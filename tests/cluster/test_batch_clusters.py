@@ -179,12 +179,9 @@ def wait_the_first_time(mark):
 
 
 @pytest.mark.parametrize(
-    ("state", "words"),
-    [
-        ("TIMEOUT", "it reached its time limit"),
-        pytest.param("NODE_FAIL", "its node failed", marks=pytest.mark.nightly),
-    ],
+    ("state", "words"), [("TIMEOUT", "it reached its time limit"), ("NODE_FAIL", "its node failed")]
 )
+@pytest.mark.nightly
 def test_the_end_of_a_job_is_explained(batch, start, tmp_path, state, words):
     jobs = batch()
     mark = tmp_path / "begun"
@@ -238,6 +235,7 @@ def test_a_cluster_grows_and_shrinks_by_jobs(batch, start):
     assert len(cluster.engines) == 1
 
 
+@pytest.mark.nightly
 def test_pending_jobs_are_cancelled_when_they_are_not_wanted_any_more(batch, start):
     jobs = batch()
     jobs.allow(1)
@@ -326,6 +324,7 @@ def test_a_stopped_cluster_can_be_started_again(batch, start):
     assert [job["state"] for job in jobs.jobs().values()] == ["CANCELLED", "RUNNING"]
 
 
+@pytest.mark.nightly
 def test_only_their_user_can_read_what_jobs_need(batch, start, run_folder):
     batch()
     start(1)

@@ -241,8 +241,6 @@ class Gateway:
         now = time.monotonic()
         self._next_look, self._pause = now + self._pause, min(LONGEST_PAUSE, 2 * self._pause)
         states = self._system.states(said.output)
-        if not (said.worked or states):
-            said = Said(False, "", said.words)
         for job in self._jobs.values():
             found = states.get(job.identifier)
             if found is None and said.worked and job.identifier and _was_seen(job, now):
