@@ -11,7 +11,7 @@ import ast
 import dis
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib import metadata
 from importlib.util import find_spec
 from types import FunctionType, ModuleType
@@ -23,6 +23,9 @@ from nbpar.journal.sources import importable
 from nbpar.wire.messages import Package
 from nbpar.wire.modules.reach import Reach, Wanted
 from nbpar.wire.modules.versions import OWN, is_installed
+
+MODULES = 256
+"""Number of the user's modules whose imports are remembered."""
 
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
 
@@ -38,7 +41,7 @@ def packages_of(function: object, modules: Wanted, reach: Reach) -> tuple[Packag
         tops = {name.partition(".")[0] for name in _used_by(function, set())}
         with reach.lock:
             for name, _ in modules:
-                tops |= {other.partition(".")[0] for other in _imported_by(reach.versions.running(name))}
+                tops |= _imported_by(reach.versions.running(name))
     except BaseException as error:
         if may_be_ctrl_c(error):
             raise
@@ -80,17 +83,20 @@ def _first_imports(function: FunctionType) -> Iterator[str]:
             yield str(step.argval)
 
 
-def _imported_by(source: bytes) -> Iterator[str]:
-    """Yield what a module imports whenever it is imported itself."""
+@lru_cache(MODULES)
+def _imported_by(source: bytes) -> frozenset[str]:
+    """Return the top-level names of what a module imports whenever it is imported itself."""
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError):
-        return
+        return frozenset()
+    names: list[str] = []
     for node in body:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield str(node.module)
+            names.append(str(node.module))
+    return frozenset(name.partition(".")[0] for name in names)
 
 
 @cache

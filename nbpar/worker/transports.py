@@ -132,7 +132,7 @@ class StreamTransport(_ClientTransport):
         with self._sending:
             self._outgoing.send(frames)
             while self._outgoing.waiting and not self._client_ended():
-                select.select([], [self._socket], [], 1.0)
+                _await_room(self._socket)
                 self._outgoing.flush()
 
 
@@ -195,6 +195,16 @@ class SocketTransport(_ClientTransport):
                     arrived.append(self._socket.recv_multipart(zmq.NOBLOCK))
             except zmq.Again:
                 return arrived
+
+
+def _await_room(socket: network.socket) -> None:
+    """Wait for a moment until more can be sent."""
+    if hasattr(select, "poll"):  # which takes any descriptor, other than `select`
+        poller = select.poll()
+        poller.register(socket, select.POLLOUT)
+        poller.poll(1000)
+    else:
+        select.select([], [socket], [], 1.0)
 
 
 def connect_stream(address: str) -> network.socket:
