@@ -264,11 +264,11 @@ def measure(peer: Any, scale: float) -> tuple[str, ...]:
 def plain(stage: Stage, host: str) -> tuple[str, ...]:
     """What ssh itself does with such bytes."""
     data = noise(4 * LARGE)
-    to = timed(lambda: run([*stage.command, "-q", host, "cat > /dev/null"], input=data, check=True))
+    sent = timed(lambda: run([*stage.command, "-q", host, "cat > /dev/null"], input=data, check=True))
     size = len(data)
     read = f"head -c {size} /dev/zero"
-    fro = timed(lambda: run([*stage.command, "-q", host, read], capture_output=True, check=True))
-    return ("", "", f"{size / MB / to:,.1f}", f"{size / MB / fro:,.1f}")
+    fetched = timed(lambda: run([*stage.command, "-q", host, read], capture_output=True, check=True))
+    return ("", "", f"{size / MB / sent:,.1f}", f"{size / MB / fetched:,.1f}")
 
 
 def rows(kinds: Sequence[Callable[..., Any]], stage: Stage, hosts: Sequence[str], scale: float) -> list[Row]:

@@ -16,6 +16,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 PROGRAMS = ("ip", "unshare", "ssh", "ssh-keygen", "sshd")
 
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -117,6 +119,12 @@ class Stage:
     def command(self) -> list[str]:
         """The ssh client that knows the hosts."""
         return ["ssh", "-F", str(self.config)]
+
+    @property
+    def clients(self) -> list[list[str]]:
+        """The ssh clients of this stage that run here."""
+        lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+        return [line for line in lines if line[:3] == self.command]
 
     def ssh(self, name: str, command: str) -> str:
         """Run a command on a host and return its output."""

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ssh_clients
 from stage import PASSPHRASE
 
 import nbpar
@@ -115,7 +114,7 @@ def test_nothing_is_left_when_the_owner_is_killed(stage):
     for name in stage.names:
         until(lambda name=name: not stage.programs(name), 30)
         assert stage.left_on(name) == []
-    until(lambda: not ssh_clients(stage), 30)
+    until(lambda: not stage.clients, 30)
 
 
 def test_a_short_cut_costs_nothing(ssh, stage):
