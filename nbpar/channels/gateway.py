@@ -139,7 +139,7 @@ class Gateway:
         facts = known[0] if known else {}
         return GatewayStatus(
             self.id, self.worker, facts.get("host"), facts.get("pid"), bool(known),
-            self._port.channels, self._port.executing,
+            self._port.channels, self._port.executing, str(facts.get("runs", "")),
         )  # fmt: skip
 
     def _check_open(self) -> None:

@@ -35,10 +35,13 @@ class GatewayStatus:
     numexecuting: int
     """Number of channels whose code runs or is queued."""
 
+    runs: str = ""
+    """What else it runs: labels of maps and submitted calls."""
+
     @property
     def state(self) -> str:
         """The state in one word."""
-        return "gone" if not self.here else "running" if self.numexecuting else "idle"
+        return "gone" if not self.here else "running" if self.numexecuting or self.runs else "idle"
 
     def row(self) -> tuple[str, ...]:
         """One line of the table."""

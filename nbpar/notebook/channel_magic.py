@@ -90,11 +90,16 @@ class ChannelMagic:
         return TextCode("\n" * header + self._shell.transform_cell(body), name)
 
 
+def _occupation(gateway: Gateway) -> tuple[bool, bool]:
+    """Return how long code may have to wait there: other code may run for ever, items end."""
+    status = gateway.remote_status()
+    return bool(status.numexecuting), bool(status.runs)
+
+
 def _chosen(gateways: list[Gateway], wanted: str | None) -> Gateway:
     """Return the requested gateway, or the first idle one."""
     if wanted is None:
-        free = [gateway for gateway in gateways if not gateway.remote_status().numexecuting]
-        return (free or gateways)[0]
+        return min(gateways, key=_occupation)
     for place, gateway in enumerate(gateways):
         if wanted.strip("\"'") in (str(place), gateway.id, gateway.worker):
             return gateway

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from IPython.core.error import UsageError
 
 import nbpar
 from nbpar.errors import RemoteError
+from nbpar.testing import until
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,22 @@ def test_the_first_free_worker_is_taken(shell, run):
 
     assert shell.user_ns["two"].receive(timeout=60) != "nbpar thread 0"
     shell.user_ns["one"].close()
+
+
+def test_workers_that_run_items_are_not_free(shell, run, threads):
+    gate = threading.Event()
+    running = [threads.submit(gate.wait, 60)]
+    try:
+        until(lambda: any("runs" in worker for worker in threads.workers))
+        busy = next(worker["worker"] for worker in threads.workers if "runs" in worker)
+        run("%%channel free\nimport threading\nchannel.send(threading.current_thread().name)")
+
+        assert shell.user_ns["free"].receive(timeout=60) != f"nbpar {busy}"
+        (there,) = [gateway for gateway in threads.gateways if gateway.worker == busy]
+        assert there.remote_status().state == "running"
+    finally:
+        gate.set()
+    assert running[0].result(60)
 
 
 def test_an_error_points_into_the_cell(shell, run):
