@@ -190,7 +190,7 @@ def _ask(client: Any, ident: bytes) -> None:
     client.session.send(client._control_stream, "interrupt_request", content={}, ident=ident)  # noqa: SLF001
 
 
-ANSWERS_WITHIN = 2.0
+ANSWERS_WITHIN = 10.0
 """Seconds for this process to answer the greeting of a loop that reaches it through the controller.
 
 The loop of a client that is gone keeps its engine for as long.
