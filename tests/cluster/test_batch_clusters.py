@@ -291,7 +291,7 @@ def test_a_python_that_is_not_on_the_nodes(batch, start):
     batch()
 
     with pytest.raises(
-        ClusterError, match="job 101: there is no 'nosuch' there; no Python was found there; install"
+        ClusterError, match="job 101: there is no 'nosuch' there; name another one with python="
     ):
         start(1, python="nosuch")
 

@@ -160,7 +160,7 @@ def test_the_remedy_fits_to_what_was_found():
     old = FoundPython("/usr/bin/python3", "3.4", ())
     bare = FoundPython("/opt/my python", HERE, ("zmq", "ipyparallel"))
 
-    lacks = no_python(Search(HERE), [old, bare], "gpu01", {"pyzmq": "27.0", "ipyparallel": "9.1"})
+    lacks = no_python(Search(HERE), [old, bare], "ssh gpu01", {"pyzmq": "27.0", "ipyparallel": "9.1"})
     other = no_python(Search(HERE, "/usr/bin/python3"), [old], "gpu01", {})
     none = no_python(Search(HERE), [], "gpu01", {})
     no_program = no_python(Search(HERE, "/bin/true"), [FoundPython("/bin/true", "", ())], "gpu01", {})

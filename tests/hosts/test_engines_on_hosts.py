@@ -287,8 +287,8 @@ def test_login_shells_may_be_others_and_talk(ssh, user):
 
 REFUSALS = {
     "nowhere": "ssh: connect to host .* port 22: ",
-    "refused": "Permission denied .*`ssh refused true` must work without a password",
-    "unknown": "Host key verification failed.*run `ssh unknown` once in a terminal",
+    "refused": r"Permission denied .*`ssh -F \S+ refused true` must work without a password",
+    "unknown": r"Host key verification failed.*run `ssh -F \S+ unknown` once in a terminal",
     "closed@one": "This account is currently not available",
 }
 
@@ -336,7 +336,9 @@ def test_every_host_that_fails_is_named(ssh):
 
 
 def test_a_python_that_is_not_there(ssh):
-    with pytest.raises(ClusterError, match="there is no 'nosuch' there; no Python was found there"):
+    with pytest.raises(
+        ClusterError, match="there is no 'nosuch' there; name another one with python=, or leave it out"
+    ):
         ssh(["one:1"], python="nosuch")
 
 
@@ -354,7 +356,9 @@ def test_a_python_without_what_engines_need(ssh, stage):
     bare.write_text(f'#!/bin/sh\nexec {sys.base_prefix}/bin/python3 -I -S "$@"\n')
     bare.chmod(0o755)
 
-    with pytest.raises(ClusterError, match=rf"run `ssh one {bare} -m pip install ipyparallel==[\d.]+ cloudp"):
+    with pytest.raises(
+        ClusterError, match=rf"run `ssh -F \S+ one {bare} -m pip install ipyparallel==[\d.]+ cloudp"
+    ):
         ssh(["one:1"], python=str(bare))
 
 

@@ -338,7 +338,7 @@ class JobsDeployment(ForkedDeployment):
         if "none" not in marked:
             return ""
         found = [found_python(said.removeprefix("found ")) for said in marked if said.startswith("found ")]
-        return no_python(self._login.search, found, "NODE", versions_here())
+        return no_python(self._login.search, found, "ssh NODE", versions_here())
 
     # ---- engines
 

@@ -309,25 +309,27 @@ def found_python(line: str) -> FoundPython:
     return FoundPython(path, version, tuple(name for name in missing.split(",") if name))
 
 
-def no_python(search: Search, found: Sequence[FoundPython], host: str, versions: Mapping[str, str]) -> str:
-    """Say why no Python of a host fits, and the command that mends it."""
+def no_python(search: Search, found: Sequence[FoundPython], login: str, versions: Mapping[str, str]) -> str:
+    """Say why no Python of a host fits, and what mends it; `login` is the command that leads there."""
     wanted = f"{search.named!r}" if search.named else f"Python {search.version}"
-    listed = "; found: " + "; ".join(map(str, found)) if found else "; no Python was found there"
+    listed = "; found: " + "; ".join(map(str, found)) if found else ""
     fitting = [python for python in found if python.version == search.version]
     if fitting:
         best = min(fitting, key=lambda python: len(python.missing))
         packages = " ".join(_pinned(name, versions) for name in best.missing)
-        remedy = f"run `ssh {host} {shlex.quote(best.path)} -m pip install {packages}`, or give install=True"
+        remedy = f"run `{login} {shlex.quote(best.path)} -m pip install {packages}`, or give install=True"
         what = f"{wanted} lacks {', '.join(map(_package, best.missing))} there"
     elif search.named and found:
         what = f"{wanted} there is not Python {search.version}, which runs here"
         remedy = "name another one with python="
         if found[0].runs:
             remedy += f", or start the notebook with Python {found[0].version}"
+    elif search.named:
+        what = f"there is no {wanted} there"
+        remedy = "name another one with python=, or leave it out, so that one is looked for"
     else:
-        what = f"there is no {wanted}" + (
-            " there" if search.named else ", which runs here, with what engines need"
-        )
+        what = f"there is no Python {search.version}, which runs here, with what engines need"
+        listed = listed or "; no Python was found there"
         remedy = (
             f"install Python {search.version} there with {', '.join(map(_package, NEEDED))}, "
             "name one with python=, or give install=True"

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import time
@@ -56,9 +57,9 @@ UNIMPORTANT = ("Warning: Permanently added", "Pseudo-terminal will not", "** ", 
 """Starts of lines of ssh that explain nothing."""
 
 ADVICE = (
-    ("Host key verification failed", "run `ssh {host}` once in a terminal and confirm its key"),
-    ("Permission denied", "`ssh {host} true` must work without a password, by a key or an agent"),
-    ("Could not resolve hostname", "`ssh {host}` must work in a terminal"),
+    ("Host key verification failed", "run `{login}` once in a terminal and confirm its key"),
+    ("Permission denied", "`{login} true` must work without a password, by a key or an agent"),
+    ("Could not resolve hostname", "`{login}` must work in a terminal"),
 )
 
 
@@ -274,10 +275,15 @@ class NearSide:
             self._tell({"host": "lost" if self._ready else "failed", "reason": self._reason()})
         return 0
 
+    @property
+    def _login(self) -> str:
+        """The command that leads there, as one types it."""
+        return shlex.join([*self._settings["command"], self._host])
+
     def _reason(self) -> str:
         """Why the connection has ended, in the words of ssh and the host."""
         if self._nothing_fits:
-            return no_python(self._search, self._found, self._host, versions_here())
+            return no_python(self._search, self._found, self._login, versions_here())
         if self._multiplexer.silent:
             return self._multiplexer.ended
         words = _important(self._words) or ("" if self._ready else _important(self._strange))
@@ -287,7 +293,7 @@ class NearSide:
         words = words or f"{program} ended with exit code {self._process.returncode}"
         if self._not_installed:
             return f"no environment could be made there: {words}"
-        hints = [advice.format(host=self._host) for text, advice in ADVICE if text in words]
+        hints = [advice.format(login=self._login) for text, advice in ADVICE if text in words]
         return "; ".join([words, *hints[:1]])
 
     def _tell(self, line: Line) -> None:
