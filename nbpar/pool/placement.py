@@ -24,6 +24,7 @@ from nbpar.host.interpreter_exit import interpreter
 from nbpar.host.machine import machine
 from nbpar.host.memory import fits
 from nbpar.host.world import World
+from nbpar.run.completion import Completion
 from nbpar.run.printing import DirectRecorder
 
 LOOK = 1.0
@@ -340,7 +341,7 @@ class PendingPlacement:
         self._unwanted = threading.Event()
         self._place: Placement | None = None
         self._error: BaseException | None = None
-        self._over = threading.Event()
+        self._over = Completion("the start of the workers")
         self._told = False
         if threaded:
             import_what_parses()
@@ -365,7 +366,7 @@ class PendingPlacement:
     @property
     def failed(self) -> bool:
         """Whether it failed."""
-        return self._over.is_set() and self._error is not None
+        return self._over.here and self._error is not None
 
     @property
     def spent(self) -> bool:
@@ -387,4 +388,4 @@ class PendingPlacement:
             self._place = self._make(unwanted=self._unwanted)
         except BaseException as error:  # noqa: BLE001 (raised in the waiting thread)
             self._error = error
-        self._over.set()
+        self._over.set()()
