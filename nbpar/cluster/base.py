@@ -190,6 +190,26 @@ class Deployment(Protocol):
         """End everything and wait until nothing is left.  Idempotent."""
 
 
+class UnqueuedEngines:
+    """The part of a deployment whose engines come soon, and do not end by themselves."""
+
+    def awaited(self, engines: int) -> int:
+        """All of them."""
+        return engines
+
+    def waiting(self) -> str:
+        """Return nothing: they come soon."""
+        return ""
+
+    def lifetime(self, _uuid: str) -> Lifetime | None:
+        """Return None: they do not end by themselves."""
+        return None
+
+    def lapsed(self) -> bool:
+        """Return False, likewise."""
+        return False
+
+
 PORT_ATTEMPTS = 5
 """Number of attempts to open a deployment if its ports are taken."""
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from nbpar.cluster.base import DeploymentListener, Lifetime, Settings, with_logs
+from nbpar.cluster.base import DeploymentListener, Settings, UnqueuedEngines, with_logs
 from nbpar.cluster.client import prepare_client
 from nbpar.cluster.directory import ipython_folder, tail
 from nbpar.cluster.fork_server import ForkServer
@@ -135,7 +135,7 @@ SILENT = "killed because it stopped responding"
 """Why an engine ends that hangs."""
 
 
-class ForkedDeployment:
+class ForkedDeployment(UnqueuedEngines):
     """Controller and engines that are children of one template."""
 
     controller_settings: tuple[str, ...] = CONTROLLER_SETTINGS
@@ -246,22 +246,6 @@ class ForkedDeployment:
         with self._lock:
             unknown = sum(not (process.known or process.expected) for process in self._engines.values())
             return self._due - self._withdrawn + unknown
-
-    def awaited(self, engines: int) -> int:
-        """All of them."""
-        return engines
-
-    def waiting(self) -> str:
-        """Return nothing: they come soon."""
-        return ""
-
-    def lifetime(self, _uuid: str) -> Lifetime | None:
-        """Return None: they do not end by themselves."""
-        return None
-
-    def lapsed(self) -> bool:
-        """Return False, likewise."""
-        return False
 
     def locate(self, uuid: str) -> tuple[str, int | None]:
         process = self._engines.get(uuid)

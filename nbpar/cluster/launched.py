@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nbpar.cluster.base import DeploymentListener, Lifetime, Settings
+from nbpar.cluster.base import DeploymentListener, Settings, UnqueuedEngines
 from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.forked import Healing
 from nbpar.cluster.guarded import command
@@ -31,7 +31,7 @@ _WHERE = "(__import__('socket').gethostname(), __import__('os').getpid())"
 """The query to an engine, which need not have nbpar."""
 
 
-class LaunchedDeployment:
+class LaunchedDeployment(UnqueuedEngines):
     """Controller and engines of one `ipyparallel.Cluster`.
 
     Args:
@@ -176,22 +176,6 @@ class LaunchedDeployment:
         with self._lock:
             starting = max(self._due, self._starting - self._early)
             return starting + sum(self._awaited.values())
-
-    def awaited(self, engines: int) -> int:
-        """All of them."""
-        return engines
-
-    def waiting(self) -> str:
-        """Return nothing: they come soon."""
-        return ""
-
-    def lifetime(self, _uuid: str) -> Lifetime | None:
-        """Return None: they do not end by themselves."""
-        return None
-
-    def lapsed(self) -> bool:
-        """Return False, likewise."""
-        return False
 
     def locate(self, uuid: str) -> tuple[str, int | None]:
         with self._lock:

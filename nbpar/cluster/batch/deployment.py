@@ -9,7 +9,6 @@ import uuid as identities
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from nbpar.cluster.base import DeploymentListener, Lifetime, Settings
@@ -19,12 +18,12 @@ from nbpar.cluster.fork_server import ForkServer
 from nbpar.cluster.forked import EngineProcess, ForkedDeployment
 from nbpar.cluster.preload import CONTROLLER_SETTINGS, LAUNCHED_SETTINGS
 from nbpar.cluster.protocol import Line
-from nbpar.cluster.remote.deployment import HostConnection, fork_line, settings_of_far_side
+from nbpar.cluster.remote.deployment import HostConnection, Questions, fork_line, settings_of_far_side
 from nbpar.cluster.remote.hosts import Host, Hosts
 from nbpar.cluster.remote.login import found_python, no_python, script_of_job, search_like_here, versions_here
 from nbpar.cluster.remote.multiplexer import SILENCE
 from nbpar.cluster.remote.near import far_program
-from nbpar.cluster.remote.prompts import ask_user, can_ask
+from nbpar.cluster.remote.prompts import can_ask
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import thread_limits
 from nbpar.host.exit_status import death_of
@@ -145,12 +144,11 @@ class JobsDeployment(ForkedDeployment):
         self._replacing = False
         """Whether the engine that has just ended is replaced."""
 
-        self._questions: SimpleQueue[tuple[HostConnection, str, int] | None] = SimpleQueue()
+        self._questions = Questions()
         self._login = LoginNode(template, jobs, settings)
         self._login.on_line = self._hear
         self._login.on_loss = self._lost
-        self._login.on_ready = lambda _: self._questions.put(None)
-        self._login.on_question = lambda *asked: self._questions.put(asked)
+        self._questions.expect_from(self._login)
 
     def open(self, engines: int, timeout: float) -> dict[str, Any]:
         deadline = time.monotonic() + timeout
@@ -161,7 +159,7 @@ class JobsDeployment(ForkedDeployment):
         self._controller.settled.wait(timeout)
         if self._controller.connection is None or self._problem:
             raise ClusterError(self._why_no_controller(timeout))
-        self._settle(deadline)
+        self._questions.settle([self._login], deadline)
         if not self._login.usable:
             reason = self._login.problem or f"it did not answer within {timeout:.0f} s"
             raise ClusterError(
@@ -238,23 +236,9 @@ class JobsDeployment(ForkedDeployment):
 
     # ---- the login node
 
-    def _settle(self, deadline: float) -> None:
-        """Wait until the login node is connected or cannot be, and answer ssh's questions meanwhile."""
-        while not self._login.settled.is_set():
-            try:
-                asked = self._questions.get(timeout=max(0.0, deadline - time.monotonic()))
-            except Empty:
-                return
-            if asked is not None:
-                login, question, number = asked
-                began = time.monotonic()
-                text = ask_user(login.host.name, question)
-                login.tell({"do": "answer", "number": number, "text": text})
-                deadline += time.monotonic() - began
-
     def _lost(self, login: HostConnection) -> None:
         """Handle the loss of the login node, which ends all jobs."""
-        self._questions.put(None)
+        self._questions.look_again()
         if login.settled.is_set() and login.connected and not self._closed:
             with self._lock:
                 self._problem = self._problem or (

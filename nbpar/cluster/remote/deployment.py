@@ -7,7 +7,7 @@ import threading
 import time
 import uuid as identities
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -175,6 +175,37 @@ class HostConnection:
         self.on_loss(self)
 
 
+class Questions:
+    """The questions of ssh on connections that are being made, for the thread that waits for these."""
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[tuple[HostConnection, str, int] | None] = SimpleQueue()
+        """The questions; None when something else has happened to a connection."""
+
+    def expect_from(self, connection: HostConnection) -> None:
+        """Take the questions of a connection."""
+        connection.on_ready = lambda _: self.look_again()
+        connection.on_question = lambda *asked: self._asked.put(asked)
+
+    def look_again(self) -> None:
+        """Have `settle` look at the connections."""
+        self._asked.put(None)
+
+    def settle(self, connections: Sequence[HostConnection], deadline: float) -> None:
+        """Wait until each is connected or cannot be, and answer questions, which do not count as waiting."""
+        while not all(connection.settled.is_set() for connection in connections):
+            try:
+                asked = self._asked.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                return
+            if asked is not None:
+                connection, question, number = asked
+                began = time.monotonic()
+                text = ask_user(connection.host.name, question)
+                connection.tell({"do": "answer", "number": number, "text": text})
+                deadline += time.monotonic() - began
+
+
 class HostsDeployment(ForkedDeployment):
     """A controller that is a child of the local fork server, and engines on other hosts.
 
@@ -193,9 +224,7 @@ class HostsDeployment(ForkedDeployment):
     ) -> None:
         super().__init__(template, settings, occupant)
         self._hosts = hosts
-        self._questions: SimpleQueue[tuple[HostConnection, str, int] | None] = SimpleQueue()
-        """Questions of ssh while it connects; None when a host has settled."""
-
+        self._questions = Questions()
         self._connections = [self._connection_to(host) for host in hosts.hosts]
         self._attempts: Counter[Host] = Counter()
         """Number of failed attempts to connect again, by host."""
@@ -216,7 +245,7 @@ class HostsDeployment(ForkedDeployment):
         self._controller.settled.wait(timeout)
         if self._controller.connection is None or self._problem:
             raise ClusterError(self._why_no_controller(timeout))
-        self._settle(deadline)
+        self._questions.settle(self._connections, deadline)
         self._check_hosts(timeout)
         for connection in self._connections:
             connection.introduced = True
@@ -263,23 +292,8 @@ class HostsDeployment(ForkedDeployment):
     def _connection_to(self, host: Host) -> HostConnection:
         connection = HostConnection(self._template, host, self._hosts, self._settings)
         connection.on_loss = self._lost
-        connection.on_ready = lambda _: self._questions.put(None)
-        connection.on_question = lambda *asked: self._questions.put(asked)
+        self._questions.expect_from(connection)
         return connection
-
-    def _settle(self, deadline: float) -> None:
-        """Wait until each host is connected or cannot be, and answer ssh's questions meanwhile."""
-        while any(not connection.settled.is_set() for connection in self._connections):
-            try:
-                asked = self._questions.get(timeout=max(0.0, deadline - time.monotonic()))
-            except Empty:
-                return
-            if asked is not None:
-                connection, question, number = asked
-                began = time.monotonic()
-                text = ask_user(connection.host.name, question)
-                connection.tell({"do": "answer", "number": number, "text": text})
-                deadline += time.monotonic() - began
 
     def _introduce(self, connection: HostConnection) -> None:
         """Tell a host of the controller."""
@@ -301,7 +315,7 @@ class HostsDeployment(ForkedDeployment):
 
     def _lost(self, connection: HostConnection) -> None:
         """Handle the loss of a connection, and with it of its engines."""
-        self._questions.put(None)
+        self._questions.look_again()
         for key in list(connection.engines):
             self._end_with(connection, key)
         if self._settings.heal and connection.introduced and not connection.final:
