@@ -1,7 +1,7 @@
 """Workers on ipyparallel engines: enter their loops, carry messages, detect lost engines.
 
-An engine is entered by one long `apply` that runs the worker loop; all messages pass
-over two sockets of ours: one for engines on this host, one through the controller.
+An engine is entered by one long `apply` that runs the worker loop; all messages pass over streams of ours,
+to engines on this host and to those that are reached through ssh, or over one socket through the controller.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class EnginesBackend:
 
     Args:
         client: an ipyparallel Client for exclusive use.
-        directory: for the socket of engines on this host; None to use the controller's queue for all.
+        directory: for the socket that streams lead to; None to use the controller's queue for all.
         care: what their owner does for them.
         fits: returns whether a large message of a given size fits into memory.
     """
@@ -110,14 +110,13 @@ class EnginesBackend:
         self._take_item: Callable[[WorkerId, Item | Items], None] = lambda *_: None
         """Handles items of channels, which bypass `receive` because they may be numerous."""
 
+        self._closing = False
+        self._answer_times = AnswerTimes()
         self._failures = 0
         """Number of consecutive loops that ended before they had started."""
 
         self._reentries: Counter[str] = Counter()
         """Number of restarts of the loop in an engine, by its identity, after an exception had ended it."""
-
-        self._answer_times = AnswerTimes()
-        self._closing = False
 
         self._spoiled_by = ""
         """The latest such exception."""

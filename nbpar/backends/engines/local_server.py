@@ -1,4 +1,4 @@
-"""The client's Unix socket, to which engines on this host connect."""
+"""The client's Unix socket, to which engines on this host connect, and those of other hosts through ssh."""
 
 from __future__ import annotations
 

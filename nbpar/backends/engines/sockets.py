@@ -1,4 +1,4 @@
-"""The client's connections to engines: a stream to each on this host, one socket through the controller."""
+"""The client's connections to engines: streams, directly or through ssh, and a socket to the controller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ClientSockets:
 
     Args:
         client: the ipyparallel client.
-        directory: for the socket of engines on this host, if any.
+        directory: for the socket that streams lead to, if any.
         handle: one more descriptor; `receive` returns when it is readable.
         fits: returns whether a large message of a given size fits into memory.
     """
@@ -91,7 +91,7 @@ class ClientSockets:
             self._bell.ring()
 
     def is_sending(self, identity: bytes) -> bool:
-        """Whether data for an engine of this host is still unsent."""
+        """Whether data for an engine that has a stream is still unsent."""
         connection = self._local.connection(identity) if self._local is not None else None
         return connection is not None and connection.waiting
 
@@ -138,7 +138,7 @@ class ClientSockets:
         self._poller.close()
         self._bell.close()
 
-    # ---- on this host
+    # ---- streams
 
     def _serve(self, local: LocalServer, handle: int, arrived: Arrived) -> bool:
         """Read from a connection, or accept a new one; False for a handle that the caller must check."""
