@@ -18,7 +18,7 @@ from nbpar.cluster.deployments import deployment_for
 from nbpar.cluster.files import parse_files
 from nbpar.cluster.fork_server import can_fork
 from nbpar.cluster.forked import ForkedDeployment
-from nbpar.cluster.launcher_options import check_options
+from nbpar.cluster.launched.options import check_options
 from nbpar.cluster.members import Members
 from nbpar.cluster.ownership import Occupancy, clean_up, close_down, stop_at_exit
 from nbpar.cluster.remote.deployment import HostsDeployment

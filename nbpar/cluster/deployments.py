@@ -38,6 +38,6 @@ def deployment_for(
         if isinstance(engines, Hosts):
             return HostsDeployment(local, settings, occupant, engines)
         return JobsDeployment(local, settings, occupant, engines)
-    from nbpar.cluster.launched import LaunchedDeployment
+    from nbpar.cluster.launched.deployment import LaunchedDeployment
 
     return LaunchedDeployment(engines, options, settings, occupant)

@@ -11,9 +11,9 @@ from owners import alive
 from traitlets.config import Config
 
 import nbpar
-from nbpar.cluster import launched
 from nbpar.cluster.directory import RuntimeDirectory
-from nbpar.cluster.launcher_options import words_of
+from nbpar.cluster.launched import deployment
+from nbpar.cluster.launched.options import words_of
 from nbpar.testing import until
 
 
@@ -26,7 +26,7 @@ def directories(monkeypatch, tmp_path):
         made.append(RuntimeDirectory())
         return made[-1]
 
-    monkeypatch.setattr(launched, "RuntimeDirectory", make)
+    monkeypatch.setattr(deployment, "RuntimeDirectory", make)
     monkeypatch.chdir(tmp_path)
     return made
 

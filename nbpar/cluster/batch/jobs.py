@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from nbpar.cluster.batch.systems import SYSTEMS, JobDescription
-from nbpar.cluster.launcher_options import OWN_OPTIONS
+from nbpar.cluster.launched.options import OWN_OPTIONS
 from nbpar.cluster.remote.hosts import ssh_words
 from nbpar.core.checks import check_text, whole_number
 from nbpar.core.text import short

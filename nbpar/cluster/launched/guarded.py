@@ -1,7 +1,7 @@
 """A controller or engine of ipyparallel's local launchers that ends with its owner.
 
-Run as `python -m nbpar.cluster.guarded controller|engine|program OWNER ARGUMENTS...`, where OWNER is a pid;
-the arguments of a program begin with its name.
+Run as `python -m nbpar.cluster.launched.guarded controller|engine|program OWNER ARGUMENTS...`, where OWNER is
+a pid; the arguments of a program begin with its name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATIENCE = 5.0
 
 def command(kind: str) -> list[str]:
     """Command line of a guarded controller or engine owned by this process."""
-    return [sys.executable, "-m", "nbpar.cluster.guarded", kind, str(os.getpid())]
+    return [sys.executable, "-m", "nbpar.cluster.launched.guarded", kind, str(os.getpid())]
 
 
 def main(arguments: list[str]) -> None:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from nbpar.cluster.guarded import command
+from nbpar.cluster.launched.guarded import command
 from nbpar.core.text import short
 from nbpar.errors import ClusterError
 

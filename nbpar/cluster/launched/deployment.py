@@ -14,8 +14,8 @@ from typing import Any
 from nbpar.cluster.base import DeploymentListener, Settings, UnqueuedEngines
 from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.forked import Healing
-from nbpar.cluster.guarded import command
-from nbpar.cluster.launcher_options import batch_files, guard_mpi, quiet_commands, words_of
+from nbpar.cluster.launched.guarded import command
+from nbpar.cluster.launched.options import batch_files, guard_mpi, quiet_commands, words_of
 from nbpar.cluster.preload import LAUNCHED_SETTINGS
 from nbpar.cluster.protocol import surroundings_here
 from nbpar.errors import ClusterError

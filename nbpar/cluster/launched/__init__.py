@@ -1,0 +1,1 @@
+"""Engines that one of ipyparallel's launchers starts, and their controller."""
