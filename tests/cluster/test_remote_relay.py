@@ -6,8 +6,19 @@ from pathlib import Path
 
 import pytest
 
+import nbpar
 from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.remote.near import NearSide
+
+
+@pytest.mark.engines
+def test_a_host_that_goes_before_it_has_read_all_says_why(tmp_path):
+    stand_in = tmp_path / "ssh"
+    stand_in.write_text('#!/bin/sh\nfor command; do :; done\nexec sh -c "$command"\n')
+    stand_in.chmod(0o700)
+
+    with pytest.raises(nbpar.ClusterError, match="there is no '/nosuch' there; name another one"):
+        nbpar.Cluster.ssh(["one:1"], command=[stand_in], python="/nosuch").start()
 
 
 @pytest.fixture

@@ -231,6 +231,15 @@ class NearSide:
             self._multiplexer.unwatch(self._link)
             self._end()
 
+    def _hear_last_lines(self) -> None:
+        """Take what the host said before it went, which writing to it may have shown before reading did."""
+        assert self._process.stdout is not None
+        rest = bytearray()
+        with suppress(OSError):
+            while block := os.read(self._process.stdout.fileno(), WORDS):
+                rest += block
+        self._take_preamble(rest)
+
     def _ask(self, question: str, answer: Callable[[str | None], None]) -> None:
         """Pass a question of ssh on to the owner."""
         number = len(self._answers)
@@ -271,6 +280,8 @@ class NearSide:
             process.wait()
         with suppress(OSError, ValueError):
             self._hear_words()
+        if not self._ready:
+            self._hear_last_lines()
         if not self._ending:
             self._tell({"host": "lost" if self._ready else "failed", "reason": self._reason()})
         return 0
