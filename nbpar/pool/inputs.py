@@ -17,6 +17,7 @@ from nbpar.core.source import Arms, DirectSource, ReadySource, SequenceSource, S
 from nbpar.core.text import size
 from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.host.frames import warn
+from nbpar.wire.shared import Shared
 
 STEP = 512
 """Items handed over together when they arrive fast."""
@@ -167,9 +168,10 @@ def warn_of_repetition(iterables: tuple[Iterable[Any], ...]) -> None:
     firsts = [(iterable[0], iterable[1]) for iterable in iterables]  # type: ignore[index]  # they are sequences
     if len(firsts) == 1 and type(firsts[0][0]) is type(firsts[0][1]) is tuple:
         firsts = list(zip(*firsts[0], strict=False))
-    nbytes = sum(estimated_bytes(one) for one, other in firsts if one is other)
+    same = [one for one, other in firsts if one is other and not isinstance(one, Shared)]
+    nbytes = sum(map(estimated_bytes, same))
     if nbytes * count > REPEATED:
-        kinds = " and ".join(type(one).__name__ for one, other in firsts if one is other)
+        kinds = " and ".join(type(one).__name__ for one in same)
         warn(
             f"the same {kinds} ({size(nbytes)}) is in each of {count:,} items and is sent with each; "
             "let the function use it from outside, which sends it once to each worker, or use `pool.share`",

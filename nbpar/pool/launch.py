@@ -286,7 +286,7 @@ class Launcher:
         """
         if self._backend.in_process:
             return Shared(value)
-        shared = Shared(value, lodge=self._same_host)
+        shared = Shared(value, lodge=self._same_host, ask=not self._same_host)
         try:
             shared.pack()
         except BaseException as error:

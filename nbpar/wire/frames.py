@@ -21,6 +21,7 @@ from nbpar.wire.messages import (
     Call,
     Close,
     Done,
+    FoundBuffers,
     FoundModule,
     Imported,
     Item,
@@ -48,7 +49,7 @@ _NUMBER = struct.Struct("<q")
 
 _CODE = {kind: code for code, kind in enumerate(KINDS)}
 
-_BODIED = frozenset({Load, Call, Done, Open, Item})
+_BODIED = frozenset({Load, Call, Done, Open, Item, FoundBuffers})
 """Kinds whose last field is a body."""
 
 _FAULTED = {

@@ -91,6 +91,17 @@ class FoundModule(NamedTuple):
     """Data files: path in the package, content."""
 
 
+class FoundBuffers(NamedTuple):
+    """The answer to `SeekBuffers`."""
+
+    name: bytes
+    keep: bool
+    """Whether the worker keeps them for the others of its host, and tells where (`KeptBuffers`)."""
+
+    content: Any
+    """Nothing but the buffers, or their place; None if the client has them no more."""
+
+
 class Cancel(NamedTuple):
     """Do not start these calls."""
 
@@ -217,6 +228,22 @@ class SeekModule(NamedTuple):
     """Whether to send the data files of a package, in place of modules."""
 
 
+class SeekBuffers(NamedTuple):
+    """The worker needs large buffers that another one of its host may have."""
+
+    name: bytes
+    not_at: str
+    """Name of the memory where they are not any more, if the client has said that; or empty."""
+
+
+class KeptBuffers(NamedTuple):
+    """The worker keeps buffers in shared memory, as it was asked to."""
+
+    name: bytes
+    place: tuple[Any, ...]
+    """The fields of `Mapped`; empty if it cannot keep them."""
+
+
 class Shortened(NamedTuple):
     """A call was cut: it ends with its first `items` items, and no other was begun."""
 
@@ -327,6 +354,9 @@ Message = (
     | LateOutput
     | SeekModule
     | FoundModule
+    | SeekBuffers
+    | FoundBuffers
+    | KeptBuffers
     | Pong
     | Bye
     | Lost
@@ -343,6 +373,6 @@ Message = (
 KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
     Printed, Begin, Items, Running, Imported, Cut, Shortened, SeekModule,
-    FoundModule, LateOutput,
+    FoundModule, LateOutput, SeekBuffers, FoundBuffers, KeptBuffers,
 )  # fmt: skip
 """All kinds of messages; the index of a kind is its number in the encoding."""

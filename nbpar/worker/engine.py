@@ -24,7 +24,7 @@ from nbpar.host.event_loops import no_event_loop
 from nbpar.host.machine import is_here, machine
 from nbpar.host.processes import OtherProcess
 from nbpar.host.relay_words import POOLS
-from nbpar.wire.shared import forget_arrived
+from nbpar.wire.shared import asking_for_shared, forget_arrived
 from nbpar.wire.shared_memory import give_back
 from nbpar.wire.signing import Signer
 from nbpar.worker.cleanup import ItemCleanup, Leftovers
@@ -76,7 +76,8 @@ def serve_engine(settings: dict[str, Any]) -> None:
                 answered_within=None if facts["streams"] else settings["answers_within"],
                 client_ended=client_ended,
             )  # fmt: skip
-            with asking(loop.modules.ask, far=not is_here(settings)):
+            far = not is_here(settings)
+            with asking(loop.modules.ask, far=far), asking_for_shared(loop.buffers.parts):
                 _serve(loop)
     forget_arrived()
     give_back()

@@ -13,6 +13,7 @@ from nbpar.wire.faults import Fault, describe
 from nbpar.wire.messages import INITIALIZER, Call, Load, Output
 from nbpar.wire.shared_memory import NotMappedError
 from nbpar.worker.codec import Codec
+from nbpar.worker.host_buffers import HostBuffers
 from nbpar.worker.initializer import provide, remember
 from nbpar.worker.mailbox import FUNCTIONS, Mailbox
 from nbpar.worker.output.recorder import Piece
@@ -25,13 +26,17 @@ class FunctionCache:
 
     Args:
         mailbox: has the received functions and the settings of runs.
+        buffers: has those that came apart from them.
         codec: unpickles them.
         interrupts: defers signals while one is unpickled within an item.
         pool: the client, whose initializer's variables they see.
     """
 
-    def __init__(self, mailbox: Mailbox, codec: Codec, interrupts: Interrupts, pool: bytes) -> None:
+    def __init__(
+        self, mailbox: Mailbox, buffers: HostBuffers, codec: Codec, interrupts: Interrupts, pool: bytes
+    ) -> None:
         self._mailbox = mailbox
+        self._buffers = buffers
         self._codec = codec
         self._interrupts = interrupts
         self._pool = pool
@@ -47,12 +52,9 @@ class FunctionCache:
         key = (call.digest, call.run)
         self.just_made = key not in self._made
         if self.just_made:
-            if (load := self._mailbox.load(call.digest)) is None:
+            if (new := self._make_again(call, hooks)) is None:
                 return None
-            try:
-                self._made[key] = self._make(load, call, hooks)
-            except NotMappedError:
-                return None
+            self._made[key] = new
             while len(self._made) > FUNCTIONS:
                 self._made.popitem(last=False)
         made = self._made.pop(key) if call.spread == CallStyle.CALL else self._made[key]
@@ -63,7 +65,7 @@ class FunctionCache:
 
     def anew(self, call: Call, first: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return what unpickles a function for each of the items: they were submitted one by one."""
-        load = self._mailbox.load(call.digest)
+        load = self._load(call.digest)
         made: list[Callable[[Any], Any]] = [first]
 
         def run(item: Any) -> Any:
@@ -96,6 +98,22 @@ class FunctionCache:
     def clear(self) -> None:
         """Drop all: references to a loop must not keep captured objects alive."""
         self._made.clear()
+
+    def _load(self, digest: bytes) -> Load | None:
+        """Return a received function with its buffers; None: it must be sent (again)."""
+        load = self._mailbox.load(digest)
+        return None if load is None else self._buffers.complete(load)
+
+    def _make_again(self, call: Call, hooks: WorkerHooks) -> Callable[[Any], Any] | Lent | Fault | None:
+        """Make a call's function, from buffers that are asked for again where their memory is gone."""
+        for _ in range(2):
+            if (load := self._load(call.digest)) is None:
+                return None
+            try:
+                return self._make(load, call, hooks)
+            except NotMappedError:
+                self._buffers.forget(call.digest)
+        return None
 
     def _make(self, load: Load, call: Call, hooks: WorkerHooks) -> Callable[[Any], Any] | Lent | Fault:
         notes: list[Piece] = []

@@ -36,6 +36,7 @@ from nbpar.worker.codec import Codec, Pickled
 from nbpar.worker.early_results import Early
 from nbpar.worker.execution import Execution
 from nbpar.worker.function_cache import FunctionCache
+from nbpar.worker.host_buffers import HostBuffers
 from nbpar.worker.imports import Imports
 from nbpar.worker.mailbox import Mailbox, Transport
 from nbpar.worker.module_requests import ModuleRequests
@@ -111,7 +112,8 @@ class Loop:
         )  # fmt: skip
         self._mailbox = self.channels.mailbox
         self.modules = ModuleRequests(self._mailbox, shield)
-        self._functions = FunctionCache(self._mailbox, codec, interrupts, pool)
+        self.buffers = HostBuffers(self._mailbox)
+        self._functions = FunctionCache(self._mailbox, self.buffers, codec, interrupts, pool)
         self._early = Early(self._mailbox, self.channels, codec)
         self.imports = Imports(self._note_import)
         self._imported = 0
@@ -156,6 +158,7 @@ class Loop:
         self.over = True
         self._mailbox.close()
         self._functions.clear()
+        self.buffers.clear()
         return self._mailbox.reason
 
     def send_output(self, pieces: Pieces) -> None:

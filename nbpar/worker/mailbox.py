@@ -24,6 +24,7 @@ from nbpar.wire.messages import (
     Close,
     Credit,
     Cut,
+    FoundBuffers,
     FoundModule,
     Item,
     Items,
@@ -141,6 +142,9 @@ class Mailbox:
         self.take_module: Callable[[FoundModule], None] = lambda _: None
         """Handles an answer about a module."""
 
+        self.take_buffers: Callable[[FoundBuffers], None] = lambda _: None
+        """Handles buffers that were asked for."""
+
         self._transport = transport
         self._shield = shield
         self._channels = channels
@@ -216,6 +220,10 @@ class Mailbox:
         """Give the current call back, and those queued that need the same function, to get that first."""
         try:
             with self._lock:
+                if call.id in self._given_up:
+                    self.put([self._not_begun(call)])
+                    self.taken = None
+                    return
                 waiting = [call, *(other for other in self._calls if other.digest == call.digest)]
                 self._calls = deque(other for other in self._calls if other.digest != call.digest)
             self.put([Missing(call.digest, tuple(other.id for other in waiting))])
@@ -229,6 +237,11 @@ class Mailbox:
         self._read_at_once()
         with self._lock:
             return call in self._given_up
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the loop's current call is not wanted any more."""
+        return bool(self.reason) or (isinstance(self.taken, Call) and self.taken.id in self._given_up)
 
     def load(self, digest: bytes) -> Load | None:
         """Return a received function, if it is still cached."""
@@ -432,6 +445,8 @@ class Mailbox:
             self.reason = "released"
         elif isinstance(message, FoundModule):
             self.take_module(message)
+        elif isinstance(message, FoundBuffers):
+            self.take_buffers(message)
         else:
             with self._lock:
                 self._keep(message)

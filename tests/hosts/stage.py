@@ -157,6 +157,11 @@ class Stage:
         """Put it back."""
         run("ip", "link", "set", f"nbv{self._tag}{self.names.index(name)}", "up")
 
+    def received(self, name: str) -> int:
+        """Bytes that have crossed the cable of a host towards it."""
+        counter = f"/sys/class/net/nbv{self._tag}{self.names.index(name)}/statistics/tx_bytes"
+        return int(Path(counter).read_text())
+
     def move(self, address: int) -> None:
         """Move this machine to another address, as a notebook that changes its network.
 

@@ -9,6 +9,7 @@ import pytest
 
 import nbpar
 from nbpar.pool.inputs import warn_of_repetition
+from nbpar.wire.shared import Shared
 
 LARGE = np.zeros(10_000_000, dtype="u1")
 
@@ -37,8 +38,9 @@ def test_a_large_object_in_each_item_is_told_of(iterables):
         (),
         (iter([LARGE] * 11),),
         (range(10**9),),
+        ([Shared(LARGE)] * 11,),
     ],
-    ids=["few", "different", "small", "one", "none", "nothing", "not read", "numbers"],
+    ids=["few", "different", "small", "one", "none", "nothing", "not read", "numbers", "shared"],
 )
 def test_nothing_is_said_of_other_input(iterables):
     with warnings.catch_warnings():

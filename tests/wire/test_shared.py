@@ -10,8 +10,8 @@ import pytest
 
 from nbpar.wire import shared
 from nbpar.wire.pickling import pack_one, unpack_one
-from nbpar.wire.shared import KEPT, Shared, arrive, forget_arrived
-from nbpar.wire.shared_memory import CAN_LODGE, Mapped
+from nbpar.wire.shared import KEPT, Shared, arrive, asking_for_shared, forget_arrived, parts_of
+from nbpar.wire.shared_memory import CAN_LODGE, WORTH, Mapped
 
 LODGED = [False, pytest.param(True, marks=pytest.mark.skipif(not CAN_LODGE, reason="only Linux can do it"))]
 
@@ -120,3 +120,39 @@ def test_without_shared_memory_it_is_sent(monkeypatch, elsewhere):
     elsewhere()
 
     assert unpack_one(packed).value == b"x" * 1000
+
+
+def test_a_large_one_can_come_by_name_and_be_asked_for(elsewhere):
+    array = np.ones(WORTH, dtype=np.uint8)
+    handle = Shared(array, ask=True)
+    packed = pack_one(handle)
+    array[0] = 5
+    parts = parts_of(handle._name.encode())
+    elsewhere()
+
+    asked = []
+    with asking_for_shared(lambda name: (asked.append(name), parts)[1]):
+        arrived = [unpack_one(packed) for _ in range(2)]
+
+    assert packed.nbytes < 1000
+    assert asked == [handle._name.encode()]
+    assert arrived[0].value.sum() == WORTH
+    assert unpack_one(pack_one(arrived[0])) is arrived[0]
+
+
+def test_a_small_one_comes_whole(elsewhere):
+    packed = pack_one(Shared([1], ask=True))
+    elsewhere()
+
+    assert unpack_one(packed).value == [1]
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_one_that_is_asked_for_may_be_gone(elsewhere, asks):
+    handle = Shared(b"x" * WORTH, ask=True)
+    packed = pack_one(handle)
+    elsewhere()
+
+    gone = pytest.raises(ReferenceError, match=r"keep what pool.share\(...\) returned")
+    with asking_for_shared(parts_of if asks else None), gone:
+        unpack_one(packed)

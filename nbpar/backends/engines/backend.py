@@ -7,12 +7,10 @@ to engines on this host and to those that are reached through ssh, or over one s
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing.process import current_process
 from pathlib import Path
 from typing import Any
 
@@ -31,33 +29,36 @@ from nbpar.backends.engines.engine import (
     any_leaving,
     interrupt,
     reason_of,
+    settings_of_loop,
     take_back,
 )
+from nbpar.backends.engines.host_copies import HostCopies
 from nbpar.backends.engines.liveness import Liveness
 from nbpar.backends.engines.low_latency import LowLatencySockets
 from nbpar.backends.engines.own_modules import own_modules_of_this_process
 from nbpar.backends.engines.packing import Packing, SharedBufferCache
 from nbpar.errors import ClusterError
 from nbpar.host.error_log import log_warning
-from nbpar.host.machine import is_here, machine
-from nbpar.host.processes import ProcessWatch, birth
-from nbpar.version import __version__
+from nbpar.host.machine import is_here
+from nbpar.host.processes import ProcessWatch
 from nbpar.wire.messages import (
     Answering,
     Bye,
     Item,
     Items,
+    KeptBuffers,
     Lost,
     Message,
     Ping,
     Pong,
     Ready,
     Release,
+    SeekBuffers,
     SeekModule,
     Silent,
 )
 from nbpar.wire.pickling import Packed
-from nbpar.wire.shipping import bootstrap, shipment
+from nbpar.wire.shipping import bootstrap
 from nbpar.worker.mailbox import UNANSWERED
 
 CHANCES = 3
@@ -107,6 +108,7 @@ class EnginesBackend:
         self._kept_packed: set[int] = set()
         self._pickled: list[tuple[int, Packed]] = []
         self._lodgings = SharedBufferCache()
+        self._copies = HostCopies(self.send)
         self._take_item: Callable[[WorkerId, Item | Items], None] = lambda *_: None
         """Handles items of channels, which bypass `receive` because they may be numerous."""
 
@@ -165,7 +167,8 @@ class EnginesBackend:
         engine = self._engines.get(worker)
         if engine is None or self._sockets is None:
             return
-        ready = [engine.packing.packed(message, local=engine.local) for message in messages]
+        local, shares = engine.local, bool(engine.shares_on)
+        ready = [engine.packing.packed(message, local=local, shares=shares) for message in messages]
         self._sockets.send(engine.identity, ready, stream=engine.streams)
 
     def keep_packed(self, call: int) -> None:
@@ -187,6 +190,7 @@ class EnginesBackend:
             time.sleep(0.001 if timeout is None else min(timeout, 0.001))
             return self._lost()
         silent = self._liveness.look(self._engines.values(), time.monotonic())
+        self._copies.pass_over(silent)
         arrived: list[tuple[WorkerId, Message]] = [(engine.worker, Silent()) for engine in silent]
         if arrived:
             timeout = 0.0
@@ -226,6 +230,9 @@ class EnginesBackend:
                         handed_on = True
                     elif isinstance(message, SeekModule):
                         self.send(engine.worker, [own_modules_of_this_process().answer(message)])
+                        handed_on = True
+                    elif isinstance(message, (SeekBuffers, KeptBuffers)):
+                        self._copies.take(engine, message)
                         handed_on = True
                     else:
                         arrived.append((engine.worker, self._unpacked(engine, message)))
@@ -349,23 +356,15 @@ class EnginesBackend:
         self._entered += 1
         identity = f"{uuid}.{self._entered}.{os.urandom(16).hex()}".encode()
         worker = f"engine {engine_id}"
-        settings = {
-            "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
-            "version": __version__,
-            "sources": shipment(),
-            "machine": machine(),
-            "pid": os.getpid(),
-            "born": birth(os.getpid()),
-            "answers_within": self._answer_times.of(uuid),
-            "address": self._sockets.address,
-            "client": self._sockets.identity,
-            "identity": identity,
-        }
-        if self._care.on_this_host:
-            settings["authkey"] = bytes(current_process().authkey)
-        engine = EngineLoop(
-            worker, engine_id, uuid, identity, Packing(self._kept_packed, self._pickled, self._lodgings)
+        settings = settings_of_loop(
+            identity,
+            client=self._sockets.identity,
+            address=self._sockets.address,
+            answers_within=self._answer_times.of(uuid),
+            trusted=self._care.on_this_host,
         )
+        packing = Packing(self._kept_packed, self._pickled, self._lodgings, self._copies.offer)
+        engine = EngineLoop(worker, engine_id, uuid, identity, packing)
         self._sockets.admit(identity)
         try:
             result = self._client[engine_id].apply_async(exec, bootstrap(), {"settings": settings})
@@ -456,10 +455,12 @@ class EnginesBackend:
         self._ends.forget(worker)
         if (engine := self._engines.pop(worker, None)) is not None:
             self._by_identity.pop(engine.identity, None)
+            self._copies.lose(engine)
             if self._sockets is not None:
                 self._sockets.dismiss(engine.identity)
         if not self._engines:
             self._lodgings.clear()  # the pool is idle
+            self._copies.clear()
 
     # ---- messages
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from multiprocessing.process import current_process
 from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.backends.engines.packing import Packing
-from nbpar.host.machine import is_here
+from nbpar.host.machine import is_here, machine
+from nbpar.host.processes import birth
+from nbpar.version import __version__
+from nbpar.wire.shipping import shipment
 
 
 @dataclass
@@ -53,6 +58,11 @@ class EngineLoop:
 
     silent: bool = False
     """Whether it does not answer."""
+
+    @property
+    def shares_on(self) -> str:
+        """The machine where engines share what they get through one connection; "" for this one, or none."""
+        return "" if self.local or not self.streams else str(self.facts.get("machine", ""))
 
     @property
     def described(self) -> dict[str, Any]:
@@ -221,6 +231,35 @@ class AnswerTimes:
 
     def _seconds(self, uuid: str) -> float:
         return float(ANSWERS_WITHIN * 2 ** self._missed[uuid])
+
+
+def settings_of_loop(
+    identity: bytes, *, client: bytes, address: str, answers_within: float, trusted: bool
+) -> dict[str, Any]:
+    """Return what a loop is told when it starts.
+
+    Args:
+        identity: secret name of the loop.
+        client: name of the client's socket to the controller.
+        address: where streams lead to, if anywhere.
+        answers_within: seconds for the client to answer, where nothing tells that it is gone.
+        trusted: its engine was started by this process, on this host.
+    """
+    settings = {
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+        "version": __version__,
+        "sources": shipment(),
+        "machine": machine(),
+        "pid": os.getpid(),
+        "born": birth(os.getpid()),
+        "answers_within": answers_within,
+        "address": address,
+        "client": client,
+        "identity": identity,
+    }
+    if trusted:
+        settings["authkey"] = bytes(current_process().authkey)
+    return settings
 
 
 LEAVE_WITHIN = 1.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from nbpar.core.call_style import CallStyle
@@ -60,26 +61,38 @@ class Packing:
         kept: calls whose values stay packed, since they only pass through this process.
         pickled: gets the calls whose pickled items are worth keeping until they are answered.
         lodgings: large arrays of functions, for all engines of this host.
+        offer: returns functions without large arrays, for engines that share them on another host.
     """
 
     def __init__(
-        self, kept: set[int], pickled: list[tuple[int, Packed]], lodgings: SharedBufferCache
+        self,
+        kept: set[int],
+        pickled: list[tuple[int, Packed]],
+        lodgings: SharedBufferCache,
+        offer: Callable[[Load], Load],
     ) -> None:
         self._kept = kept
         self._pickled = pickled
         self._lodgings = lodgings
+        self._offer = offer
         self._refused: set[bytes] = set()
         """Functions whose shared memory the engine could not open."""
 
         self._sent: dict[int, tuple[int, float]] = {}
         """Bytes sent and the seconds it took to pickle them, by call."""
 
-    def packed(self, message: Message, *, local: bool) -> Message:
-        """Return a message in the form sent to the engine; `local`: it is on this host."""
+    def packed(self, message: Message, *, local: bool, shares: bool = False) -> Message:
+        """Return a message in the form sent to the engine.
+
+        Args:
+            message: the message.
+            local: the engine is on this host.
+            shares: it shares buffers with others on another host.
+        """
         if isinstance(message, Call):
             return self._call(message)
-        if isinstance(message, Load) and local and message.digest not in self._refused:
-            return self._lodgings.lodged(message)
+        if isinstance(message, Load) and (local or shares) and message.digest not in self._refused:
+            return self._lodgings.lodged(message) if local else self._offer(message)
         return message
 
     def unpacked(self, message: Message) -> Message:
