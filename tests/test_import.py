@@ -25,12 +25,19 @@ def test_import_loads_nothing_heavy():
     assert not loaded & set(HEAVY)
 
 
-def test_a_pool_of_threads_loads_nothing_of_jupyter():
+def test_a_pool_of_threads_loads_nothing_that_it_can_do_without():
     loaded = modules_after(
         "import nbpar\nwith nbpar.Pool(1, backend='threads', progress='none') as p: p.map(abs, [1])"
     )
 
-    assert not loaded & {"ipyparallel", "IPython", "ipywidgets", "anywidget"}
+    assert not loaded & {"ipyparallel", "IPython", "ipywidgets", "anywidget", "asyncio", "sqlite3", "zmq"}
+    assert not loaded & {"nbpar.cluster.remote.hosts", "nbpar.cluster.batch.jobs", "nbpar.views.card"}
+
+
+def test_a_worker_loads_little_before_its_first_item():
+    loaded = modules_after("import nbpar.worker.engine")
+
+    assert not loaded & {"asyncio", "importlib.metadata", "IPython", "ipyparallel", "psutil", "zmq"}
 
 
 def test_every_public_name_resolves():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -258,6 +257,8 @@ class Startable:
         self.stop()
 
     def __await__(self) -> Generator[Any, None, Self]:
+        import asyncio
+
         return asyncio.to_thread(self.start).__await__()
 
     async def __aenter__(self) -> Self:
@@ -266,4 +267,6 @@ class Startable:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        import asyncio
+
         await asyncio.to_thread(self.stop)

@@ -11,19 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.base import Deployment, Engine, Settings, open_with_free_ports, with_logs
-from nbpar.cluster.batch.jobs import OPTIONS, Jobs, jobs_of_options, jobs_or_launcher
 from nbpar.cluster.client import check_descriptors, checked_count, open_client
 from nbpar.cluster.demand import DemandState
-from nbpar.cluster.deployments import deployment_for
+from nbpar.cluster.deployments import START_TIMEOUT, checked_kind, deployment_for
 from nbpar.cluster.files import parse_files
 from nbpar.cluster.fork_server import can_fork
 from nbpar.cluster.forked import ForkedDeployment
-from nbpar.cluster.launched.options import check_options
 from nbpar.cluster.members import Members
 from nbpar.cluster.ownership import Occupancy, clean_up, close_down, stop_at_exit
-from nbpar.cluster.remote.deployment import HostsDeployment
-from nbpar.cluster.remote.hosts import Hosts, hosts_of_options, parse_hosts
-from nbpar.cluster.remote.multiplexer import SILENCE
+from nbpar.cluster.remote import SILENCE
 from nbpar.core.checks import check_seconds
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import usable_cpus
@@ -44,12 +40,6 @@ ORDERS = 3
 
 FORGET_WITHIN = 5.0
 """Seconds for this process's own client to remove an engine."""
-
-START_TIMEOUT = 60.0
-"""Seconds to wait for engines."""
-
-QUEUE_TIMEOUT = 3600.0
-"""Seconds to wait for the first engine in a job."""
 
 INSTALL_TIMEOUT = 900.0
 """Seconds to wait for engines on hosts where packages may have to be installed."""
@@ -104,19 +94,15 @@ class Cluster(DemandState):
     ) -> None:
         if n is not None:
             n = checked_count(n)
-        if isinstance(engines, str) and engines == "ssh":
-            engines, options = hosts_of_options(n, options), {}
-        engines, options = jobs_or_launcher(engines, options)
-        if isinstance(engines, Hosts):
-            n = engines.engines
+        patience = START_TIMEOUT
+        if engines != "nbpar" or options:
+            engines, n, options, patience = checked_kind(engines, n, options)
         super().__init__(usable_cpus() if n is None else n)
         self._settings = Settings.of(preload=preload, env=env, cwd=cwd, nice=nice, heal=heal)
         self._engines = "local" if engines == "nbpar" and not can_fork() else engines
-        if start_timeout is None:
-            start_timeout = QUEUE_TIMEOUT if isinstance(engines, Jobs) else START_TIMEOUT
-        self._start_timeout = check_seconds("start_timeout", start_timeout)
-        elsewhere = isinstance(self._engines, (Hosts, Jobs))
-        check_options(self._engines, options, own=elsewhere)
+        self._start_timeout = check_seconds(
+            "start_timeout", patience if start_timeout is None else start_timeout
+        )
         self._options = options
         self.files = parse_files(files)
         """Files of other hosts, for pools: absolute path here, path there."""
@@ -162,6 +148,8 @@ class Cluster(DemandState):
             TypeError: an argument is of the wrong kind; the message says what is allowed.
             ClusterError: a host is misspelled or named twice.
         """
+        from nbpar.cluster.remote.hosts import parse_hosts
+
         where = parse_hosts(hosts, n, python, command, install, give_up_after)
         if where.install is not None:
             settings.setdefault("start_timeout", INSTALL_TIMEOUT)
@@ -208,6 +196,8 @@ class Cluster(DemandState):
         Raises:
             ClusterError: a value is not valid.
         """
+        from nbpar.cluster.batch.jobs import OPTIONS, jobs_of_options
+
         values = (time, partition, memory, gpus, cpus, account, extra, host, python, command, run_folder)
         jobs = jobs_of_options("slurm", dict(zip(OPTIONS, values, strict=True)))
         return cls(n, engines=jobs, **settings)
@@ -438,8 +428,10 @@ class Cluster(DemandState):
         self._client = open_client(connection, self._room.directory, ANSWER_TIMEOUT)
         self._room.attach(self._client)
         self._members = Members(self._client, self._occupancy)
-        if isinstance(self._room, HostsDeployment):
-            self._n = self._room.intended
+        if not self.forked:
+            from nbpar.cluster.remote.deployment import HostsDeployment
+
+            self._n = self._room.intended if isinstance(self._room, HostsDeployment) else self._n
 
     def _deadline(self) -> float:
         return clock.monotonic() + self._start_timeout

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from nbpar.cluster.batch.jobs import Jobs
 from nbpar.cluster.client import checked_count
 from nbpar.cluster.state import ClusterState
 from nbpar.core.checks import check_seconds
@@ -77,7 +76,7 @@ class DemandState(ClusterState):
             bounds.worked = time.monotonic()
             self._n = max(self._n, bounds.most)
             grows = not self.problem and len(self.engines) + room.coming() < self._n
-        if grows or room.lapsed() or (begins and self.short and isinstance(self._engines, Jobs)):
+        if grows or room.lapsed() or (begins and self.short and self._queued):
             with suppress(ClusterError):  # it is broken or stopped, which is reported elsewhere
                 self.mend()
 

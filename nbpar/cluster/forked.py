@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
-
 from nbpar.cluster.base import DeploymentListener, Settings, UnqueuedEngines, with_logs
 from nbpar.cluster.client import prepare_client
 from nbpar.cluster.directory import ipython_folder, tail
@@ -309,6 +307,8 @@ class ForkedDeployment(UnqueuedEngines):
 
     def _exists(self, process: EngineProcess) -> bool:
         """Whether a process may still be there."""
+        import psutil
+
         return bool(psutil.pid_exists(process.pid))
 
     # ---- orders

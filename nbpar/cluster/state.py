@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.base import Deployment, Engine, Lifetime, Startable
-from nbpar.cluster.batch.jobs import Jobs
 from nbpar.cluster.members import DeathListener, JoinListener, Listeners, Members
 from nbpar.errors import ClusterError
 from nbpar.host.janitor import Janitor
@@ -128,7 +127,16 @@ class ClusterState(Startable):
     @property
     def limited(self) -> bool:
         """Whether its engines have a time limit."""
-        return isinstance(self._engines, Jobs) and self._engines.description.seconds > 0
+        return self._queued and self._engines.description.seconds > 0
+
+    @property
+    def _queued(self) -> bool:
+        """Whether its engines are jobs of a batch system."""
+        if isinstance(self._engines, str):
+            return False
+        from nbpar.cluster.batch.jobs import Jobs
+
+        return isinstance(self._engines, Jobs)
 
     def lifetime(self, worker: str) -> Lifetime | None:
         """When the engine that is this worker of a pool ends by itself; None if that is unknown."""

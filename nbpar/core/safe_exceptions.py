@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+import sys
 
 from nbpar.core.text import plural, short
 from nbpar.errors import InputExitedError, ItemExitedError, StoppedError
@@ -12,7 +12,7 @@ def harmless(error: BaseException) -> BaseException:
     """Return an item's exception, or a replacement for one that must not be raised here."""
     if isinstance(error, SystemExit):
         did = f"it called {_exit(error)}; a worker is left by `return` or by raising an exception"
-    elif isinstance(error, _NOT_THEIRS):
+    elif _is_of_the_waiting(error):
         did = f"it raised {type(error).__name__}, which only the one who waits may do"
     else:
         return error
@@ -29,7 +29,7 @@ def harmless_input(error: BaseException, read: int) -> BaseException:
         return error
     if isinstance(error, SystemExit):
         did = f"the input called {_exit(error)} {after}; it ends by `return`"
-    elif isinstance(error, _NOT_THEIRS):
+    elif _is_of_the_waiting(error):
         did = f"the input raised {type(error).__name__} {after}, which only the one who waits may do"
     else:
         return error
@@ -40,4 +40,9 @@ def _exit(error: SystemExit) -> str:
     return "sys.exit()" if error.code is None else f"sys.exit({short(error.code)})"
 
 
-_NOT_THEIRS = (KeyboardInterrupt, GeneratorExit, CancelledError)
+def _is_of_the_waiting(error: BaseException) -> bool:
+    """Whether only the one who waits may raise such an exception."""
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+        return True
+    asyncio = sys.modules.get("asyncio.exceptions")  # if nothing has imported it, it is not asyncio's
+    return isinstance(error, getattr(asyncio, "CancelledError", ()))

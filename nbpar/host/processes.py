@@ -8,8 +8,10 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 _LINUX = Path("/proc/self/stat").exists()
 
@@ -48,6 +50,8 @@ class ProcessWatch:
                 return
         except OSError:
             pass  # an old system, or a container that forbids it
+        import psutil
+
         try:
             self._polled[name] = psutil.Process(pid)
         except psutil.NoSuchProcess:
@@ -89,13 +93,18 @@ def birth(pid: int) -> str:
 
     With its pid, which may be used again, this names one process.
     """
-    try:
-        if _LINUX:  # psutil's time depends on the clock, which may have been set since
+    if _LINUX:  # psutil's time depends on the clock, which may have been set since
+        with suppress(OSError):
             state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             return "" if state in "ZX" else fields[18]  # field 22 in proc_pid_stat(5)
+    import psutil
+
+    if _LINUX:  # it has ended, or `/proc` is mounted so that it hides processes of other users
+        return UNSEEN if psutil.pid_exists(pid) else ""
+    try:
         process = psutil.Process(pid)
         return "" if process.status() == psutil.STATUS_ZOMBIE else str(process.create_time())
-    except (OSError, psutil.Error):  # `/proc` may be mounted so that it hides processes of other users
+    except (OSError, psutil.Error):
         return UNSEEN if psutil.pid_exists(pid) else ""
 
 

@@ -13,7 +13,6 @@ from nbpar.core.checks import check_flag
 from nbpar.core.results import Results
 from nbpar.core.text import function_name
 from nbpar.host.frames import entrance
-from nbpar.pool.call_queue import CallQueue
 from nbpar.pool.launch import Launch, Launcher, shown_stream, total_of
 from nbpar.pool.options import MapOptions, Options, takes_options
 from nbpar.run.display import BackgroundViews, shown
@@ -23,6 +22,8 @@ from nbpar.wire.shared import Shared
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from nbpar.pool.call_queue import CallQueue
 
 
 class Calls(ABC):
@@ -199,7 +200,8 @@ class Calls(ABC):
 
         For items that arrive one by one.  Use it with `with`, or close it.
         """
-        return CallQueue(fn, self.launcher)
+        queue: CallQueue = import_module("nbpar.pool.call_queue").CallQueue(fn, self.launcher)
+        return queue
 
     @entrance
     def executor(self) -> Executor:

@@ -21,15 +21,12 @@ from nbpar.errors import PicklingError
 from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.host.frames import seen_from
 from nbpar.host.interpreter_exit import interpreter
-from nbpar.journal.resuming import journal
 from nbpar.pool.inputs import length_of, source_of, warn_of_repetition
 from nbpar.pool.limits import WorkerLimits
 from nbpar.pool.lost_changes import warn_of_lost_changes
 from nbpar.pool.options import Options
 from nbpar.pool.outstanding import OutstandingWork, prepare_for_exit
-from nbpar.pool.packages import packages_of
 from nbpar.pool.placement import Placement
-from nbpar.pool.seed_warning import warn_of_shared_generator
 from nbpar.run import history
 from nbpar.run.display import BackgroundViews, shown
 from nbpar.run.futures import CallFuture, SubmittedCalls
@@ -237,6 +234,8 @@ class Launcher:
         )  # fmt: skip
         job.begin = self.begin_of(state.id, fn, job.load)
         if options.resume is not None:
+            from nbpar.journal.resuming import journal
+
             journal(job, options.resume, partial(self.dispatcher.stir, state))
         run.prepare(job)
         if remember:
@@ -276,6 +275,8 @@ class Launcher:
                 'backend="serial" can where it runs in the main thread'
             )
         if options.seed is not None and not here:
+            from nbpar.pool.seed_warning import warn_of_shared_generator
+
             warn_of_shared_generator(fn)
 
     def share(self, value: Any) -> Shared:
@@ -322,6 +323,8 @@ class Launcher:
         """Return the packages that a function imports; they are looked up once."""
         key = (load.digest, modules)
         if (known := self._packages.get(key)) is None:
+            from nbpar.pool.packages import packages_of
+
             known = packages_of(fn, modules, reach_of_this_process())
             self._packages = {key: known}
         return known

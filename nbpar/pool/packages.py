@@ -12,7 +12,6 @@ import dis
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache, partial
-from importlib import metadata
 from importlib.util import find_spec
 from types import FunctionType, ModuleType
 from typing import Any
@@ -110,6 +109,8 @@ def _package(name: str) -> Package | None:
         return None
     if spec is None or not any(map(is_installed, _places(spec))):
         return None
+    from importlib import metadata
+
     for distribution in _distributions(name):
         try:
             return Package(name, distribution, metadata.version(distribution))
@@ -130,4 +131,6 @@ def _distributions(name: str) -> Iterator[str]:
 
 @cache
 def _all_distributions() -> Any:
+    from importlib import metadata
+
     return metadata.packages_distributions()

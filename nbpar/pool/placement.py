@@ -11,12 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 from nbpar.backends.base import Backend
-from nbpar.backends.serial import SerialBackend
-from nbpar.backends.threads import ThreadsBackend
 from nbpar.cluster.base import Lifetime
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.directory import RuntimeDirectory
-from nbpar.cluster.join import await_its_engines, cluster_of, connect, has_ended
 from nbpar.cluster.preload import import_what_parses
 from nbpar.errors import ClusterError, PoolClosedError
 from nbpar.host.error_log import call_safely
@@ -25,7 +22,6 @@ from nbpar.host.machine import machine
 from nbpar.host.memory import fits
 from nbpar.host.world import World
 from nbpar.run.completion import Completion
-from nbpar.run.printing import DirectRecorder
 
 LOOK = 1.0
 """Seconds between two attempts to reach a controller while no engine is ready."""
@@ -93,6 +89,8 @@ class ThreadsPlacement(Placement):
     resizable = True
 
     def __init__(self, workers: int) -> None:
+        from nbpar.backends.threads import ThreadsBackend
+
         self._threads = ThreadsBackend(workers)
         super().__init__(self._threads)
 
@@ -242,6 +240,7 @@ class JoinedPlacement(Placement):
     def __init__(self, cluster: Any, path: str, unwanted: threading.Event) -> None:
         from nbpar.backends.engines.backend import EnginesBackend
         from nbpar.backends.engines.whereabouts import Whereabouts
+        from nbpar.cluster.join import await_its_engines, connect
 
         self._client, self._owns_client = connect(cluster)
         try:
@@ -285,6 +284,8 @@ class JoinedPlacement(Placement):
         at, gone = self._looked
         if gone or time.monotonic() - at < LOOK:
             return gone
+        from nbpar.cluster.join import has_ended
+
         gone = has_ended(self._client)
         self._looked = (time.monotonic(), gone)
         return gone
@@ -298,7 +299,12 @@ class JoinedPlacement(Placement):
 
 def place_in_process(kind: str, workers: int) -> Placement:
     """Return workers in this process: "serial" or "threads"."""
-    return Placement(SerialBackend(DirectRecorder)) if kind == "serial" else ThreadsPlacement(workers)
+    if kind == "threads":
+        return ThreadsPlacement(workers)
+    from nbpar.backends.serial import SerialBackend
+    from nbpar.run.printing import DirectRecorder
+
+    return Placement(SerialBackend(DirectRecorder))
 
 
 def place_on_engines(
@@ -323,8 +329,11 @@ def place_on_engines(
         if again and cluster.was_stopped:
             raise ClusterError("the cluster of this pool was stopped; start it again with its `start()`")
         return EnginesPlacement(cluster.start(), path, owned=False)
-    if isinstance(cluster, (str, os.PathLike)) and (made := cluster_of(cluster)) is not None:
-        return EnginesPlacement(made.start(), path, owned=True)
+    if isinstance(cluster, (str, os.PathLike)):
+        from nbpar.cluster.join import cluster_of
+
+        if (made := cluster_of(cluster)) is not None:
+            return EnginesPlacement(made.start(), path, owned=True)
     return JoinedPlacement(cluster, path, unwanted)
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.files import parse_files
-from nbpar.cluster.join import check_place
 from nbpar.core.checks import (
     BACKENDS,
     PROGRESS,
@@ -118,7 +117,7 @@ class Pool(Calls):
         if inside_item():
             backend, cluster, env, care = "serial", None, None, WorkerLimits()
         elif cluster is not None:
-            check_place("cluster", cluster)
+            import_module("nbpar.cluster.join").check_place("cluster", cluster)
         self.backend = backend
         self._care = care
         self.progress = progress

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbpar.host.error_log import call_safely
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Completion:
@@ -64,6 +66,8 @@ class Completion:
         return tell
 
     def __await__(self) -> Generator[Any, None, None]:
+        import asyncio
+
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import queue
 import threading
 import time
@@ -196,6 +195,8 @@ class Run(Record):
             self._views.show(self)
 
     def __await__(self) -> Generator[Any, None, Results]:
+        import asyncio
+
         __tracebackhide__ = True
         try:
             yield from self._over.__await__()

@@ -7,8 +7,6 @@ from types import FrameType
 
 from nbpar.host.shell import on_an_engine, this_kernel
 from nbpar.views.base import Controls, Gain, Silent, View, unknown_gain
-from nbpar.views.marimo_view import MarimoView, in_marimo
-from nbpar.views.notebook_view import NotebookView
 from nbpar.views.text import DELAY, Text, log_of_unattended
 
 _TIMERS = {"<magic-timeit>", "<timeit-src>"}
@@ -44,14 +42,24 @@ def choose(
             "progress='widget' needs a Jupyter kernel; use progress='auto' or progress='text' here"
         )
     if progress == "auto" and kernel is None and in_marimo():
+        from nbpar.views.marimo_view import MarimoView
+
         # other threads than the cell's cannot display anything there
         return Silent() if background else MarimoView(label=label, total=total, gain=gain)
     if progress == "text" or kernel is None:
         return Text(label=label, total=total, delay=0.0 if over else DELAY, gain=gain)
+    from nbpar.views.notebook_view import NotebookView
+
     return NotebookView(
         controls, label=label, total=total, background=background, needs_card=progress == "widget",
         gain=gain, log=log_of_unattended(kernel, label),
     )  # fmt: skip
+
+
+def in_marimo() -> bool:
+    """Whether this is a cell of a marimo notebook, opened or being exported."""
+    running = getattr(sys.modules.get("marimo"), "running_in_notebook", None)
+    return callable(running) and bool(running())
 
 
 def _is_timed() -> bool:

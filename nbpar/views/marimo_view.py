@@ -73,12 +73,6 @@ class MarimoView:
         return status.progress_bar(title=self._label, total=self._total, remove_on_exit=True)
 
 
-def in_marimo() -> bool:
-    """Whether this is a cell of a marimo notebook, opened or being exported."""
-    running = getattr(sys.modules.get("marimo"), "running_in_notebook", None)
-    return callable(running) and bool(running())
-
-
 def _subtitle(snapshot: Snapshot) -> str:
     of = "" if snapshot.total is None else f" of {wording.count(snapshot.total)}"
     return ", ".join(filter(None, [f"{wording.count(snapshot.done)}{of} done", postfix(snapshot)]))

@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.process import current_process
 from pathlib import Path
-from typing import Any
-
-import zmq
+from typing import TYPE_CHECKING, Any
 
 from nbpar.endpoint.carried_modules import asking
 from nbpar.host.event_loops import no_event_loop
@@ -44,6 +42,9 @@ from nbpar.worker.transports import (
     connect_relayed,
     connect_stream,
 )
+
+if TYPE_CHECKING:
+    import zmq
 
 
 def serve_engine(settings: dict[str, Any]) -> None:
@@ -164,6 +165,8 @@ def _connector(app: Any) -> Callable[[zmq.Socket[bytes]], Any]:
 
 
 def _connect_through_controller(settings: dict[str, Any], app: Any) -> SocketTransport:
+    import zmq
+
     socket = app.context.socket(zmq.DEALER)
     socket.linger = 2000
     socket.identity = settings["identity"]

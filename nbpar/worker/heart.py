@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import zmq
+if TYPE_CHECKING:
+    import zmq
 
 SUFFIX = b".heart"
 """The echo's name at the controller is that of its worker, and this."""
@@ -26,6 +27,8 @@ class Heart:
     """
 
     def __init__(self, identity: bytes, connect: Callable[[zmq.Socket[bytes]], Any]) -> None:
+        import zmq
+
         self._context: zmq.Context[Any] = zmq.Context()
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         socket.linger = 0
@@ -44,6 +47,8 @@ class Heart:
 
 
 def _echo(socket: zmq.Socket[bytes]) -> None:
+    import zmq
+
     with suppress(zmq.ZMQError):  # the context is closed
         zmq.proxy(socket, socket)
     socket.close()

@@ -6,7 +6,6 @@ import importlib.util
 import platform
 import sys
 from collections.abc import Iterable
-from importlib import metadata
 
 from nbpar.errors import MissingPackagesError
 from nbpar.host.ctrl_c import may_be_ctrl_c
@@ -60,6 +59,8 @@ def _version_here(package: Package) -> str:
     """Return the version of a package; "" if it is here and does not tell."""
     if package.module not in sys.modules and not _is_found(package.module):
         return MISSING
+    from importlib import metadata
+
     try:
         return metadata.version(package.distribution)
     except metadata.PackageNotFoundError:  # of another packager's name, or a folder on the path

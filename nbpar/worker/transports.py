@@ -1,6 +1,7 @@
 """The worker's connection to the client: a stream on the same host, or a socket through the controller.
 
-Any thread may send; one at a time polls and receives.  Messages through the controller are signed.
+Any thread may send; one at a time polls and receives.  Messages through the controller are signed.  zmq is
+imported by what uses it, because streams do without.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import zmq
+from typing import TYPE_CHECKING, Any
 
 from nbpar.host.relay_words import ACCEPTED
 from nbpar.host.socket_buffers import enlarge
@@ -24,6 +23,9 @@ from nbpar.wire.signing import Correspondence, Signer
 from nbpar.wire.stream import Incoming, Outgoing
 from nbpar.worker.spin import FAR, NEAR, AdaptiveSpin
 from nbpar.worker.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    import zmq
 
 ACCEPT_WITHIN = 30.0
 """Seconds until a relay says whether there is a connection to the pool."""
@@ -144,6 +146,8 @@ class SocketTransport(_ClientTransport):
     """
 
     def __init__(self, socket: zmq.Socket[bytes], identity: bytes, *, client: bytes, signer: Signer) -> None:
+        import zmq
+
         self._socket = socket
         self._client = client
         self._letters = Correspondence(signer, identity, client)
@@ -162,6 +166,8 @@ class SocketTransport(_ClientTransport):
             self._bell.wait(timeout)
 
     def send(self, messages: Sequence[Message]) -> None:
+        import zmq
+
         frames = encode(messages)
         with self._lock:
             if not send_frames(self._socket, self._letters.enclosed(frames)):
@@ -187,6 +193,8 @@ class SocketTransport(_ClientTransport):
         return messages
 
     def _arrived(self) -> list[list[bytes]]:
+        import zmq
+
         arrived: list[list[bytes]] = []
         with self._lock:
             self._there = False
@@ -242,6 +250,8 @@ def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any]) -> bool:
     zmq reconnects by itself, and queues messages meanwhile.  If it has given up a connection,
     as it does when a message does not fit into memory, a sender would wait for ever.
     """
+    import zmq
+
     large = any(len(frame) > COPY_BELOW for frame in frames)
     try:
         socket.send_multipart(frames, zmq.NOBLOCK, copy=not large)

@@ -18,10 +18,10 @@ from nbpar.cluster.fork_server import ForkServer
 from nbpar.cluster.forked import EngineProcess, ForkedDeployment
 from nbpar.cluster.preload import CONTROLLER_SETTINGS, LAUNCHED_SETTINGS
 from nbpar.cluster.protocol import Line
+from nbpar.cluster.remote import SILENCE
 from nbpar.cluster.remote.deployment import HostConnection, Questions, fork_line, settings_of_far_side
 from nbpar.cluster.remote.hosts import Host, Hosts
 from nbpar.cluster.remote.login import found_python, no_python, script_of_job, search_like_here, versions_here
-from nbpar.cluster.remote.multiplexer import SILENCE
 from nbpar.cluster.remote.near import far_program
 from nbpar.cluster.remote.prompts import can_ask
 from nbpar.errors import ClusterError

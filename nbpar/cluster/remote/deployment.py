@@ -18,8 +18,8 @@ from nbpar.cluster.fork_server import ForkServer
 from nbpar.cluster.forked import EngineProcess, ForkedDeployment
 from nbpar.cluster.preload import CONTROLLER_SETTINGS, ENGINE_SETTINGS
 from nbpar.cluster.protocol import ForkRequest, Line, surroundings_here
+from nbpar.cluster.remote import SILENCE
 from nbpar.cluster.remote.hosts import Host, Hosts
-from nbpar.cluster.remote.multiplexer import SILENCE
 from nbpar.cluster.remote.prompts import ask_user, can_ask
 from nbpar.errors import ClusterError
 from nbpar.host.exit_status import Death, death_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from nbpar.cluster.remote.multiplexer import SILENCE
+from nbpar.cluster.remote import SILENCE
 from nbpar.core.checks import at_least, whole_number
 from nbpar.core.text import short
 from nbpar.errors import ClusterError

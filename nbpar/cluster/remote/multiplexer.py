@@ -19,6 +19,8 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Protocol
 
+from nbpar.cluster.remote import SILENCE
+
 HEADER = struct.Struct("!BII")
 """Kind, number of the stream, length of what follows."""
 
@@ -41,9 +43,6 @@ LONGEST = 1 << 26
 
 PING_EVERY = 5.0
 """Seconds between two signs of life; fewer if the other side is given up soon."""
-
-SILENCE = 60.0
-"""Seconds without one until the other side counts as gone; TCP takes up to 50 to go on after a cut of 30."""
 
 LONGEST_LOGIN = 1800.0
 """The same before the first frame, when packages may be installed."""
