@@ -49,14 +49,17 @@ class RemoteError(NbparError):
 
     Attributes:
         formatted: the remote traceback as text.
+        kinds: names of its type and of the types that this one inherits from, with their modules:
+            `("httpx.HTTPStatusError", "httpx.HTTPError")`.
     """
 
-    def __init__(self, message: str, formatted: str = "") -> None:
+    def __init__(self, message: str, formatted: str = "", kinds: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.formatted = formatted
+        self.kinds = kinds
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.args[0], self.formatted)
+        return type(self), (self.args[0], self.formatted, self.kinds)
 
 
 class ItemExitedError(NbparError):

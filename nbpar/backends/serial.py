@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +18,21 @@ from nbpar.host.event_loops import no_event_loop
 from nbpar.host.frames import is_own
 from nbpar.host.machine import this_process
 from nbpar.host.memory import resident_bytes
-from nbpar.wire.messages import NO_COSTS, Bye, Call, Cancel, Done, Load, Message, Missing, Output, Ready
+from nbpar.wire.messages import (
+    NO_COSTS,
+    Begin,
+    Bye,
+    Call,
+    Cancel,
+    Done,
+    Load,
+    Message,
+    Missing,
+    Output,
+    Ready,
+)
 from nbpar.wire.pickling import Packed
+from nbpar.worker.asked_waits import telling
 from nbpar.worker.cleanup import ItemCleanup, Leftovers
 from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution
@@ -36,10 +51,14 @@ class DeferredSigint(Interrupts):
 
     While `armed` it raises KeyboardInterrupt; otherwise it does so at the end of the block, when the
     state is consistent.
+
+    Args:
+        wake: called when a signal has arrived that does not raise at once; it must be reentrant.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
         super().__init__()
+        self._wake = wake
         self.came = False
         """Whether a signal arrived that has not raised yet."""
 
@@ -88,6 +107,7 @@ class DeferredSigint(Interrupts):
             super()._on_interrupt(number, frame)
         else:
             self.came = True
+            self._wake()
 
 
 def _strike_owner(handler: Any, inner: DeferredSigint) -> None:
@@ -115,10 +135,16 @@ class SerialBackend:
         self._functions: dict[bytes, Lent] = {}  # most recently used last
         self._codec = ByReference()
         self._here = False
-        self.interrupts = DeferredSigint()
+        self.interrupts = DeferredSigint(self.wake)
         self._make_recorder = recorder
         self._begun: int | None = None
         """The run whose items were run last."""
+
+        self._settings: dict[int, Begin] = {}
+        """Of the latest runs that have some."""
+
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """Ends a wait; other threads and the handler of Ctrl-C ring it, at any step."""
 
     def acquire(self) -> None:
         if not self._here:
@@ -138,6 +164,10 @@ class SerialBackend:
                 self._calls.append(message)
             elif isinstance(message, Cancel):
                 self._cancel(message.ids)
+            elif isinstance(message, Begin):
+                self._settings[message.run] = message
+                if len(self._settings) > FUNCTIONS:
+                    del self._settings[next(iter(self._settings))]
 
     def keep_packed(self, call: int) -> None:
         """Do nothing: no values are packed."""
@@ -148,13 +178,23 @@ class SerialBackend:
     def is_sending(self, worker: WorkerId) -> bool:  # noqa: ARG002 (a queue takes everything at once)
         return False
 
-    def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:  # noqa: ARG002 (nothing is waited for)
-        if not self._arrived and self._calls and not self.interrupts.came:
-            self._run(self._calls.popleft())
+    def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
+        if not self._arrived and not self.interrupts.came:
+            if self._calls:
+                self._run(self._calls.popleft())
+            elif timeout:
+                self._wait(timeout)
         return self._take_arrived()  # no variable: an item's error holds this frame
 
     def wake(self) -> None:
-        """Do nothing: no thread waits."""
+        self._bell.put(None)
+
+    def _wait(self, timeout: float) -> None:
+        """Wait until the time is over, or the bell rings."""
+        with suppress(queue.Empty):
+            self._bell.get(timeout=timeout)
+            while True:
+                self._bell.get_nowait()
 
     def interrupt(self, worker: WorkerId) -> bool:  # noqa: ARG002
         """Do nothing: Ctrl-C stops the item."""
@@ -193,7 +233,7 @@ class SerialBackend:
         recorder, look = self._recorder, self._look
         execution = Execution(
             function, call.items, call, call.broken, interrupts=self.interrupts, look=look,
-            describe=self._codec.describe, first_call=first_call,
+            describe=telling(self._codec.describe, self._settings.get(call.run)), first_call=first_call,
         )  # fmt: skip
         over = False
         recorder.follow(execution)

@@ -166,6 +166,17 @@ class ItemsKnown:
 
 
 @dataclass(slots=True)
+class ItemDelayed:
+    """An item waits long for its next attempt."""
+
+    at: float
+    index: int
+    due: float
+    why: str
+    """What has failed it: the exception's type, and its HTTP status if it has one."""
+
+
+@dataclass(slots=True)
 class ItemFailed:
     """An item failed permanently."""
 
@@ -229,6 +240,7 @@ Event = (
     | ItemsDone
     | PackagesImported
     | ItemsKnown
+    | ItemDelayed
     | ItemFailed
     | ItemPrinted
     | RunPaused

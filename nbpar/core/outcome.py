@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from nbpar.core.call_style import CallStyle, caller
-from nbpar.core.text import short, text_of
+from nbpar.core.text import kind_of, short, text_of
 from nbpar.host.event_loops import no_event_loop
 
 
@@ -44,6 +44,9 @@ class Failure:
 
     attempts: int = 1
     """Number of attempts."""
+
+    after: float | None = None
+    """Seconds that the exception asked to wait before another attempt, if there are `retries`."""
 
     function: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
     """The function that was applied to the item."""
@@ -153,7 +156,7 @@ class FailureGroups:
 def key_of(failure: Failure) -> tuple[str, int, str]:
     """Return what failures of one group have in common: type, line, stage."""
     stage = getattr(failure, "stage", "")
-    return type(failure.exception).__name__, line_of(failure.traceback), stage
+    return kind_of(failure.exception), line_of(failure.traceback), stage
 
 
 def line_of(traceback: str) -> int:

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any, ClassVar
 
 from nbpar.core import events
+from nbpar.core import text as wording
 from nbpar.core.events import ItemsDone
 from nbpar.core.lanes import LaneCount
 from nbpar.core.outcome import Failure, FailureGroups
@@ -54,6 +55,9 @@ class Progress:
         self._known = 0
         self._lack = self._awaited = ""
         self._slow_items: dict[int, Sequence[Any]] = {}
+        self._delayed: dict[int, tuple[float, str]] = {}
+        """When items that wait long for their next attempt are due, and what has failed them."""
+
         self._here = self._most = 0
         self._first_joined: float | None = None
         self._packing = self._held = 0.0
@@ -94,7 +98,7 @@ class Progress:
             self._failed, self._retried, elapsed, rate, left, self._chunk_size, self._moved,
             sum(lane.busy for lane in list(self._lanes.values())), self._lost,
             tuple(lane.lane(name, end) for name, lane in list(self._lanes.items())),
-            tuple(self._failures), tuple(self._output), slowest, self._known, self._lack or self._awaited,
+            tuple(self._failures), tuple(self._output), slowest, self._known, self._note(end),
             tuple(self._slow_items.get(index, ()) for _, index in slowest),
             elapsed if self._first_joined is None else max(self._first_joined - self._begun, 0.0),
             self._held + (0.0 if self._low_since is None else max(end - self._low_since, 0.0)),
@@ -102,6 +106,21 @@ class Progress:
             paused=max(end - self._paused, 0.0) if paused and self._paused is not None else 0.0,
             low=self._low_since is not None and self._ended is None, imports=self._imports_by_package(),
         )  # fmt: skip
+
+    def _note(self, now: float) -> str:
+        """Return why the run is slower than possible."""
+        return self._lack or self._awaited or self._waiting(now)
+
+    def _waiting(self, now: float) -> str:
+        """Return for how long items wait for their next attempts, and why."""
+        waits = [(due, why) for due, why in list(self._delayed.values()) if due > now]
+        if not waits or self._ended is not None:
+            return ""
+        due, why = min(waits)
+        left = wording.whole_seconds(due - now)
+        if len(waits) > 1 or any(lane.state == "busy" for lane in list(self._lanes.values())):
+            return f"{wording.plural(len(waits), 'item')} to retry, the first in {left}: {why}"
+        return f"waits {left}: {why}"
 
     def _rate(self, end: float, elapsed: float) -> float:
         if self._ended is not None or not self._marks:
@@ -149,7 +168,12 @@ class Progress:
             lane.leave(event.at, state, note)
             self._here -= 1
 
+    def _item_delayed(self, event: events.ItemDelayed) -> None:
+        self._delayed[event.index] = event.due, event.why
+
     def _sent(self, event: events.ChunkSent) -> None:
+        if self._delayed and event.attempt > 1:
+            self._delayed.pop(event.first, None)
         if (lane := self._lanes.get(event.worker)) is not None:
             lane.sent(event)
 
@@ -251,6 +275,7 @@ class Progress:
         events.ItemsDone: _items_done,
         events.ItemsKnown: _items_known,
         events.PackagesImported: _packages_imported,
+        events.ItemDelayed: _item_delayed,
         events.ItemFailed: _item_failed,
         events.ItemPrinted: _printed,
         events.RunPaused: _paused_or_not,

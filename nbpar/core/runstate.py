@@ -28,6 +28,9 @@ ENOUGH = 2048
 MOST_BYTES = 64 << 20
 """Maximal bytes that a stream without `buffersize` is ahead of its consumer, by the size of recent items."""
 
+LONG = 1.0
+"""Seconds from which a delay of a retry is told to those who wait."""
+
 UNATTENDED = (SequenceSource, HandedOverSource)
 """Sources that have all their items at once."""
 
@@ -108,6 +111,9 @@ class RunState:
 
     speculation: Speculation = field(default_factory=Speculation)
     """Items that several workers have."""
+
+    delays: dict[int, float] = field(default_factory=dict)
+    """Long delays of retries that nobody was told of: the item's index, and when it is due."""
 
     cancelled: bool = False
     taken: int = 0
@@ -231,10 +237,11 @@ class RunState:
             return self._deliver([Part(chunk.first, values)] if values else []), []
         final = failures
         if self.retry.times and not (self.cancelled or hopeless):
-            final = {i: f for i, f in failures.items() if not self.retry.again(f.exception, chunk.attempt)}
+            again, attempt = self.retry.again, chunk.attempt
+            final = {i: f for i, f in failures.items() if not again(f.exception, attempt, f.after)}
         retried = sorted(failures.keys() - final.keys())
         for index in retried:
-            self._retry_later(chunk, index, now)
+            self._retry_later(chunk, index, now, failures[index].after)
         if self.speculation:
             self._drop_copies([chunk.first + n for n in range(len(values)) if chunk.first + n not in retried])
         return self._deliver(_parts_between(chunk.first, values, final, retried)), list(final.values())
@@ -391,10 +398,12 @@ class RunState:
     def _retry_due(self, now: float) -> bool:
         return bool(self._later) and self._later[0][0] <= now
 
-    def _retry_later(self, chunk: Chunk, index: int, now: float) -> None:
+    def _retry_later(self, chunk: Chunk, index: int, now: float, after: float | None) -> None:
         offset = index - chunk.first
         again = Chunk(index, chunk.items[offset : offset + 1], chunk.attempt + 1, chunk.deaths)
-        due = now + self.retry.delay_before(again.attempt, self.dice())
+        due = now + self.retry.delay_before(again.attempt, self.dice(), after)
+        if due - now >= LONG:
+            self.delays[index] = due
         heapq.heappush(self._later, (due, next(self._tie), again))
 
     def _deliver(self, parts: list[Part]) -> list[Part]:

@@ -7,6 +7,7 @@ import re
 from reprlib import Repr
 from typing import Any, TypeGuard
 
+from nbpar.errors import RemoteError
 from nbpar.host.ctrl_c import may_be_ctrl_c
 
 MANY = 20
@@ -107,6 +108,12 @@ def seconds(number: float) -> str:
     return f"{number * factor:.{0 if number * factor >= 9.95 else 1}f} {unit}"
 
 
+def whole_seconds(number: float) -> str:
+    """Return a time that is left, rounded up: `2 s`, `2 min 5 s`."""
+    whole = math.ceil(number)
+    return f"{whole} s" if whole < 120 else seconds(whole)
+
+
 _UNITS = (("s", 1.0), ("ms", 1e3), ("µs", 1e6))
 
 
@@ -162,8 +169,16 @@ def tail(text: str, longest: int) -> str:
     return "…" + (text[newline + 1 :] if 0 <= newline < longest // 4 else text)
 
 
+def kind_of(exception: BaseException) -> str:
+    """Return the name of an exception's type; where another one stands for it, of its own."""
+    kinds = exception.kinds if isinstance(exception, RemoteError) else ()
+    return kinds[0].rpartition(".")[2] if kinds else type(exception).__name__
+
+
 def error(exception: BaseException, longest: int = 200) -> str:
     """Return an exception like the last line of its traceback, without notes."""
     text = text_of(exception)
     name = type(exception).__name__
+    if text.startswith(f"{(kind := kind_of(exception))}:"):  # it stands for one that could not travel
+        name, text = kind, text[len(kind) + 1 :].lstrip()
     return one_line(f"{name}: {text}" if text else name, longest)

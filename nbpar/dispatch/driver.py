@@ -17,14 +17,7 @@ from nbpar.core.runstate import RunState, nothing_known
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.windows import Assignment
 from nbpar.dispatch.channels import CHANNEL_MESSAGES, PoolChannels
-from nbpar.dispatch.failures import (
-    UnfitAnswerError,
-    calls_in,
-    death_of,
-    failure_of,
-    fitted,
-    judged,
-)
+from nbpar.dispatch.failures import UnfitAnswerError, calls_in, death_of, failure_of, fitted, judged
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.memory import NO_RULES, Memory, MemoryRules
@@ -395,6 +388,8 @@ class Driver:
             done.seconds, done.each, done.moved, done.memory, done.final, job.state.chunker.current,
             *done.costs, without_bytes(call.chunk),
         ))  # fmt: skip
+        if job.state.delays:
+            self.jobs.tell_delays(job, done)
         self.jobs.collect(job, parts, final)
 
     def _take_initialized(self, worker: WorkerId, done: Done, now: float) -> None:

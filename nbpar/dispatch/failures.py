@@ -43,7 +43,8 @@ def failure_of(job: Job, assignment: Assignment, done: Done, place: int) -> Fail
         index, item, restore(fault), fault.text_with_lines,
         output=job.said_by(index), worker=assignment.worker,
         seconds=done.each[place] if place < len(done.each) else 0.0,
-        attempts=assignment.chunk.attempt, function=job.function_of(index), spread=job.spread,
+        attempts=assignment.chunk.attempt, after=fault.after,
+        function=job.function_of(index), spread=job.spread,
     )  # fmt: skip
 
 

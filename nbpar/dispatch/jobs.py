@@ -16,6 +16,7 @@ from nbpar.dispatch.job import Ending, Job
 from nbpar.dispatch.workforce import Workforce
 from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.host.error_log import call_safely
+from nbpar.wire.messages import Done
 
 LAST_ANSWERS = 0.15
 """Seconds that a stopped run waits for answers of its interrupted workers."""
@@ -151,6 +152,14 @@ class Jobs:
             self.deliver(job, parts, failures)
         else:
             self._collected.setdefault(job, []).extend(parts)
+
+    def tell_delays(self, job: Job, done: Done) -> None:
+        """Tell which items of an answer wait long for their next attempt, and why."""
+        delays, job.state.delays = job.state.delays, {}
+        for index, due in delays.items():
+            fault = done.faults[index - done.first]
+            why = f"{fault.kind} {fault.status}" if fault.status else fault.kind
+            job.sink.emit(events.ItemDelayed(self.now, index, due, why))
 
     def deliver_collected(self) -> None:
         """Deliver what was collected."""

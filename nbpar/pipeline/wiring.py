@@ -172,7 +172,7 @@ class Wiring:
         loads = tuple(launcher.load(fn) for fn in functions_of(stage))
         engines = self._places.kind_of(stage) == "engines"
         keeps_packed = engines and not then.last and not then.in_process
-        begin = launcher.begin_of(state.id, stage.fn, loads[0])
+        begin = launcher.begin_of(state.id, stage.fn, loads[0], retry=state.retry)
         return Job(
             state, link if link is not None else self._run, loads[0], stage.fn, stage.name, self._order.total,
             CallStyle.BATCH if stage.batched else CallStyle.ONE,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.chunking import Chunker
+from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
 from nbpar.core.source import Arms, HandedOverSource, SequenceSource, Source
 from nbpar.core.text import full_function_name, function_name, short
@@ -36,7 +37,7 @@ from nbpar.wire.log_levels import levels_here
 from nbpar.wire.messages import Begin, Load, Package
 from nbpar.wire.modules.reach import Wanted, reach_of_this_process
 from nbpar.wire.pickle_cache import Kept
-from nbpar.wire.pickling import digest, pack_one
+from nbpar.wire.pickling import digest, dumps, pack_one
 from nbpar.wire.shared import Shared
 from nbpar.worker.signals import can_limit
 
@@ -50,6 +51,9 @@ REMEMBERED = 100
 """Number of functions whose cost is remembered for their next runs."""
 
 QUIET = Options(progress="none")
+
+NEVER = Retry()
+"""Failed items are not tried again."""
 
 
 R = TypeVar("R", bound=Run)
@@ -232,7 +236,7 @@ class Launcher:
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
-        job.begin = self.begin_of(state.id, fn, job.load)
+        job.begin = self.begin_of(state.id, fn, job.load, retry=options.retry)
         if options.resume is not None:
             from nbpar.journal.resuming import journal
 
@@ -305,19 +309,43 @@ class Launcher:
         """Wake the dispatcher; thread-safe."""
         self._backend.wake()
 
-    def begin_of(self, run: int, fn: Callable[..., Any], load: Load, *, brief: bool = False) -> Begin | None:
-        """Return the settings that workers in other processes get before a run's first call.
+    def begin_of(
+        self,
+        run: int,
+        fn: Callable[..., Any],
+        load: Load,
+        *,
+        brief: bool = False,
+        retry: Retry = NEVER,
+    ) -> Begin | None:
+        """Return the settings that workers get before a run's first call; None: they need none.
 
         `brief`: it is one of calls that are submitted one by one.
         """
+        asked = self._asked(retry)
         if self._backend.in_process:
-            return None
+            return None if asked is None else Begin(run, (), (), asked=asked)
         if self.before_run is not None:
             self.before_run(brief=brief)
         reach = reach_of_this_process()
         modules = reach.of(load.function) if self._same_host else reach.with_carried(load.function)
         packages = () if self._same_host else self._packages_of(fn, load, modules)
-        return Begin(run, modules, levels_here(), tuple(self._world.changes()), packages=packages)
+        world = tuple(self._world.changes())
+        return Begin(run, modules, levels_here(), world, packages=packages, asked=asked)
+
+    def _asked(self, retry: Retry) -> Any:
+        """Return how workers read the waits that exceptions ask for; None: they need not."""
+        if not (retry.times and retry.after):
+            return None
+        if retry.after is True or self._backend.in_process:
+            return retry.after
+        try:
+            return dumps(retry.after)
+        except BaseException as error:
+            if may_be_ctrl_c(error):
+                raise
+            what = "the function `after` of Retry to the workers"
+            raise PicklingError(explain(retry.after, error, what=what)) from None
 
     def _packages_of(self, fn: Callable[..., Any], load: Load, modules: Wanted) -> tuple[Package, ...]:
         """Return the packages that a function imports; they are looked up once."""

@@ -81,6 +81,15 @@ class Fault(NamedTuple):
     chain: tuple[tuple[bool, tuple[Any, ...]], ...] = ()
     """Its causes and contexts, the latest first: whether it is a cause, and the fields of its fault."""
 
+    kinds: tuple[str, ...] = ()
+    """Full names of its type and of the exceptions that this one inherits from."""
+
+    after: float | None = None
+    """Seconds that it asks to wait before another attempt, where that was looked at."""
+
+    status: int = 0
+    """The HTTP status that it tells, likewise; 0 if it tells none."""
+
     @property
     def text_with_lines(self) -> str:
         """The traceback with source lines that only this process knows: those of a notebook's cells."""
@@ -119,7 +128,17 @@ def _described(error: BaseException, *, here: bool) -> Fault:
         payload, trouble = _pickled(error)
     kind = type(error).__qualname__
     text, whole = without_surrogates(text_of(error, NO_TEXT)), without_surrogates(_format(error))
-    return Fault(payload, kind, text, frames, whole, trouble, () if here else _chain_of(error))
+    chain, kinds = ((), ()) if here else (_chain_of(error), _kinds_of(error))
+    return Fault(payload, kind, text, frames, whole, trouble, chain, kinds)
+
+
+def _kinds_of(error: BaseException) -> tuple[str, ...]:
+    """Return the full names of an exception's type and of its bases."""
+    return tuple(
+        without_surrogates(f"{kind.__module__}.{kind.__qualname__}")
+        for kind in type(error).__mro__
+        if issubclass(kind, BaseException)
+    )
 
 
 def _chain_of(error: BaseException) -> tuple[tuple[bool, tuple[Any, ...]], ...]:
@@ -134,7 +153,8 @@ def _chain_of(error: BaseException) -> tuple[tuple[bool, tuple[Any, ...]], ...]:
             seen.add(id(earlier))
             payload, trouble = _pickled(harmless(earlier))
             kind, text = type(earlier).__qualname__, without_surrogates(text_of(earlier, NO_TEXT))
-            fault = Fault(payload, kind, text, _frames_of(earlier.__traceback__), "", trouble)
+            frames, kinds = _frames_of(earlier.__traceback__), _kinds_of(earlier)
+            fault = Fault(payload, kind, text, frames, "", trouble, kinds=kinds)
             chain.append((earlier is error.__cause__, tuple(fault)))
             error = earlier
     return tuple(chain)
@@ -175,7 +195,8 @@ def _restored(fault: Fault) -> BaseException:
             trouble = f"it became a {type(error).__name__} here"
         except BaseException as problem:  # noqa: BLE001 (any user code may run here)
             trouble = explain_unpickling(problem, what=f"the exception {fault.kind}", where="here")
-    stand_in = RemoteError(f"{fault.kind}: {fault.message}\n({trouble})", fault.text_with_lines)
+    text = f"{fault.kind}: {fault.message}\n({trouble})"
+    stand_in = RemoteError(text, fault.text_with_lines, fault.kinds)
     return stand_in.with_traceback(trace)
 
 

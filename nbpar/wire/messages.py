@@ -76,6 +76,10 @@ class Begin(NamedTuple):
     packages: tuple[tuple[str, str, str], ...] = ()
     """A `Package` for each that the function imports, to be compared with what the worker has."""
 
+    asked: Any = None
+    """Whether to read how long exceptions ask to wait: None for not, True, or a function that tells it,
+    pickled where it is sent to another process."""
+
 
 class FoundModule(NamedTuple):
     """The answer to `SeekModule`."""

@@ -30,6 +30,7 @@ from nbpar.wire.messages import (
     Ready,
     Running,
 )
+from nbpar.worker.asked_waits import telling
 from nbpar.worker.attendant import Attendant
 from nbpar.worker.channel_host import Channels
 from nbpar.worker.codec import Codec, Pickled
@@ -119,6 +120,9 @@ class Loop:
         self._imported = 0
         self._run_number: int | None = None
         self._codec = codec
+        self._describe: Callable[[BaseException], Fault] = codec.describe
+        """Serializes exceptions of the current run's items."""
+
         self._interrupts = interrupts
         self._facts = facts
         self._answered_within = answered_within
@@ -245,6 +249,7 @@ class Loop:
             self._run_number = call.run
             begin = self._mailbox.begin(call.run)
             self._codec.apart = begin is not None and begin.apart
+            self._describe = telling(self._codec.describe, begin)
         began = time.perf_counter()
         items, broken = self._codec.items(call.items, call.first)
         self._unpacking += time.perf_counter() - began
@@ -260,7 +265,7 @@ class Loop:
         if call.timeout is not None:
             self._mailbox.send(Running(call.id, True))
         self._run(Execution(
-            function, items, call, broken, interrupts=self._interrupts, describe=self._codec.describe,
+            function, items, call, broken, interrupts=self._interrupts, describe=self._describe,
             is_given_up=self._mailbox.is_given_up, tell_running=self._tell_running, look=cleanup,
             first_call=self._functions.just_made,
         ))  # fmt: skip

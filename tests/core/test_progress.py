@@ -425,3 +425,32 @@ def test_the_latest_work_can_be_read_both_ways_and_compared():
     fold(done(104.0, call=3, first=3, count=1))
     assert spans != fold.snapshot(105.0).lanes[0].spans
     assert spans != list(spans)
+
+
+def test_a_run_says_that_it_waits_and_for_what():
+    fold = progress(
+        sent(count=1), done(count=1, retried=1), events.ItemDelayed(101.0, 0, 113.0, "HTTPStatusError 429")
+    )
+
+    assert fold.snapshot(101.0).note == "waits 12 s: HTTPStatusError 429"
+    assert fold.snapshot(111.5).note == "waits 2 s: HTTPStatusError 429"
+    assert fold.snapshot(113.0).note == ""
+
+
+def test_items_that_wait_while_others_go_on_are_counted():
+    fold = progress(
+        events.ItemDelayed(101.0, 0, 113.0, "HTTPStatusError 429"),
+        events.ItemDelayed(101.0, 3, 105.0, "HTTPStatusError 503"),
+    )
+
+    assert fold.snapshot(101.0).note == "2 items to retry, the first in 4 s: HTTPStatusError 503"
+
+    fold(events.ChunkSent(105.0, "a", 9, 3, 1, 2))
+
+    assert fold.snapshot(104.0).note == "1 item to retry, the first in 9 s: HTTPStatusError 429"
+
+
+def test_a_run_that_is_over_waits_for_nothing():
+    fold = progress(events.ItemDelayed(101.0, 0, 113.0, "Busy"), events.RunFinished(102.0, "stopped"))
+
+    assert fold.snapshot(102.0).note == ""

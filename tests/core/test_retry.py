@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbpar.core.retry import Retry
+from nbpar.errors import RemoteError
 
 seconds = st.floats(0, 1e6)
 
@@ -102,7 +103,7 @@ def test_a_negative_number_of_retries_is_refused():
         Retry.of(-1)
 
 
-@pytest.mark.parametrize("name", ["first", "longest", "jitter"])
+@pytest.mark.parametrize("name", ["first", "longest", "jitter", "longest_after"])
 @pytest.mark.parametrize("wrong", [-0.1, float("inf"), float("nan")])
 def test_a_number_out_of_range_is_refused_by_name(name, wrong):
     with pytest.raises(ValueError, match=rf"{name} must be a finite number of at least 0, was {wrong}"):
@@ -134,3 +135,32 @@ def test_a_retry_survives_pickling():
 
 def test_a_delay_that_no_number_can_hold_is_the_longest():
     assert Retry(9, growth=1e300, longest=5.0).delay_before(9) == 5.0
+
+
+def test_an_item_waits_for_as_long_as_its_exception_asks_for():
+    retry = Retry(times=3, first=1, growth=2, jitter=0.5)
+
+    assert [retry.delay_before(2, dice, after=10) for dice in (0, 1)] == [10, 15]
+    assert retry.delay_before(3, after=1) == 2
+    assert Retry(times=1, first=0, longest=1).delay_before(2, after=10) == 10
+    assert retry.delay_before(1, after=10) == 0
+
+
+def test_an_item_that_would_wait_too_long_fails_at_once():
+    retry = Retry(times=3, longest_after=60)
+
+    assert retry.again(ValueError(), 1, after=60)
+    assert not retry.again(ValueError(), 1, after=61)
+
+
+def test_what_stands_for_an_exception_that_cannot_travel_is_of_its_kinds():
+    stand_in = RemoteError("text", kinds=("aiohttp.ClientResponseError", "builtins.OSError"))
+
+    assert Retry(times=1, on=OSError).again(stand_in, 1)
+    assert not Retry(times=1, on=ValueError).again(stand_in, 1)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "retry_after"])
+def test_what_cannot_be_asked_for_a_wait_is_refused(wrong):
+    with pytest.raises(TypeError, match="after must be True, False or a function of the exception, was "):
+        Retry(after=wrong)
