@@ -75,7 +75,7 @@ test-nightly: $(VENV)/installed-for-tests $(VENV)/nox-installed
 	$(NOX) nightly
 
 # Engines on other hosts, which are network namespaces of this one, and in jobs of a Slurm: Linux, root,
-# OpenSSH's server, iproute2, slurm-wlm, munge.
+# OpenSSH's server, iproute2, slurm-wlm, munge, openmpi-bin.
 # Without root: `make test-hosts ROOT=sudo`.
 test-hosts: $(VENV)/installed-for-tests
 	$(ROOT) $(BIN)/python -m pytest -p no:cacheprovider tests/hosts

@@ -205,22 +205,27 @@ class Cluster(DemandState):
     @classmethod
     def mpi(
         cls,
-        n: int,
+        n: int | None = None,
         *,
+        hosts: Any = None,
         command: str | Sequence[str] = "mpiexec",
         arguments: Sequence[str] = (),
+        run_folder: str | os.PathLike[str] | None = None,
         **settings: Any,
     ) -> Self:
-        """A cluster whose engines are the ranks of one MPI program on this host, which needs mpi4py.
+        """A cluster whose engines are the ranks of one MPI program, which needs mpi4py.
 
         Args:
-            n: number of engines, the size of `MPI.COMM_WORLD`.
+            n: number of engines, the size of `MPI.COMM_WORLD`; by default those of the hosts.
+            hosts: where they run, `{"gpu01": 4, "gpu02": 4}`, with nbpar at the same path; None: here.
             command: the program that starts MPI programs, with options or without.
             arguments: further options of it, such as `["--bind-to", "none"]`.
+            run_folder: a folder that the hosts share; by default `~/.cache/nbpar`.
             settings: as of `Cluster`.
         """
-        words = [command] if isinstance(command, str) else list(command)
-        config = {"MPILauncher": {"mpi_cmd": words, "mpi_args": list(arguments)}}
+        from nbpar.cluster.launched.ranks import ranks_of
+
+        n, config = ranks_of(n, hosts, command, arguments, run_folder)
         return cls(n, engines="mpi", config=config, **settings)
 
     # ---- life cycle

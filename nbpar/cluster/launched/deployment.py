@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.base import DeploymentListener, Settings, UnqueuedEngines
-from nbpar.cluster.directory import RuntimeDirectory
+from nbpar.cluster.directory import RuntimeDirectory, remove_directory
 from nbpar.cluster.forked import Healing
 from nbpar.cluster.launched.guarded import command
 from nbpar.cluster.launched.options import batch_files, guard_mpi, quiet_commands, words_of
+from nbpar.cluster.launched.ranks import SECTION, command_of_ranks, make_folder, write_orders
 from nbpar.cluster.preload import LAUNCHED_SETTINGS
 from nbpar.cluster.protocol import surroundings_here
 from nbpar.errors import ClusterError
@@ -53,6 +54,9 @@ class LaunchedDeployment(UnqueuedEngines):
         self._lock = threading.Lock()
         self._cluster: Any = None
         self._client: Any = None
+        self._shared: Path | None = None
+        """Folder that ranks on other hosts see."""
+
         self._places: dict[str, tuple[str, int]] = {}
         self._ids: dict[str, int] = {}
         self._removed: set[str] = set()
@@ -88,6 +92,7 @@ class LaunchedDeployment(UnqueuedEngines):
             self._cluster = ipyparallel.Cluster(**self._arguments(engines, timeout))
             self._cluster.start_controller_sync()
             info: dict[str, Any] = self._connection_info()
+            self._order_ranks()
         except Exception as error:
             raise self._refusal(error) from error
         self.add(engines)
@@ -206,6 +211,8 @@ class LaunchedDeployment(UnqueuedEngines):
                 self._stop()
         finally:
             self._runtime.remove()
+            if self._shared is not None:
+                remove_directory(self._shared)
 
     def _ended_early(self) -> str:
         """Return why engines will not come: processes of a set that has not registered have all ended.
@@ -269,9 +276,19 @@ class LaunchedDeployment(UnqueuedEngines):
         options = dict(self._options)
         config.merge(Config(options.pop("config", None) or {}))
         guard_mpi(config, self._engines)
+        if (ranks := config.pop(SECTION, None)) is not None:
+            self._shared = make_folder(ranks["folder"])
+            config.MPIEngineSetLauncher.engine_cmd = command_of_ranks(self._shared)
+            arguments["controller_ip"] = "*"
         if not {"profile", "profile_dir"} & set(options):
-            arguments["profile_dir"] = str(self.directory / "profile" if self.directory else "profile")
+            arguments["profile_dir"] = str((self._shared or self._runtime.path) / "profile")
         return {**arguments, **options, "config": config}
+
+    def _order_ranks(self) -> None:
+        """Write what ranks on other hosts need."""
+        if self._shared is not None:
+            environment = self._cluster.config.EngineLauncher.environment
+            write_orders(self._shared, environment, Path(self._cluster.controller.connection_files["engine"]))
 
     def _through_ssh(self) -> bool:
         """Whether engines start on other hosts, where this process's pid and Python mean nothing."""

@@ -1,7 +1,8 @@
 """A controller or engine of ipyparallel's local launchers that ends with its owner.
 
-Run as `python -m nbpar.cluster.launched.guarded controller|engine|program OWNER ARGUMENTS...`, where OWNER is
-a pid; the arguments of a program begin with its name.
+Run as `python -m nbpar.cluster.launched.guarded KIND OWNER ARGUMENTS...`, where KIND is `controller`,
+`engine`, `program` or `rank`, and OWNER a pid, for a rank the path of its orders; the arguments of a program
+begin with its name.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def main(arguments: list[str]) -> None:
     kind, owner, *rest = arguments
     if kind == "program":
         _become_program(int(owner), rest)
+    if kind == "rank":
+        _become_rank(owner, rest)
     threading.Thread(target=_end_with, args=(int(owner),), name="nbpar-owner", daemon=True).start()
     if kind == "controller":
         from nbpar.cluster.controller import Controller
@@ -43,6 +46,16 @@ def main(arguments: list[str]) -> None:
         from nbpar.cluster.engine import SteadyEngine
 
         SteadyEngine.launch_instance(rest)
+
+
+def _become_rank(orders: str, rest: list[str]) -> NoReturn:
+    from nbpar.cluster.engine import SteadyEngine
+    from nbpar.cluster.launched.ranks import prepare
+
+    if owner := prepare(orders):
+        threading.Thread(target=_end_with, args=(owner,), name="nbpar-owner", daemon=True).start()
+    SteadyEngine.launch_instance(rest)
+    sys.exit()
 
 
 def _become_program(owner: int, program: list[str]) -> NoReturn:
