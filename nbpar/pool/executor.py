@@ -60,14 +60,15 @@ class PoolExecutor(Executor):
         """
         with self._lock:
             self._refuse_if_closed()
+            launcher = self._pool.launcher
             try:
-                future: Future[Any] = self._pool.launcher.submit(fn, args, kwargs)
+                future: Future[Any] = launcher.submit(fn, args, kwargs)
             except PicklingError as error:
                 future = Future()
                 future.set_exception(error)
             if isinstance(future, CallFuture):
                 future.join(self._work)
-                prepare_for_exit(self._pool.launcher.dispatcher)
+                prepare_for_exit(launcher.dispatcher)
         return future
 
     @entrance

@@ -328,7 +328,10 @@ class Launcher:
         if self.before_run is not None:
             self.before_run(brief=brief)
         reach = reach_of_this_process()
-        modules = reach.of(load.function) if self._same_host else reach.with_carried(load.function)
+        if not self._same_host:
+            modules = reach.with_carried(load.function)
+        else:
+            modules = reach.of_call(load.function, load.digest) if brief else reach.of(load.function)
         packages = () if self._same_host else self._packages_of(fn, load, modules)
         world = tuple(self._world.changes())
         return Begin(run, modules, levels_here(), world, packages=packages, asked=asked)

@@ -31,10 +31,7 @@ TOGETHER = 64
 """Maximal number of calls that are sent together: as many as are tried one by one after a death."""
 
 WITHIN = 1e-3
-"""Seconds of work that are sent together, so that results are not late."""
-
-SHORTEST = 2e-4
-"""Seconds of work that a free worker gets at least, if there is as much."""
+"""Seconds of work that are sent together, if there is as much: no more, so that results are not late."""
 
 
 class Group(Protocol):
@@ -211,7 +208,7 @@ class SubmittedCalls:
         self.dispatcher = dispatcher
         self.lock = threading.RLock()  # for all state, and for every future between two states
         # its estimate carries over from one job to the next
-        self.chunker = Chunker(largest=TOGETHER, target=WITHIN, shortest=SHORTEST)
+        self.chunker = Chunker(largest=TOGETHER, target=WITHIN, shortest=WITHIN)
         self._batch: _CallStream | None = None
         self._shared: dict[bytes, _Shared] = {}
         """By digest of the function."""

@@ -12,9 +12,13 @@ def levels_here() -> Levels:
     """Return the levels set in this process."""
     manager = logging.root.manager
     # a logger of a custom class must be made by its owner: made by its name it would have another class
-    named = [logger for logger in list(manager.loggerDict.values()) if type(logger) is logging.Logger]
-    levels = [(logger.name, logger.level) for logger in (logging.root, *named) if logger.level]
-    return (("", int(manager.disable)), *levels)
+    levels = [
+        (logger.name, logger.level)
+        for logger in list(manager.loggerDict.values())
+        if type(logger) is logging.Logger and logger.level
+    ]
+    root = logging.root
+    return (("", int(manager.disable)), *([(root.name, root.level)] if root.level else ()), *levels)
 
 
 class BorrowedLevels:

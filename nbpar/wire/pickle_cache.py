@@ -4,6 +4,7 @@ cloudpickle takes about 80 us for a function of a notebook, which is most of wha
 Only functions are kept that depend on nothing that can change unseen: their code, and closure cells,
 defaults and globals that hold numbers, strings, modules, what can be imported, or functions of which the
 same is true.  Those are compared by identity each time.  A list or an object of a class is none of these.
+A worker that needs a function anew for each call saves unpickling it in the same way.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import sys
 import weakref
 from abc import ABCMeta
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from operator import is_
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import cloudpickle
 
@@ -38,11 +40,30 @@ _ABSENT = object()
 T = TypeVar("T")
 
 
+class State(NamedTuple):
+    """All that a function's pickle depends on, as it was at one moment."""
+
+    equal: tuple[Any, ...]
+    """Numbers and names, to be compared by value."""
+
+    same: list[Any]
+    """Objects, to be compared by identity."""
+
+    def is_like(self, other: State | None) -> bool:
+        """Whether nothing has changed."""
+        return (
+            other is not None
+            and self.equal == other.equal
+            and len(self.same) == len(other.same)
+            and all(map(is_, self.same, other.same))
+        )
+
+
 class Kept(Generic[T]):
     """What was made of some functions lately; safe from any thread."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[weakref.ref[Any], list[Any], T]] = {}
+        self._known: dict[int, tuple[weakref.ref[Any], State, T]] = {}
 
     def made(self, function: Any, make: Callable[[], T], size: Callable[[T], int]) -> T:
         """Return what `make` made of a function when everything was as it is now; else have it made.
@@ -50,88 +71,85 @@ class Kept(Generic[T]):
         Raises:
             Exception: what `make` raises.
         """
-        state = _state_or_none(function)
+        state = state_of(function)
         if state is None:
             return make()
         known = self._known.get(id(function))
-        if known is not None and known[0]() is function and _same(known[1], state):
+        if known is not None and known[0]() is function and state.is_like(known[1]):
             return known[2]
         new = make()
         self._known.pop(id(function), None)
         # pickling may run the user's code
-        if size(new) <= LARGEST and _same(_state_or_none(function) or [], state):
+        if size(new) <= LARGEST and state.is_like(state_of(function)):
             self._known[id(function)] = (weakref.ref(function), state, new)
             while len(self._known) > MOST:
                 self._known.pop(next(iter(self._known)), None)
         return new
 
 
-def _state_or_none(function: Any) -> list[Any] | None:
+def state_of(function: Any) -> State | None:
+    """Return all that a function's pickle depends on; None where some of it may change unseen."""
+    if type(function) is not FunctionType:
+        return None
     try:
-        return state_of(function)
+        by_name, sent = importable(function), cloudpickle.list_registry_pickle_by_value()
+        values: list[Any] = []
+        cycles: list[int] = []
+        if not (by_name or _add(function, values, cycles, {id(function)}, 0)):
+            return None
     except BaseException as error:  # a module's `__getattr__` may raise anything
         if may_be_ctrl_c(error):
             raise
         return None
-
-
-def state_of(function: Any) -> list[Any] | None:
-    """Return all that a function's pickle depends on; None where some of it may change unseen."""
-    if type(function) is not FunctionType:
-        return None
     # with packages come their submodules that are imported by now
-    state: list[Any] = [len(sys.modules), next(reversed(sys.modules)), importable(function)]
-    state += sorted(cloudpickle.list_registry_pickle_by_value())
-    return state if state[2] or _add(function, state, {id(function)}, 0) else None
+    modules = len(sys.modules), next(reversed(sys.modules))
+    return State((*modules, by_name, *sorted(sent), *cycles), values)
 
 
-def _add(function: FunctionType, state: list[Any], seen: set[int], depth: int) -> bool:
+def _add(function: FunctionType, values: list[Any], cycles: list[int], seen: set[int], depth: int) -> bool:
     """Add what a function depends on; whether all of it is settled."""
     if function.__dict__ or getattr(function, "__type_params__", None) or depth > DEEPEST:
         return False
     code, names = function.__code__, function.__globals__
-    state += (code, function.__name__, function.__qualname__, function.__module__, function.__doc__)
-    for value in _values_of(function, code, names):
+    values += (code, function.__name__, function.__qualname__, function.__module__, function.__doc__)
+    for value in _used_by(function, code, names):
         kind = type(value)
         if kind is FunctionType:
             if id(value) in seen:
-                state.append(id(value))  # no reference, or a function would hold itself
+                cycles.append(id(value))  # no reference, or a function would hold itself
                 continue
             seen.add(id(value))
-            state.append(value)
-            if not importable(value) and not _add(value, state, seen, depth + 1):
+            values.append(value)
+            if not importable(value) and not _add(value, values, cycles, seen, depth + 1):
                 return False
         elif value is _ABSENT or kind in _SETTLED or _is_settled(kind, value):
-            state.append(value)
+            values.append(value)
         else:
             return False
     return True
 
 
-def _values_of(function: FunctionType, code: CodeType, names: dict[str, Any]) -> Iterator[Any]:
-    for name in _GLOBALS_ALWAYS_SENT:
-        yield names.get(name, _ABSENT)
-    for name in _names_in(code):
-        yield names.get(name, _ABSENT)
+def _used_by(function: FunctionType, code: CodeType, names: dict[str, Any]) -> list[Any]:
+    used = [names.get(name, _ABSENT) for name in (*_GLOBALS_ALWAYS_SENT, *_names_in(code))]
     for cell in function.__closure__ or ():
         try:
-            yield cell.cell_contents
+            used.append(cell.cell_contents)
         except ValueError:  # it is empty yet
-            yield _ABSENT
-    yield from function.__defaults__ or ()
+            used.append(_ABSENT)
+    used += (_ABSENT, *(function.__defaults__ or ()), _ABSENT)
     for part in (function.__kwdefaults__, function.__annotations__):
-        for name, value in (part or {}).items():
-            yield name
-            yield value
-    yield len(function.__defaults__ or ())
+        for pair in (part or {}).items():
+            used += pair
+    return used
 
 
-def _names_in(code: CodeType) -> Iterator[str]:
-    """Yield all names in some code, attributes' too: some of them may be globals."""
-    yield from code.co_names
+def _names_in(code: CodeType) -> list[str]:
+    """Return all names in some code, attributes' too: some of them may be globals."""
+    names = [*code.co_names]
     for constant in code.co_consts:
         if type(constant) is CodeType:
-            yield from _names_in(constant)
+            names += _names_in(constant)
+    return names
 
 
 def _is_settled(kind: type, value: Any) -> bool:
@@ -141,9 +159,3 @@ def _is_settled(kind: type, value: Any) -> bool:
     if kind is BuiltinFunctionType:
         return value.__self__ is None or type(value.__self__) is ModuleType
     return kind in (type, ABCMeta) and importable(value)
-
-
-def _same(one: list[Any], other: list[Any]) -> bool:
-    return len(one) == len(other) and all(
-        a is b or (type(a) is type(b) is int and a == b) for a, b in zip(one, other, strict=True)
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from nbpar.core.call_style import CallStyle, Lent, caller
@@ -11,6 +12,7 @@ from nbpar.errors import MissingPackagesError, PicklingError
 from nbpar.wire.diagnosis.explain import explain_unpickling
 from nbpar.wire.faults import Fault, describe
 from nbpar.wire.messages import INITIALIZER, Call, Load, Output
+from nbpar.wire.pickle_cache import State, state_of
 from nbpar.wire.shared_memory import NotMappedError
 from nbpar.worker.codec import Codec
 from nbpar.worker.host_buffers import HostBuffers
@@ -64,36 +66,37 @@ class FunctionCache:
         return made
 
     def anew(self, call: Call, first: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return what unpickles a function for each of the items: they were submitted one by one."""
-        load = self._load(call.digest)
-        made: list[Callable[[Any], Any]] = [first]
+        """Return what has a function anew for each of the items: they were submitted one by one."""
+        renewed = Renewed(partial(self._unpickled, self._load(call.digest)))
+        waiting: list[Callable[[Any], Any]] = [first]
 
         def run(item: Any) -> Any:
-            if made:
-                return made.pop()(item)
-            assert load is not None
+            if waiting:
+                return waiting.pop()(item)
             with self._interrupts.shield():  # the run is the same: the worker is prepared for it
                 forget_warnings()
-                function = self._unpickled(load)
-                provide(self._pool, function)
+                function = renewed.function()
             return caller(function, call.spread)(item)
 
         return run
 
-    def _unpickled(self, load: Load) -> Any:
+    def _unpickled(self, load: Load | None) -> Any:
         """Make a function.
 
         Raises:
             NotMappedError: its shared memory is gone.
             PicklingError: it cannot be unpickled.
         """
+        assert load is not None
         try:
-            return self._codec.function(load.function)
+            function = self._codec.function(load.function)
         except NotMappedError:
             raise
         except BaseException as error:  # noqa: BLE001 (any user code may run here)
             new = PicklingError(explain_unpickling(error, what=f"the function {load.name}"))
             raise new.with_traceback(error.__traceback__) from None
+        provide(self._pool, function)
+        return function
 
     def clear(self) -> None:
         """Drop all: references to a loop must not keep captured objects alive."""
@@ -141,3 +144,36 @@ class FunctionCache:
                 hooks.cleanup.keep()
             if notes:
                 self._mailbox.put([Output(call.id, tuple(notes))])
+
+
+class Renewed:
+    """A function that is made anew for each call, unless it is as it was made.
+
+    Args:
+        make: makes it.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made: Any = None
+        self._state: State | None = None
+        self._names = 0
+        """Number of variables in its namespace, some of which its code may not name."""
+
+    def function(self) -> Any:
+        """Return the function as it was sent.
+
+        Raises:
+            Exception: what making it raises.
+        """
+        state = self._state
+        if (
+            state is None
+            or self._names != len(self._made.__globals__)
+            or not state.is_like(state_of(self._made))
+        ):
+            self._state = None
+            self._made = self._make()
+            if (made := state_of(self._made)) is not None:
+                self._state, self._names = made, len(self._made.__globals__)
+        return self._made

@@ -15,7 +15,8 @@ import pytest
 from user_code import leave, press_ctrl_c
 
 import nbpar.pool.pool
-from nbpar.wire.modules import reach, versions
+from nbpar.wire.modules import reach as reach_module
+from nbpar.wire.modules import versions
 from nbpar.wire.modules.reach import Reach, named
 from nbpar.wire.modules.sources import carried_over, imports_of, reload_order, same_functions
 from nbpar.wire.modules.versions import OLDER, Versions, digest_of
@@ -181,6 +182,46 @@ def test_an_unchanged_set_of_modules_costs_one_look_at_each_file(module, monkeyp
     assert looked == [module.__file__]
 
 
+def test_calls_that_follow_each_other_share_a_look_at_the_files(module, monkeypatch):
+    now = [0.0]
+    reach, packed = Reach(clock=lambda: now[0]), pack_one(module.f)
+    looked, loaded = [], reach.versions.loaded
+    monkeypatch.setattr(reach.versions, "loaded", lambda name: looked.append(name) or loaded(name))
+
+    found = [reach.of_call(packed, b"f") for _ in range(100)]
+    assert found == [reach.of(packed)] * 100
+    assert len(looked) == 2
+    now[0] += reach_module.BRIEFLY
+    reach.of_call(packed, b"f")
+    assert len(looked) == 3
+    reach.of_call(packed, b"another function")
+    assert len(looked) == 4
+
+
+def test_a_reload_is_seen_between_calls_that_follow_each_other(module):
+    reach, packed = Reach(clock=lambda: 0.0), pack_one(module.f)
+    before = reach.of_call(packed, b"f")
+    edit(module, "def f(): return 2\n")
+
+    assert reach.of_call(packed, b"f") == before
+    importlib.reload(module)
+    assert reach.of_call(packed, b"f") == (("edited_here", digest_of(b"def f(): return 2\n")),)
+
+
+def test_an_import_is_seen_between_calls_that_follow_each_other(module, tmp_path):
+    reach, packed = Reach(clock=lambda: 0.0), pack_one(("edited_here", "comes_later"))
+    before = reach.of_call(packed, b"f")
+    (tmp_path / "comes_later.py").touch()
+
+    importlib.import_module("comes_later")
+
+    try:
+        assert [name for name, _ in before] == ["edited_here"]
+        assert [name for name, _ in reach.of_call(packed, b"f")] == ["comes_later", "edited_here"]
+    finally:
+        del sys.modules["comes_later"]
+
+
 def test_what_a_loader_has_changed_is_not_compared(module):
     edit(module, "def f(): return 2\n")
     module.__spec__.loader = type("Rewriting", (), {})()
@@ -344,7 +385,7 @@ def test_a_function_reaches_the_modules_that_its_module_uses(module, tmp_path):
 
 @pytest.mark.parametrize(("act", "error"), [(leave, None), (press_ctrl_c, KeyboardInterrupt)])
 def test_a_module_whose_names_cannot_be_read_reaches_no_other(module, monkeypatch, act, error):
-    monkeypatch.setattr(reach, "neighbors", act)
+    monkeypatch.setattr(reach_module, "neighbors", act)
     packed = pack_one(module.f)
 
     if error is not None:
@@ -376,7 +417,7 @@ def test_modules_that_workers_have_asked_for_count_for_every_run(module, tmp_pat
 
 
 def test_the_reach_of_this_process_knows_when_it_began():
-    assert reach.reach_of_this_process() is reach.reach_of_this_process()
+    assert reach_module.reach_of_this_process() is reach_module.reach_of_this_process()
 
 
 @pytest.mark.parametrize(

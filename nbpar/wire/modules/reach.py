@@ -7,17 +7,41 @@ names are in the pickle, and those they import from.
 from __future__ import annotations
 
 import os
+import sys
 import threading
+import time
+from collections.abc import Callable
 from functools import cache
+from operator import is_
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nbpar.host.ctrl_c import may_be_ctrl_c
-from nbpar.wire.modules.versions import OLDER, Versions, digest_of, neighbors
+from nbpar.wire.modules.versions import OLDER, Versions, attribute, digest_of, neighbors
 from nbpar.wire.pickling import Packed
 
 Wanted = tuple[tuple[str, bytes], ...]
 """Modules and their versions."""
+
+BRIEFLY = 1e-3
+"""Seconds in which files are not looked at again for calls that follow each other."""
+
+
+class _Recent(NamedTuple):
+    """What a function reached a moment ago."""
+
+    digest: bytes
+    until: float
+    modules: tuple[int, str]
+    """Number of modules, and the last of them."""
+
+    specs: list[Any]
+    """Of those that it reached: each has another one after a reload."""
+
+    found: Wanted
+
+
+_NOTHING = _Recent(b"", 0.0, (0, ""), [], ())
 
 
 class Reach:
@@ -28,7 +52,9 @@ class Reach:
         carried: files of the modules that workers have asked for, by name.
     """
 
-    def __init__(self, *, born: float = 0.0) -> None:
+    def __init__(self, *, born: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._recent = _NOTHING
         self.lock = threading.RLock()
         self.versions = Versions(born=born)
         self.carried: dict[str, str] = {}
@@ -41,6 +67,22 @@ class Reach:
         """Return the modules that a function uses, with the versions that this process runs."""
         with self.lock:
             return tuple(sorted(self._reached(function).items()))
+
+    def of_call(self, function: Packed, digest: bytes) -> Wanted:
+        """Return the same for one of many calls, which may follow each other within microseconds.
+
+        Files are not looked at for each of them.  Modules imported or reloaded meanwhile are seen.
+        """
+        with self.lock:
+            recent, modules = self._recent, (len(sys.modules), next(reversed(sys.modules)))
+            if recent.digest == digest and recent.modules == modules and self._clock() < recent.until:
+                found = recent.found
+                if all(map(is_, recent.specs, _specs(found))):
+                    return found
+            until = self._clock() + BRIEFLY
+            found = self.of(function)
+            self._recent = _Recent(digest, until, modules, _specs(found), found)
+            return found
 
     def with_carried(self, function: Packed) -> Wanted:
         """Return also those that workers have asked for: items may use them."""
@@ -90,6 +132,10 @@ class Reach:
                 found = set()  # it cannot be inspected
             self._neighbors[name] = (state, found)
         return found
+
+
+def _specs(modules: Wanted) -> list[Any]:
+    return [attribute(sys.modules.get(name), "__spec__") for name, _ in modules]
 
 
 @cache

@@ -97,7 +97,7 @@ class Versions:
 
     def runs(self, name: str, version: bytes) -> bool:
         """Whether this process runs a version; does not read the disk if it does."""
-        seen, spec = self._seen.get(name), _attribute(sys.modules.get(name), "__spec__")
+        seen, spec = self._seen.get(name), attribute(sys.modules.get(name), "__spec__")
         if seen is not None and seen.loaded == version and seen.spec is spec:
             return True
         return self.loaded(name) == version
@@ -193,13 +193,13 @@ def source_of(name: str) -> str | None:
     """Return the source file of an imported module if it is a user's; `sys.modules` may hold any object."""
     if type(name) is not str or name.partition(".")[0] in OWN:
         return None
-    file = _attribute(sys.modules.get(name), "__file__")
+    file = attribute(sys.modules.get(name), "__file__")
     if not isinstance(file, str) or not file.endswith(".py") or is_installed(file):
         return None
     return file if os.path.isfile(file) else None  # noqa: PTH113 (likewise)
 
 
-def _attribute(module: object, name: str) -> Any:
+def attribute(module: object, name: str) -> Any:
     """Return an attribute of an entry in `sys.modules`, whose own code may run; None if there is none."""
     try:
         return getattr(module, name, None)
@@ -240,7 +240,7 @@ def neighbors(name: str) -> set[str]:
             found.add(value.__name__)
         else:
             owner = value if _is_a(value, (FunctionType, type)) else type(value)
-            found.add(str(_attribute(owner, "__module__")))
+            found.add(str(attribute(owner, "__module__")))
     return found - {name}
 
 
