@@ -14,7 +14,7 @@ TESTS ?= tests/core tests/wire
 COVERAGE := $(BIN)/python -m coverage
 
 .PHONY: demo dev fast test check format coverage test-browser test-kernels test-floors test-colab \
-    test-originals test-notebooks test-hosts test-nightly notebooks docs bench soak clean
+    test-originals test-notebooks test-package test-hosts test-nightly notebooks docs bench soak clean
 
 demo: $(VENV)/installed
 	$(BIN)/nbpar demo
@@ -68,6 +68,10 @@ test-originals: $(VENV)/nox-installed
 test-notebooks: $(VENV)/nox-installed
 	$(NOX) notebooks
 
+# Builds a release into dist/, and uses it as somebody who has nothing else.
+test-package: $(VENV)/nox-installed
+	$(NOX) package
+
 # What the others leave out: tests with the marker, and all that could depend on other versions of packages.
 test-nightly: $(VENV)/installed-for-tests $(VENV)/nox-installed
 	$(TOGETHER) -m nightly tests
@@ -100,16 +104,20 @@ $(VENV)/made:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
+$(VENV)/pip-with-groups: $(VENV)/made  # dependency groups, which an older Python's own pip does not know
+	$(BIN)/python -m pip install --quiet "pip>=25.1"
+	touch $@
+
 $(VENV)/installed: $(VENV)/made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/installed-for-tests: $(VENV)/made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[test]"
+$(VENV)/installed-for-tests: $(VENV)/pip-with-groups pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[notebook]" --group test
 	touch $@ $(VENV)/installed
 
-$(VENV)/installed-for-dev: $(VENV)/made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+$(VENV)/installed-for-dev: $(VENV)/pip-with-groups pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[notebook]" --group dev
 	touch $@ $(VENV)/installed $(VENV)/installed-for-tests $(VENV)/nox-installed
 
 $(VENV)/nox-installed: $(VENV)/made pyproject.toml

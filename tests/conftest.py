@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import signal
 import sys
 
 import pytest
-
-with contextlib.suppress(ImportError):  # the environment of a browser's tests is without it
-    from hypothesis import HealthCheck, settings
-
-    # no limits to time: how long an example takes depends on what else the machine does
-    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("patient")
 
 ENGINES = ("nbpar.cluster.fork_server_process", "ipyparallel.engine", "ipyparallel.controller")
 """Modules that run in the processes of a cluster."""
