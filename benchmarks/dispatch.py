@@ -98,7 +98,7 @@ class SimulatedWorkers:
     def wake(self) -> None:
         """Do nothing: no thread waits."""
 
-    def interrupt(self, worker: str) -> bool:
+    def interrupt(self, worker: str, *, skip: bool = False) -> bool:
         """Return False: nothing runs."""
         return False
 

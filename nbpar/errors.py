@@ -74,6 +74,10 @@ class ItemTimeoutError(NbparError, TimeoutError):
     """An item took longer than its `timeout`."""
 
 
+class SkippedError(NbparError):
+    """An item was let go, by `run.skip` or the ✕ of its lane, while its run went on."""
+
+
 class WrongNumberError(NbparError, ValueError):
     """A function of a batch returned another number of results than it got items."""
 

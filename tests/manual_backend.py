@@ -197,7 +197,7 @@ class ManualBackend:
             self._woken = True
             self._changed.notify()
 
-    def interrupt(self, worker: WorkerId) -> bool:
+    def interrupt(self, worker: WorkerId, *, skip: bool = False) -> bool:
         self.interrupted.append(worker)
         return self.interruptible
 

@@ -60,8 +60,12 @@ class Backend(Protocol):
     def wake(self) -> None:
         """Make `receive` return now.  Thread-safe."""
 
-    def interrupt(self, worker: WorkerId) -> bool:
-        """Stop the item that a worker runs; False if that is impossible."""
+    def interrupt(self, worker: WorkerId, *, skip: bool = False) -> bool:
+        """Stop the item that a worker runs; False if that is impossible.
+
+        Threads are interrupted only to `skip` an item, which the user has asked for by name; when a whole run
+        is stopped, their items end by themselves.
+        """
 
     def kill(self, worker: WorkerId, reason: str) -> bool:
         """Kill a worker that cannot be stopped otherwise; False if it would not be replaced.

@@ -196,7 +196,7 @@ class SerialBackend:
             while True:
                 self._bell.get_nowait()
 
-    def interrupt(self, worker: WorkerId) -> bool:  # noqa: ARG002
+    def interrupt(self, worker: WorkerId, *, skip: bool = False) -> bool:  # noqa: ARG002
         """Do nothing: Ctrl-C stops the item."""
         return False
 

@@ -1,6 +1,7 @@
 """Threads of this process: for code that releases the GIL, and for free-threaded Python.
 
-Nothing is pickled, and a running item cannot be stopped: Python cannot stop threads.
+Nothing is pickled.  A running item is not stopped by Stop or a time limit, because Python cannot stop threads
+in code that waits; one that the user skips is interrupted when it comes back to Python.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from nbpar.worker.loop import Loop
 from nbpar.worker.nesting import inside
 from nbpar.worker.output.streams import caught, renew
 from nbpar.worker.run_setup import WorkerHooks
-from nbpar.worker.signals import Interrupts
+from nbpar.worker.thread_interrupts import ThreadInterrupts
 
 Inbox = queue.SimpleQueue[tuple[WorkerId, Message] | None]
 
@@ -81,9 +82,10 @@ class ThreadsBackend:
     def wake(self) -> None:
         self._arrived.put(None)
 
-    def interrupt(self, worker: WorkerId) -> bool:  # noqa: ARG002
-        """Return False: threads cannot be stopped from outside."""
-        return False
+    def interrupt(self, worker: WorkerId, *, skip: bool = False) -> bool:
+        """Raise into a thread's item, between two of its steps in Python, but only to `skip` it."""
+        way = self._ways.get(worker)
+        return skip and way is not None and way.interrupts.strike()
 
     def kill(self, worker: WorkerId, reason: str) -> bool:  # noqa: ARG002
         """Do nothing: there is no replacement."""
@@ -120,6 +122,7 @@ class _ThreadTransport:
 
     def __init__(self, worker: WorkerId, outbox: Inbox) -> None:
         self.worker = worker
+        self.interrupts = ThreadInterrupts()
         self.inbox: queue.SimpleQueue[list[Message]] = queue.SimpleQueue()
         self._outbox = outbox
         self._arrived: list[list[Message]] = []
@@ -148,10 +151,11 @@ class _ThreadTransport:
 
 def _serve(way: _ThreadTransport) -> None:
     facts = {"worker": way.worker, **this_process()}
-    loop = Loop(way, ByReference(), interrupts=Interrupts(), facts=facts, silence=threading.TIMEOUT_MAX)
+    interrupts = way.interrupts
+    loop = Loop(way, ByReference(), interrupts=interrupts, facts=facts, silence=threading.TIMEOUT_MAX)
     hooks = WorkerHooks(ItemCleanup(Leftovers(whole_process=False)), _prepared)
     try:
-        with inside(whole_process=False), caught(loop.recorder, whole_process=False):
+        with interrupts, inside(whole_process=False), caught(loop.recorder, whole_process=False):
             loop.serve(hooks)
     except BaseException as error:
         way.send([Lost(f"{way.worker} ended with {error!r}")])

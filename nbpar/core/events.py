@@ -91,7 +91,7 @@ class ChunkCut:
     worker: str
     call: int
     count: int
-    """How many items it keeps, those that it has answered included."""
+    """How many items without an outcome it keeps."""
 
 
 @dataclass(slots=True)

@@ -97,13 +97,13 @@ class Lane:
     """`idle`, `busy`, `silent`, `left` or `lost`."""
 
     first: int
-    """Index of the first item of the chunk it works at; -1 when idle."""
+    """Index of the first item without an outcome of the chunk it works at; -1 when idle."""
 
     count: int
-    """Number of items in that chunk."""
+    """Number of such items in that chunk."""
 
     since: float
-    """Seconds from the start of the run until it got them."""
+    """Seconds from the start of the run until it began with them, as far as is known."""
 
     done: int
     busy: float
@@ -239,6 +239,9 @@ class LaneCount:
                 self.failed = event.failed
             else:
                 self._begin_span(start, event)
+        if not event.final and event.count and (call := self.calls.get(event.call)) is not None:
+            done = event.first + event.count  # the next item has just begun
+            self.calls[event.call] = (at, done, max(call[1] + call[2] - done, 1))
         if event.final and self.calls.pop(event.call, None) is not None and not self.calls:
             self.state = "idle"
             self.occupied += at - self.work_since

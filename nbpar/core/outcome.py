@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from nbpar.core.call_style import CallStyle, caller
 from nbpar.core.text import kind_of, short, text_of
+from nbpar.errors import SkippedError
 from nbpar.host.event_loops import no_event_loop
 
 
@@ -53,6 +54,11 @@ class Failure:
 
     spread: CallStyle = field(default=CallStyle.ONE, repr=False, compare=False)
     """Conversion of the item to the function's arguments."""
+
+    @property
+    def skipped(self) -> bool:
+        """Whether it was let go by `run.skip`: it does not end its run, and is not retried."""
+        return isinstance(self.exception, SkippedError)
 
     @property
     def where(self) -> str:

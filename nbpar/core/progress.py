@@ -52,7 +52,7 @@ class Progress:
         self._output: deque[tuple[int, str, str]] = deque(maxlen=LATEST_OUTPUT)
         self._marks: deque[tuple[float, int]] = deque()
         self._slowest: list[tuple[float, int]] = []
-        self._known = 0
+        self._known = self._skipped = 0
         self._lack = self._awaited = ""
         self._slow_items: dict[int, Sequence[Any]] = {}
         self._delayed: dict[int, tuple[float, str]] = {}
@@ -77,6 +77,11 @@ class Progress:
     def done(self) -> int:
         """Number of items with an outcome."""
         return self._done
+
+    @property
+    def total(self) -> int | None:
+        """Number of items; None if unknown."""
+        return self._total
 
     @property
     def failed(self) -> int:
@@ -105,6 +110,7 @@ class Progress:
             self._packing, self._most, failure_groups=self._groups.known(),
             paused=max(end - self._paused, 0.0) if paused and self._paused is not None else 0.0,
             low=self._low_since is not None and self._ended is None, imports=self._imports_by_package(),
+            skipped=self._skipped,
         )  # fmt: skip
 
     def _note(self, now: float) -> str:
@@ -237,6 +243,7 @@ class Progress:
 
     def _item_failed(self, event: events.ItemFailed) -> None:
         self._groups.add(event.failure)
+        self._skipped += event.failure.skipped
         insort(self._failures, event.failure, key=attrgetter("index"))
         del self._failures[FIRST_FAILURES:]
 

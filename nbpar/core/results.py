@@ -66,7 +66,8 @@ class Results(list[Any]):
     """Values in input order.
 
     With `errors="collect"` a `Failure` replaces the value of a failed item; with
-    `errors="skip"` such items are left out.
+    `errors="skip"` such items are left out.  With `errors="raise"` there may be failures of items that were
+    let go by `run.skip`.
 
     Attributes:
         failures: the failures, in input order.
@@ -103,8 +104,9 @@ class Results(list[Any]):
     def _indices(self) -> list[int] | None:
         """Return each value's index in the input; None if the list was changed."""
         indices = [index for places in self._places for index in places]
-        if len(indices) != len(self):  # failures were skipped
-            failed = {failure.index for failure in self.failures}
+        if len(indices) != len(self):  # failures were left out, those of items that were let go perhaps not
+            kept = {id(value) for value in self if isinstance(value, Failure)}
+            failed = {failure.index for failure in self.failures if id(failure) not in kept}
             indices = [index for index in indices if index not in failed]
         return indices if len(indices) == len(self) else None
 
@@ -130,9 +132,14 @@ def assemble(parts: list[Part], *, errors: str, sort: bool = True) -> Results:
             failure = part.failures.get(index)
             if failure is None:
                 values.append(value)
-            elif errors == "collect":
+            elif _takes_its_place(failure, errors):
                 values.append(failure)
     return Results(values, failures, places)
+
+
+def _takes_its_place(failure: Failure, errors: str) -> bool:
+    """Whether a failure replaces the value: one that was let go must not move the other values."""
+    return errors == "collect" or (errors == "raise" and failure.skipped)
 
 
 def values_of(part: Part, *, errors: str, before: Callable[[int], None] | None = None) -> Iterator[Any]:
@@ -158,9 +165,9 @@ def values_of(part: Part, *, errors: str, before: Callable[[int], None] | None =
                 yield values.pop()
                 continue
             values.pop()
-            if errors == "raise":
-                raise failure.exception
-            if errors == "collect":
+            if _takes_its_place(failure, errors):
                 yield failure
+            elif errors == "raise":
+                raise failure.exception
     finally:
         failure = None  # the exception's traceback holds this frame

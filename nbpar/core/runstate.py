@@ -94,8 +94,11 @@ class RunState:
     singly: bool = False
     """Whether each item is a run of its own; on its worker, indices are those in its chunk."""
 
-    forget: Callable[[int], None] = lambda _: None
-    """Called with an item that was dropped and will have no outcome."""
+    forget: Callable[[int], None] | None = None
+    """Called with an item that was dropped and will have no outcome; None: it is `let_go`."""
+
+    let_go: deque[Chunk] = field(default_factory=deque)
+    """Skipped items without an outcome, one each, which are to be settled as such."""
 
     priority: float = 0.0
     """Seconds of workers' time used so far; the run with the least is served first."""
@@ -141,7 +144,8 @@ class RunState:
         """Whether there is nothing left to run or deliver."""
         if self.running:
             return False
-        return self.cancelled or not (self._again or self._later or self._held or not self.source.ended)
+        waiting = self._again or self._later or self._held or self.let_go
+        return self.cancelled or not (waiting or not self.source.ended)
 
     @property
     def attended(self) -> bool:
@@ -238,7 +242,9 @@ class RunState:
         final = failures
         if self.retry.times and not (self.cancelled or hopeless):
             again, attempt = self.retry.again, chunk.attempt
-            final = {i: f for i, f in failures.items() if not again(f.exception, attempt, f.after)}
+            final = {
+                i: f for i, f in failures.items() if f.skipped or not again(f.exception, attempt, f.after)
+            }
         retried = sorted(failures.keys() - final.keys())
         for index in retried:
             self._retry_later(chunk, index, now, failures[index].after)
@@ -271,6 +277,22 @@ class RunState:
         self._again.extendleft(reversed(chunk.parts(parts)))
         self._touch()
 
+    def skip(self, index: int, *, under_way: bool) -> None:
+        """Do the same, and let go of an item that is only retried later, or not even read yet."""
+        retried = next((entry for entry in self._later if index == entry[2].first), None)
+        if retried is not None:
+            self._later.remove(retried)
+            heapq.heapify(self._later)
+            self.let_go.append(retried[2])
+        elif index >= self.taken:
+            self._dropped.add(index)
+        else:
+            self.drop(index, under_way=under_way)
+
+    def is_dropped(self, index: int) -> bool:
+        """Whether an item that may be in flight was dropped."""
+        return index in self._dropped
+
     def drop(self, index: int, *, under_way: bool) -> None:
         """Do not start an item, or start it again; if it is in flight it may still have an outcome."""
         waiting = () if under_way else enumerate(self._again)
@@ -302,7 +324,10 @@ class RunState:
         parts, start = [], chunk.first
         for index in [index for index in chunk.indices if index in self._dropped] if self._dropped else ():
             self._dropped.discard(index)
-            self.forget(index)
+            if self.forget is not None:
+                self.forget(index)
+            else:
+                self.let_go.append(chunk.rest(index - chunk.first).head(1))
             parts.append(chunk.rest(start - chunk.first).head(index - start))
             start = index + 1
         parts.append(chunk.rest(start - chunk.first) if start > chunk.first else chunk)
@@ -318,6 +343,7 @@ class RunState:
         self.cancelled = True
         self._again.clear()
         self._later.clear()
+        self.let_go.clear()
 
     def flush(self) -> list[Part]:
         """Return the outcomes held back for order, in order (the run was canceled)."""
@@ -371,6 +397,9 @@ class RunState:
             self._each = max(estimated_bytes(items[-1], depth=1), 0.9 * self._each)
         chunk = Chunk(self.taken, items)
         self.taken += len(items)
+        if self._dropped:  # some of them were skipped before they were read
+            self._again.extend(self._undropped(chunk))
+            return self._again.popleft() if self._again else self._next_new(idle=idle)
         return chunk
 
     def _remaining(self) -> int | None:

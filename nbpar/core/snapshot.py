@@ -32,6 +32,8 @@ class Snapshot:
     """Number of items with an outcome, failures included."""
 
     failed: int
+    """Number of items without a value: those that failed permanently, and those that were skipped."""
+
     retried: int
     elapsed: float
     """Seconds since the start of the run."""
@@ -94,6 +96,14 @@ class Snapshot:
     imports: tuple[PackageImports, ...] = ()
     """Imports of workers, slowest first."""
 
+    skipped: int = 0
+    """Number of failed items that the user has let go of."""
+
+    @property
+    def bad(self) -> int:
+        """Number of items that failed by themselves."""
+        return max(self.failed - self.skipped, 0)
+
     @property
     def silent_workers(self) -> int:
         """Number of workers that do not answer now."""
@@ -143,8 +153,8 @@ class StageFigures:
 
     @property
     def failed(self) -> int:
-        """Number of permanently failed items."""
-        return self.snapshot.failed
+        """Number of permanently failed items, without those that were skipped."""
+        return self.snapshot.bad
 
     @property
     def retried(self) -> int:

@@ -194,6 +194,10 @@ class Dispatcher:
         """Stop one item of a job; it may have no outcome."""
         self.request(lambda: self._driver.jobs.drop(job, index))
 
+    def skip(self, job: Job, index: int) -> None:
+        """Let go of one item of a job, which gets a `SkippedError` as its outcome unless it has one."""
+        self.request(lambda: self._driver.skips.skip(job, index, self._clock()))
+
     def retire(self, workers: list[str], then: Callable[[str], None]) -> None:
         """Release workers permanently, each after its current work; `then` is called for each."""
         if self._thread is not None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
-from nbpar.core.outcome import Failure
 from nbpar.core.runstate import RunState, nothing_known
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.windows import Assignment
@@ -25,6 +24,7 @@ from nbpar.dispatch.news import NEWS, CallNews
 from nbpar.dispatch.pickled import keep_pickled, without_bytes
 from nbpar.dispatch.retiring import Retirement
 from nbpar.dispatch.silence import SilentWorkers, fresh_parts
+from nbpar.dispatch.skips import Skips
 from nbpar.dispatch.walltime import Walltime
 from nbpar.dispatch.workforce import WorkerWait, Workforce
 from nbpar.errors import NoWorkersError
@@ -83,6 +83,7 @@ class Driver:
         self.jobs = Jobs(self._scheduler, workforce, backend)
         self.lines = PoolChannels(backend, workforce, self._scheduler, request)
         self._silence = SilentWorkers(self._scheduler, workforce, backend, self.jobs)
+        self.skips = Skips(self._scheduler, workforce, self.jobs)
         self.leaving = Retirement(self._scheduler, workforce, backend)
         self._memory = Memory(rules, self._scheduler, workforce, self.leaving)
         self._news = CallNews(self._scheduler, self.jobs, self._memory, blocking=backend.blocking)
@@ -140,6 +141,7 @@ class Driver:
         self.lines.flush(now)
         self.jobs.end_overdue()
         self.jobs.kill_overdue()
+        self.skips.settle()
         self.leaving.release()
 
     def take(self, arrived: list[tuple[WorkerId, Message]], now: float) -> None:
@@ -335,6 +337,7 @@ class Driver:
 
     def _take_done(self, worker: WorkerId, done: Done, now: float) -> None:
         if done.interrupted:
+            self.skips.note(done)
             done = judged(done, stopped=self._workforce.has_interrupted(worker))
         if done.id == INITIALIZER:
             self._take_initialized(worker, done, now)
@@ -432,7 +435,7 @@ class Driver:
             self.jobs.end(job, error)
         for assignment in hopeless:
             if (job_or_none := self.jobs.get(assignment.run.id)) is not None:
-                self._bury(job_or_none, assignment, death_of(job_or_none, assignment, reason, memory))
+                self.jobs.bury(job_or_none, assignment, death_of(job_or_none, assignment, reason, memory))
         if died and head is not None:
             self._blame_preparation(self.jobs.get(head.run.id), worker, reason)
         for run in runs:
@@ -444,17 +447,6 @@ class Driver:
             error = job.preparation.killed(worker, reason)
             if error is not None:
                 self.jobs.end(job, error)
-
-    def _bury(self, job: Job, assignment: Assignment, failure: Failure) -> None:
-        now = self.jobs.now
-        parts, final = self._scheduler.settle(
-            assignment, failure.index, [None], {failure.index: failure}, now, hopeless=True
-        )
-        job.sink.emit(events.ItemsDone(
-            now, assignment.worker, assignment.id, failure.index, 1, 1, 0, 0.0, (), 0, 0, True,
-            job.state.chunker.current,
-        ))  # fmt: skip
-        self.jobs.deliver(job, parts, final)
 
     # ---- calls that cannot be handled
 

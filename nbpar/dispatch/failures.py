@@ -10,7 +10,7 @@ from nbpar.core.outcome import Failure
 from nbpar.core.text import text_of
 from nbpar.core.windows import Assignment
 from nbpar.dispatch.job import ADVICE, Job
-from nbpar.errors import InternalError, ItemTimeoutError, WorkerDied
+from nbpar.errors import InternalError, ItemTimeoutError, SkippedError, WorkerDied
 from nbpar.wire.faults import restore
 from nbpar.wire.messages import Done, Imported, Message, Missing, Output, Running, Shortened
 from nbpar.wire.packed_items import PackedItems, chain_items
@@ -39,8 +39,11 @@ def failure_of(job: Job, assignment: Assignment, done: Done, place: int) -> Fail
     fault = done.faults[place]
     index = done.first + place
     item = assignment.chunk.items[index - assignment.chunk.first]
+    error = restore(fault)
+    if job.state.is_dropped(index):  # it has made something else of the interrupt, or failed just then
+        error = skipped_by(error)
     return Failure(
-        index, item, restore(fault), fault.text_with_lines,
+        index, item, error, fault.text_with_lines,
         output=job.said_by(index), worker=assignment.worker,
         seconds=done.each[place] if place < len(done.each) else 0.0,
         attempts=assignment.chunk.attempt, after=fault.after,
@@ -77,6 +80,15 @@ def _cause_of(job: Job, assignment: Assignment, reason: str, memory: int | None)
     if memory is not None:
         what += f"; it held {memory / 1e6:,.0f} MB of memory when it was last seen"
     return WorkerDied(what, first - assignment.base, assignment.chunk.items[0], reason, memory)
+
+
+def skipped_by(error: BaseException | None, words: str = "it was skipped") -> SkippedError:
+    """Return the exception of an item that was let go, with the frames of what ended it."""
+    skipped = SkippedError(words)
+    if error is not None:
+        skipped.__cause__ = error
+        return skipped.with_traceback(error.__traceback__)
+    return skipped
 
 
 LONGEST = 4000

@@ -13,6 +13,7 @@ from nbpar.core.runstate import RunState, nothing_known
 from nbpar.core.source import EndedSource
 from nbpar.core.windows import Assignment
 from nbpar.errors import WorkerDied
+from nbpar.wire.faults import Fault
 from nbpar.wire.messages import Begin, Call, Load
 
 DEATHS = 3
@@ -71,6 +72,27 @@ class _NoSink:
         """Ignored: too late."""
 
 
+@dataclass
+class Skip:
+    """An item that is to be let go."""
+
+    worker: str = ""
+    """The worker that runs it; "" for none."""
+
+    since: float | None = None
+    """When it began there, as far as is known; None: it has not."""
+
+    fault: Fault | None = None
+    """What it was busy with when it was interrupted."""
+
+    words: str = ""
+    """What else there is to say of it."""
+
+    def begun(self, worker: str, since: float) -> None:
+        """Note that a worker runs it."""
+        self.worker, self.since = worker, since if self.since is None else min(self.since, since)
+
+
 @dataclass(frozen=True)
 class Ending:
     """The state of a stopped job."""
@@ -126,6 +148,9 @@ class Job:
     said: dict[int, list[str]] = field(default_factory=dict)
     """Output so far of items that are running."""
 
+    skips: dict[int, Skip] = field(default_factory=dict)
+    """Items that users have let go of."""
+
     begun: float = 0.0
     failed: int = 0
 
@@ -145,6 +170,7 @@ class Job:
         self.load, self.loads, self.begin = self.load._replace(function=None), (), None
         self.function = self.everywhere = None
         self.said.clear()
+        self.skips.clear()
         return sink
 
     def load_for(self, assignment: Assignment) -> Load:
@@ -209,6 +235,9 @@ class RunDispatcher(Protocol):
 
     def let_go(self, job: Job) -> bool:
         """Whether a job whose end was requested must be left alone: its thread does not come to it."""
+
+    def skip(self, job: Job, index: int) -> None:
+        """Let go of one item of a job."""
 
     def request(self, action: Callable[[], None]) -> None:
         """Run a function in the dispatcher's thread, soon."""

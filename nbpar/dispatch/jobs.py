@@ -175,17 +175,29 @@ class Jobs:
     def deliver(self, job: Job, parts: list[Part], failures: list[Failure]) -> None:
         """Deliver outcomes, after those collected; end the job when it is over or has failed too often."""
         parts = [*self._collected.pop(job, ()), *parts]
+        bad = [failure for failure in failures if not failure.skipped]
+        job.failed += len(bad)
         for failure in failures:
-            job.failed += 1
             job.sink.emit(events.ItemFailed(self.now, failure))
         if job.ending:
             parts += job.state.flush()
         if parts:
             job.sink.deliver(parts)
-        if failures and (job.fail_fast or (job.max_errors is not None and job.failed > job.max_errors)):
-            self.end(job, failures[0].exception)
+        if bad and (job.fail_fast or (job.max_errors is not None and job.failed > job.max_errors)):
+            self.end(job, bad[0].exception)
         else:
             self.end_if_done(job.state.id)
+
+    def bury(self, job: Job, assignment: Assignment, failure: Failure) -> None:
+        """Settle an item that no worker has an outcome of."""
+        parts, final = self._scheduler.settle(
+            assignment, failure.index, [None], {failure.index: failure}, self.now, hopeless=True
+        )
+        job.sink.emit(events.ItemsDone(
+            self.now, assignment.worker, assignment.id, failure.index, 1, 1, 0, 0.0, (), 0, 0, True,
+            job.state.chunker.current,
+        ))  # fmt: skip
+        self.deliver(job, parts, final)
 
     def end_if_done(self, run: int) -> None:
         """End a job without remaining work."""
@@ -255,14 +267,29 @@ class Jobs:
         under_way = [call for call in self._scheduler.windows.calls_of(job.state) if index in call.unanswered]
         job.state.drop(index, under_way=bool(under_way))
         for call in under_way:
-            if len(call.chunk.items) == 1:
-                self._workforce.cancel(call.worker, [call.id])
-            elif not call.cut:
-                call.cut = True
-                self._workforce.cut(call.worker, call.id)
-            has, runs = partial(self._awaits, call, index), partial(self._runs_item, call, index)
-            self._workforce.stop_item(call.worker, self.now, has, runs)
+            self.shut_out(call)
+            awaited, runs = self.watch(call, index)
+            self._workforce.stop_item(call.worker, self.now, awaited, runs)
         self.end_if_done(job.state.id)
+
+    def shut_out(self, call: Assignment) -> None:
+        """Let a worker begin no item of a call after the one at hand."""
+        if len(call.chunk.items) == 1:
+            self._workforce.cancel(call.worker, [call.id])
+        elif not call.cut:
+            call.cut = True
+            self._workforce.cut(call.worker, call.id)
+
+    def watch(self, call: Assignment, index: int) -> tuple[Callable[[], bool], Callable[[], object]]:
+        """Return functions that tell whether an item of a call has no outcome, and whether it runs now."""
+        return partial(self._awaits, call, index), partial(self._runs_item, call, index)
+
+    def leave_behind(self, call: Assignment) -> None:
+        """Go on without the answer of a call, whose worker may keep it; its items return to their run."""
+        if self._scheduler.windows.call(call.id) is call and not call.superseded:
+            call.superseded = True
+            call.run.running -= 1
+            call.run.give_back(call.chunk.rest(call.done))
 
     @property
     def linger(self) -> bool:

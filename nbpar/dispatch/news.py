@@ -76,4 +76,4 @@ class CallNews:
         self._memory.take_back(call.worker, len(call.chunk.items) - cut.items)
         self._scheduler.shorten(call.id, cut.items)
         if (job := self._jobs.get(call.run.id)) is not None:
-            job.sink.emit(events.ChunkCut(now, call.worker, call.id, cut.items))
+            job.sink.emit(events.ChunkCut(now, call.worker, call.id, cut.items - call.done))

@@ -54,6 +54,12 @@ class _Stop:
     seen: object = None
     """The part it ran at the last check: each call has its own deadline."""
 
+    skip: bool = False
+    """Whether its run goes on without that work."""
+
+    give_up: Callable[[], None] = lambda: None
+    """Called when it can neither be interrupted nor killed."""
+
 
 class Workforce:
     """The workers between `Ready` and `Bye`, with the pool's initializer run on each."""
@@ -224,6 +230,18 @@ class Workforce:
         self._stopping.setdefault(worker, []).append(stop)
         return bool(stop.seen)
 
+    def skip_item(
+        self,
+        worker: WorkerId,
+        now: float,
+        still: Callable[[], bool],
+        runs: Callable[[], object],
+        give_up: Callable[[], None],
+    ) -> None:
+        """Do the same for an item whose run goes on; `give_up` is called if it cannot be stopped at all."""
+        stop = _Stop(now, now + KILL_AFTER, KILL_AFTER, still, runs, runs(), skip=True, give_up=give_up)
+        self._stopping.setdefault(worker, []).append(stop)
+
     def stop_again(self, now: float) -> None:
         """Repeat interrupts that had no effect; kill a worker that does not react to them."""
         for worker, stops in list(self._stopping.items()):
@@ -238,15 +256,18 @@ class Workforce:
             stop.seen, stop.again, stop.until = running, now, now + stop.patience
         elif now >= stop.until:
             stop.again = stop.until = math.inf
-            return self._backend.kill(worker, "killed because it could not be stopped otherwise")
+            killed = self._backend.kill(worker, "killed because it could not be stopped otherwise")
+            if not killed:
+                stop.give_up()
+            return killed
         elif now >= stop.again:
             stop.again = now + INTERRUPT_AGAIN
-            return self._interrupt(worker)
+            return self._interrupt(worker, skip=stop.skip) or stop.skip
         return True
 
-    def _interrupt(self, worker: WorkerId) -> bool:
+    def _interrupt(self, worker: WorkerId, *, skip: bool = False) -> bool:
         self._interrupts[worker] += 1
-        return self._backend.interrupt(worker)
+        return self._backend.interrupt(worker, skip=skip)
 
     def has_interrupted(self, worker: WorkerId) -> bool:
         """Whether an interrupt from here explains an item's interruption; each explains one.

@@ -67,6 +67,12 @@ class Conductor:
     def let_go(self, job: Job) -> bool:  # noqa: ARG002 (all of them)
         return any(dispatcher.let_go(each) for dispatcher, each in self.jobs)
 
+    def skip(self, job: Job, index: int) -> None:  # noqa: ARG002 (an item may be in any stage)
+        """Let go of an item in the stage where it is, or else in the next one that it comes to."""
+        for dispatcher, each in self.jobs:
+            dispatcher.skip(each, index)
+        self.nudge()
+
     def request(self, action: Callable[[], None]) -> None:
         self.jobs[-1][0].request(action)
         self.nudge()

@@ -45,6 +45,9 @@ class PipelineRun(Run):
         self._resumed: ResumedItems | None = None
         self._conductor = conductor
         self._most_failures = 0 if errors == "raise" and not streaming else max_errors
+        self._bad = 0
+        """Number of items that have failed in any stage, without those that were skipped."""
+
         self._cause: BaseException | None = None
         """The first error in any stage that ended the run."""
 
@@ -104,7 +107,8 @@ class PipelineRun(Run):
     def take_failure(self, failure: StageFailure, at: float) -> None:
         """Handle the final failure of an item, in any stage."""
         super().emit(events.ItemFailed(at, failure))
-        if self._most_failures is not None and len(self.failures) > self._most_failures:
+        self._bad += not failure.skipped
+        if self._most_failures is not None and self._bad > self._most_failures:
             self.abort(failure.exception)
 
     def take_of_any(self, event: events.Event) -> None:

@@ -18,7 +18,7 @@ from nbpar.host.shell import this_kernel
 from nbpar.run.printing import Printer
 from nbpar.run.report import gain_of
 from nbpar.run.run import REFRESH, Run, Watch
-from nbpar.views.base import Controls, View
+from nbpar.views.base import View
 from nbpar.views.choose import choose
 from nbpar.worker.nesting import inside_item
 
@@ -33,9 +33,8 @@ class shown:  # noqa: N801 (it reads like `closing`)
     def __init__(
         self, run: Run, progress: str, *, total: int | None, resize: Callable[[int], None] | None = None
     ) -> None:
-        controls = Controls(stop=run.request_stop, pause=run.pause, resume=run.resume, resize=resize)
         wanted = "none" if inside_item() else progress
-        self._view = choose(wanted, controls, label=run.label, total=total, gain=gain_of)
+        self._view = choose(wanted, run.controls(resize), label=run.label, total=total, gain=gain_of)
         self._printer = printer = Printer()
         self._picture = _Careful(f"progress of {run.label} is shown no more", gives_up=True)
         self._output = output = _Careful(f"not all output of {run.label} could be shown; it is in run.output")
@@ -125,11 +124,10 @@ class BackgroundViews:
         """Show the run in the current cell, or on standard error."""
         if inside_item():
             return
-        controls = Controls(run.request_stop, run.pause, run.resume, self._resize)
         over = run.done
         view = choose(
             "auto" if self._progress == "none" else self._progress,  # it was requested explicitly
-            controls,
+            run.controls(self._resize),
             label=run.label,
             total=self._total,
             background=not over,

@@ -48,7 +48,7 @@ class Begun:
     def _note_end(self) -> None:
         if (run := self._run()) is not None:
             last = run.snapshot
-            self._ended = run.state, last.total, last.elapsed, last.done, last.failed
+            self._ended = run.state, last.total, last.elapsed, last.done, last.bad
 
 
 run: Run | None = None
@@ -114,7 +114,7 @@ class RunInfo:
 
     def _look(self, snapshot: Snapshot) -> None:
         self.state, self.total, self.seconds = snapshot.state, snapshot.total, snapshot.elapsed
-        self.done, self.failed = snapshot.done, snapshot.failed
+        self.done, self.failed = snapshot.done, snapshot.bad
 
     def _done(self) -> str:
         return count(self.done) if self.total is None else f"{count(self.done)} of {count(self.total)}"

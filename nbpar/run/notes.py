@@ -24,8 +24,11 @@ def note_of(failure: Failure) -> str:
     """Return the sentence that names the item, after the stage in a pipeline."""
     where = f"{failure.where}: " if failure.where else ""
     attempts = f", attempt {failure.attempts}" if failure.attempts > 1 else ""
+    verb = "was skipped" if failure.skipped else "failed"
     place = "here" if failure.worker == "here" else f"on {failure.worker or 'a worker'}"
-    return f"{where}{_named(failure)} failed {place}{attempts}"
+    if failure.skipped and not failure.worker:
+        return f"{where}{_named(failure)} {verb}"
+    return f"{where}{_named(failure)} {verb} {place}{attempts}"
 
 
 def _named(failure: Failure) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import queue
 import threading
 import time
@@ -26,7 +27,7 @@ from nbpar.run.callbacks import callback_thread
 from nbpar.run.printing import Printer
 from nbpar.run.record import Record
 from nbpar.run.report import report_of
-from nbpar.views.base import Views
+from nbpar.views.base import Controls, Views
 
 if TYPE_CHECKING:
     from nbpar.views.report import Report
@@ -151,6 +152,26 @@ class Run(Record):
             interpreter.start(threading.Thread(target=self._await_stop, name="nbpar stop", daemon=True))
 
     @entrance
+    def skip(self, index: int) -> None:
+        """Let go of one item: it is interrupted, or not begun, while everything else goes on.
+
+        Its outcome is a `Failure` with a `SkippedError`, also in the results of `errors="raise"`, which it
+        does not end; it does not count for `max_errors` and is never retried.  Returns at once, and does
+        nothing if the item has its outcome.  An engine that does not react, deep in C code, is killed and
+        replaced where that is possible; a thread is left behind with the item.  In a serial pool the item
+        that runs is not interrupted, only others are skipped.
+
+        Raises:
+            IndexError: the run has no such item.
+        """
+        place, total = operator.index(index), self._progress.total
+        if place < 0 or (total is not None and place >= total):
+            has = "an unknown number of" if total is None else f"{total:,}"
+            raise IndexError(f"there is no item {place}: the run {self.label} has {has} items, from 0")
+        if not self.done and self._job is not None:
+            self._dispatcher.skip(self._job, place)
+
+    @entrance
     def pause(self) -> None:
         """Start no more items until `resume`; running items continue."""
         self._set_paused(paused=True)
@@ -221,9 +242,14 @@ class Run(Record):
     def __repr__(self) -> str:
         snapshot = self.snapshot
         of = "" if snapshot.total is None else f" of {snapshot.total}"
-        return (
-            f"<nbpar.Run {self.label!r}: {self._state}, {snapshot.done}{of} done, {snapshot.failed} failed>"
-        )
+        skipped = f", {snapshot.skipped} skipped" if snapshot.skipped else ""
+        done = f"{snapshot.done}{of} done, {snapshot.bad} failed{skipped}"
+        return f"<nbpar.Run {self.label!r}: {self._state}, {done}>"
+
+    def controls(self, resize: Callable[[int], None] | None) -> Controls:
+        """Return what the buttons of a view do; a serial pool's item that runs cannot be skipped."""
+        skip = None if self._dispatcher.blocking else self.skip
+        return Controls(self.request_stop, self.pause, self.resume, resize, skip)
 
     # ---- for the pool
 

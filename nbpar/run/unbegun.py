@@ -53,6 +53,9 @@ class _Nowhere:
         """Return that nothing is under way."""
         return False
 
+    def skip(self, job: Job, index: int) -> None:
+        """Do nothing."""
+
     def request(self, action: Callable[[], None]) -> None:
         """Do nothing."""
 

@@ -22,6 +22,9 @@ class Controls:
     resize: Callable[[int], None] | None = None
     """Adds or removes a number of workers; None if that is impossible."""
 
+    skip: Callable[[int], None] | None = None
+    """Lets go of an item, by its index; None if that is impossible."""
+
 
 Look = Callable[[], Snapshot]
 """Returns the current snapshot; it has a cost with many workers, so a view calls it on demand."""

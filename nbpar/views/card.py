@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any
@@ -72,7 +73,14 @@ class Card:
         hears = self._source is not None and self._source.hears
         self._comm = uuid4().hex
         resizable = controls.resize is not None
-        settings = {"label": label, "resizable": resizable, "hears": hears, "model": self._comm}
+        skips = controls.skip is not None
+        settings = {
+            "label": label,
+            "resizable": resizable,
+            "skips": skips,
+            "hears": hears,
+            "model": self._comm,
+        }
         if self._source is not None:
             self._source.listen(self._comm, self._hear_early)  # before there is a button to press
         self.widget: Any = widget_class()(settings=settings, model_id=self._comm)
@@ -135,6 +143,9 @@ class Card:
         elif event == "resize" and resize is not None and content.get("by") in (1, -1):
             act = partial(self._resize, resize, content["by"])
             threading.Thread(target=act, name="nbpar resize", daemon=True).start()
+        elif event == "skip" and self._controls.skip is not None and type(content.get("item")) is int:
+            with suppress(IndexError):  # a message that no card has sent
+                self._controls.skip(content["item"])
 
     def _hear_early(self, content: Any) -> None:
         """Handle a press that the kernel will deliver later."""

@@ -59,15 +59,17 @@ def summary_text(snapshot: Snapshot) -> str:
     differs from run to run.
     """
     if _ended_by_item(snapshot):
-        return f"failed at {_name(by_index(snapshot.failures)[0], str)}"
+        return f"failed at {_name(_bad(snapshot)[0], str)}"
     return ", ".join(filter(None, [_counts(snapshot), _remarks(snapshot, str)]))
 
 
 def outcome_text(snapshot: Snapshot) -> str:
     """Return problems in short form: ` (stopped, 3 failed)`; "" if there were none."""
     parts = [] if snapshot.state == "done" else [snapshot.state]
-    if snapshot.failed:
-        parts.append(f"{wording.count(snapshot.failed)} failed")
+    if snapshot.bad:
+        parts.append(f"{wording.count(snapshot.bad)} failed")
+    if snapshot.skipped:
+        parts.append(f"{wording.count(snapshot.skipped)} skipped")
     return f" ({', '.join(parts)})" if parts else ""
 
 
@@ -127,9 +129,9 @@ def _failures(snapshot: Snapshot) -> str:
 def _kinds(snapshot: Snapshot) -> str:
     """Return the groups of many failures, as HTML; "" if all are different."""
     groups = snapshot.failure_groups
-    if snapshot.failed <= ALIKE or all(group.number == 1 for group in groups):
+    if snapshot.bad <= ALIKE or all(group.number == 1 for group in groups):
         return ""
-    every = "every item failed: " if snapshot.failed == snapshot.done - snapshot.known else ""
+    every = "every item failed: " if snapshot.bad == snapshot.done - snapshot.known else ""
     kinds = [escape(wording.one_line(str(group))) for group in groups[:WAYS]]
     others = len(groups) - len(kinds)
     said = ", ".join([*kinds, f"and {wording.plural(others, 'other kind')}"] if others else kinds)
@@ -153,7 +155,8 @@ def timings(snapshot: Snapshot, gain: float | None = None) -> dict[str, object]:
     return {
         "state": snapshot.state,
         "done": snapshot.done,
-        "failed": snapshot.failed,
+        "failed": snapshot.bad,
+        "skipped": snapshot.skipped,
         "seconds": round(snapshot.elapsed, 3),
         "items_per_second": round(snapshot.rate, 1),
         "workers": len(snapshot.lanes),
@@ -170,7 +173,12 @@ def by_index(failures: Sequence[Failure]) -> list[Failure]:
 
 
 def _ended_by_item(snapshot: Snapshot) -> bool:
-    return snapshot.state == "failed" and bool(snapshot.failures)
+    return snapshot.state == "failed" and bool(_bad(snapshot))
+
+
+def _bad(snapshot: Snapshot) -> list[Failure]:
+    """Return the first failures of items that failed by themselves, in the order of the items."""
+    return [failure for failure in by_index(snapshot.failures) if not failure.skipped]
 
 
 def _counts(snapshot: Snapshot) -> str:
@@ -184,7 +192,7 @@ def _counts(snapshot: Snapshot) -> str:
 def _outcome(snapshot: Snapshot) -> str:
     """Return the number of items done, or the failure that ended it: `60 items`, `stopped: 5 of 60 items`."""
     if _ended_by_item(snapshot):
-        return f"failed at {_name(by_index(snapshot.failures)[0], isolated)}"
+        return f"failed at {_name(_bad(snapshot)[0], isolated)}"
     done = snapshot.done - snapshot.failed
     text = wording.plural(done, "item")
     if snapshot.total not in (None, done):
@@ -199,7 +207,7 @@ def _with_state(snapshot: Snapshot, counted: str) -> str:
 
 
 def _remarks(snapshot: Snapshot, own: Own) -> str:
-    """Return the problems: `1 worker lost, 2 failed: item 3 (3): ...`."""
+    """Return the problems: `1 worker lost, 2 failed: item 3 (3): ..., 1 skipped: item 5 (5)`."""
     if _ended_by_item(snapshot):
         return ""
     parts = []
@@ -207,10 +215,14 @@ def _remarks(snapshot: Snapshot, own: Own) -> str:
         parts.append(f"{wording.count(snapshot.retried)} retried")
     if snapshot.lost_workers:
         parts.append(f"{wording.plural(snapshot.lost_workers, 'worker')} lost")
-    if snapshot.failed:
-        parts.append(f"{wording.count(snapshot.failed)} failed")
-    line = ", ".join(parts)
-    return f"{line}: {_named(snapshot, own)}" if snapshot.failures else line
+    if snapshot.bad:
+        named = _named(_bad(snapshot), snapshot.bad, own)
+        parts.append(f"{wording.count(snapshot.bad)} failed{named}")
+    if snapshot.skipped:
+        let_go = [failure for failure in by_index(snapshot.failures) if failure.skipped]
+        named = _named(let_go, snapshot.skipped, own)
+        parts.append(f"{wording.count(snapshot.skipped)} skipped{named}")
+    return ", ".join(parts)
 
 
 def _rate(snapshot: Snapshot) -> str:
@@ -219,21 +231,25 @@ def _rate(snapshot: Snapshot) -> str:
 
 
 def _sign(snapshot: Snapshot) -> str:
-    if snapshot.state == "done" and snapshot.failed:
+    if snapshot.state == "done" and snapshot.bad:
         return "⚠\ufe0e"  # as text, not as a colored picture
     return SIGNS.get(snapshot.state, "▸")
 
 
-def _named(snapshot: Snapshot, own: Own) -> str:
-    named = [_name(failure, own) for failure in by_index(snapshot.failures)[:IN_LINE]]
-    more = snapshot.failed - len(named)
-    return "; ".join([*named, f"and {wording.count(more)} more"] if more > 0 else named)
+def _named(failures: Sequence[Failure], number: int, own: Own) -> str:
+    """Return the first ones of a number of failures: `: item 3 (3): ...; and 5 more`."""
+    if not failures:
+        return ""
+    named = [_name(failure, own) for failure in failures[:IN_LINE]]
+    more = number - len(named)
+    return ": " + "; ".join([*named, f"and {wording.count(more)} more"] if more > 0 else named)
 
 
 def _name(failure: Failure, own: Own) -> str:
     stage = f" in {own(_stage(failure))}" if isinstance(failure, StageFailure) else ""
     item, error = own(wording.shown(failure.item)), own(wording.error(failure.exception))
-    return f"item {failure.index} ({item}){stage}: {error}"
+    name = f"item {failure.index} ({item}){stage}"
+    return name if failure.skipped else f"{name}: {error}"
 
 
 def _stage(failure: StageFailure) -> str:

@@ -160,8 +160,10 @@ def postfix(snapshot: Snapshot) -> str:
     For a running pipeline also the queue of each stage: `queues: tag 24, write 0`.
     """
     parts = []
-    if snapshot.failed:
-        parts.append(f"{snapshot.failed} failed")
+    if snapshot.bad:
+        parts.append(f"{snapshot.bad} failed")
+    if snapshot.skipped:
+        parts.append(f"{snapshot.skipped} skipped")
     if snapshot.retried:
         parts.append(f"{snapshot.retried} retried")
     if snapshot.lost_workers:

@@ -43,6 +43,7 @@ def tick(snapshot: Snapshot, timeline: Timeline) -> dict[str, Any]:
         "total": snapshot.total,
         "done": snapshot.done,
         "failed": snapshot.failed,
+        "skipped": snapshot.skipped,
         "known": snapshot.known,
         "retried": snapshot.retried,
         "elapsed": round(snapshot.elapsed, 2),

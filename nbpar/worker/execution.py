@@ -271,6 +271,7 @@ class Execution(Outcomes):
                 self._look_for_output(self.index)
                 self._fail(error)
         except Interrupted as error:  # the signal arrived during another exception
+            self._interrupts.armed = False
             self._stop(error)
 
     def cut(self) -> int | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from nbpar.core.chunking import Chunk, Chunker
+from nbpar.core.outcome import Failure
+from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
 from nbpar.core.source import EndedSource, SequenceSource
+from nbpar.errors import SkippedError
 
 
 @pytest.fixture
@@ -118,3 +121,87 @@ def test_a_run_takes_no_more_than_is_left():
     chunk = run.next_chunk("worker", 1, 0.0, idle=True)
 
     assert list(chunk.items) == [0, 1, 2]
+
+
+# ---- items that are skipped: they get an outcome in the end
+
+
+def run_of(items, **more):
+    return RunState(1, SequenceSource(items), Chunker(2), **more)
+
+
+def let_go(run):
+    """Return the indices and items that are to be settled."""
+    return [(chunk.first, *chunk.items) for chunk in run.let_go]
+
+
+def test_an_item_that_is_skipped_before_it_is_read_is_let_go_when_it_is():
+    run = run_of("abcdef")
+
+    for index in (1, 2, 3, 99):
+        run.skip(index, under_way=False)
+
+    assert let_go(run) == []
+    assert waiting(run) == [(0, ["a"], 0), (4, ["e", "f"], 0)]
+    assert let_go(run) == [(1, "b"), (2, "c"), (3, "d")]
+
+
+def test_nothing_is_left_to_do_when_the_last_items_are_skipped():
+    run = run_of("ab")
+    run.skip(0, under_way=False)
+    run.skip(1, under_way=False)
+
+    assert waiting(run) == []
+    assert not run.done
+
+    run.settle(run.let_go.popleft(), [None], {}, 0.0)
+    run.settle(run.let_go.popleft(), [None], {}, 0.0)
+    assert run.done
+
+
+def test_an_item_that_waits_for_its_retry_is_let_go_at_once():
+    run = run_of("abcd", retry=Retry(2, first=5.0))
+    chunk = run.next_chunk("worker", 1, 0.0, idle=True)
+    failures = {index: Failure(index, item, ValueError()) for index, item in enumerate("ab")}
+    run.settle(chunk, [None, None], failures, 0.0)
+
+    run.skip(1, under_way=False)
+
+    assert let_go(run) == [(1, "b")]
+    assert run.next_retry > 0
+    assert waiting(run) == [(2, ["c", "d"], 0)]
+
+
+def test_an_item_in_flight_is_let_go_when_it_comes_back():
+    run = run_of("abcd")
+    chunk = run.next_chunk("worker", 1, 0.0, idle=True)
+
+    run.skip(1, under_way=True)
+
+    assert run.is_dropped(1)
+    assert let_go(run) == []
+    run.give_back(chunk.rest(1))
+    assert let_go(run) == [(1, "b")]
+    assert not run.is_dropped(1)
+
+
+def test_a_skipped_item_is_never_retried():
+    run = run_of("ab", retry=Retry(5))
+    chunk = run.next_chunk("worker", 1, 0.0, idle=True)
+    failures = {0: Failure(0, "a", SkippedError()), 1: Failure(1, "b", ValueError())}
+
+    _, final = run.settle(chunk, [None, None], failures, 0.0)
+
+    assert [failure.index for failure in final] == [0]
+    assert final[0].skipped
+
+
+def test_a_cancelled_run_lets_go_of_nothing_more():
+    run = run_of("ab")
+    run.skip(0, under_way=False)
+    run.next_chunk("worker", 1, 0.0, idle=True)
+
+    run.cancel()
+
+    assert let_go(run) == []
+    assert run.done

@@ -254,6 +254,11 @@ def test_the_rate_is_that_of_the_last_seconds_and_the_time_left_follows():
     assert 70 <= snapshot.left <= 90
 
 
+def test_the_number_of_items_is_known_without_a_snapshot():
+    assert progress(total=7).total == 7
+    assert progress(total=None).total is None
+
+
 def test_nobody_knows_the_time_left_without_a_total():
     fold = progress(done(), total=None)
 

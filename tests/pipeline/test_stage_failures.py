@@ -54,6 +54,30 @@ def test_a_failure_knows_its_stage_batch_and_item(pool, pipeline):
     assert note.startswith("in stage 1, 'no_threes', batch 2 (items 16 to 23): item 17, 17, failed ")
 
 
+def test_an_item_is_skipped_in_the_stage_where_it_is(pools, pipeline, tmp_path):
+    gate = nbpar.testing.Gate(str(tmp_path))
+
+    def wait(x):
+        if x == 13:
+            gate.wait(60)
+        return x
+
+    steps = pipeline(
+        [Stage(lambda x: x + 10, workers=1, backend="threads"), wait, lambda x: -x], pool=pools["engines"]
+    )
+    run = steps.map_async(range(6), progress="none")
+    gate.until_waiting()
+
+    run.skip(3)
+    results = run.get(timeout=60)
+    gate.open()
+
+    assert [x for x in results if isinstance(x, int)] == [-10, -11, -12, -14, -15]
+    assert (results[3].stage, results[3].item, results[3].skipped) == ("wait", 13, True)
+    assert run.snapshot.skipped == 1
+    assert run.snapshot.bad == 0
+
+
 def test_the_first_failure_ends_the_pipeline_with_its_own_type(pool, pipeline):
     steps = pipeline([int, no_threes, no_twenty], pool=pool, batch_size=2)
 

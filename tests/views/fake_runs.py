@@ -101,4 +101,10 @@ class Pressed:
             pause=lambda: self.log.append("pause"),
             resume=lambda: self.log.append("resume"),
             resize=self.log.append if resize else None,
+            skip=self._skip,
         )
+
+    def _skip(self, item: int) -> None:
+        if item > 50:
+            raise IndexError(item)
+        self.log.append(f"skip {item}")

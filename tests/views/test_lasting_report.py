@@ -8,8 +8,9 @@ import pytest
 from fake_runs import FakeRun, finished
 
 from nbpar.core import text as wording
+from nbpar.errors import SkippedError
 from nbpar.testing.nbval_plugin import UNCOMPARED
-from nbpar.views import summary
+from nbpar.views import summary, text
 
 
 def test_a_run_that_went_well_is_one_short_line():
@@ -29,6 +30,30 @@ def test_a_failure_is_named_with_its_item_and_not_counted_as_done():
     said = summary.summary_text(snapshot)
 
     assert said == "11 of 12 done, 1 failed: item 3 ('text 3'): ValueError: no words"
+
+
+def test_items_that_were_skipped_are_no_failures():
+    fails = {3: ValueError("no words"), 5: SkippedError("after 12 s"), 8: SkippedError("after 3 s")}
+    snapshot = finished(12, fail=fails)
+
+    said = summary.summary_text(snapshot)
+
+    assert said == (
+        "9 of 12 done, 1 failed: item 3 ('text 3'): ValueError: no words, "
+        "2 skipped: item 5 ('text 5'); item 8 ('text 8')"
+    )
+    assert summary.outcome_text(snapshot) == " (1 failed, 2 skipped)"
+    assert text.postfix(snapshot) == "1 failed, 2 skipped"
+    assert (summary.timings(snapshot)["failed"], summary.timings(snapshot)["skipped"]) == (1, 2)
+
+
+def test_a_run_of_which_items_were_skipped_went_well():
+    html = summary.lasting_html("count", finished(12, fail={5: SkippedError("after 12 s")}))
+
+    assert "✓" in html
+    assert "11 of 12 items" in html
+    assert "1 skipped: item 5" in html
+    assert "after 12 s" not in html  # it differs from run to run
 
 
 def test_failures_come_in_the_order_of_their_items_and_only_the_first_are_named():

@@ -245,7 +245,7 @@ class EnginesBackend:
         if self._sockets is not None:
             self._sockets.wake()
 
-    def interrupt(self, worker: WorkerId) -> bool:
+    def interrupt(self, worker: WorkerId, *, skip: bool = False) -> bool:  # noqa: ARG002 (it is the same)
         engine = self._engines.get(worker)
         if engine is None or not engine.ready:
             return False

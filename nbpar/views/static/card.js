@@ -13,6 +13,7 @@ class Card {
     this.settings = model.get("settings");
     this.pressed = null; // the pressed button, until its effect is visible
     this.chosen = -1; // the selected lane
+    this.skipped = new Set(); // the items that were asked to be skipped
     this.columns = { name: 0, now: 0 }; // widths in pixels, which only grow, to avoid flicker
     this.said = { at: 0, share: 0, state: "" };
     this.told = Date.now(); // time of the kernel's last message
@@ -110,12 +111,12 @@ class Card {
     return tick && tick.lanes ? tick : null;
   }
 
-  press(event, by) {
+  press(event, by, item) {
     const tick = this.now();
     if (event === "pause" && tick?.state === "paused") event = "resume";
     const press = `${Date.now()}-${Math.random()}`; // the kernel may receive it twice
     try {
-      this.model.send({ event, press, ...(by ? { by } : {}) });
+      this.model.send({ event, press, ...(by ? { by } : {}), ...(item === undefined ? {} : { item }) });
     } catch {
       this.gone = true; // there is no kernel
     }
@@ -185,11 +186,12 @@ class Card {
   }
 
   bar(tick) {
-    const { track, fill, bad } = this.parts, part = tick.total ? 100 / tick.total : 0;
+    const { track, fill, red, gray } = this.parts, part = tick.total ? 100 / tick.total : 0;
     track.classList.toggle("nbpar-unknown", tick.total === null && !OVER.includes(tick.state));
     fill.style.width = `${tick.total === 0 ? 100 : (tick.done - tick.failed) * part}%`;
-    bad.hidden = !tick.failed;
-    bad.style.width = `max(4px, ${tick.failed * part}%)`;
+    gray.style.width = `${(tick.skipped ?? 0) * part}%`;
+    red.hidden = !bad(tick);
+    red.style.width = `max(4px, ${bad(tick) * part}%)`;
     if (tick.total !== null) {
       attribute(track, "aria-valuemax", String(tick.total));
       attribute(track, "aria-valuenow", String(tick.done));
@@ -223,6 +225,7 @@ class Card {
     lanes.classList.toggle("nbpar-dense", !detailed);
     lanes.classList.toggle("nbpar-staged", Boolean(tick.stages));
     attribute(table, "aria-label", tick.stages ? "Stages" : "Workers");
+    lanes.classList.toggle("nbpar-skips", Boolean(this.settings.skips) && !tick.stages);
     fill(table, detailed ? number : 0, laneRow);
     timeline.style.gridRow = `1 / span ${Math.min(number, DETAILED_LANES) + 1}`;
     if (!detailed) return;
@@ -234,7 +237,9 @@ class Card {
 
   worker(tick, place, [name, , , note] = ["", "", 0, ""]) {
     const { state, done, memory } = tick.lanes, mb = "bi".includes(state[place]) && memory?.[place];
-    return { name, now: activity(tick, place, note), count: count(done[place]), more: mb ? `${count(mb)} MB` : "", state: state[place] };
+    const item = lasting(tick, place), skipped = this.skipped.has(item), now = skipped ? `${items(item, 1)} · skipping` : activity(tick, place, note);
+    const skip = item === null || !this.settings.skips ? "" : `Skip ${items(item, 1)} on ${titled(name)}`;
+    return { name, now, skip, skipped, count: count(done[place]), more: mb ? `${count(mb)} MB` : "", state: state[place] };
   }
 
   stage(tick, place, who = ["", "", 0, false], over = false) {
@@ -258,6 +263,34 @@ class Card {
     write(waiting, told.queue ?? "");
     write(number, told.count);
     write(more, told.more);
+    this.cross(row, told, place);
+  }
+
+  /** The button that skips a row's item. */
+  cross(row, { skip, skipped }, place) {
+    const there = row.querySelector(".nbpar-skip");
+    if (!skip) {
+      if (there) this.release([there.children[0]], this.parts.timeline);
+      return there?.remove();
+    }
+    const cell = there ?? element("span", "skip", { role: "cell" }, [button("✕", skip, () => this.skip(place))]);
+    if (!there) row.append(cell);
+    cell.style.gridRow = String(place + 1); // its column is before the last one, so it would begin another row
+    const off = this.pressed !== null || this.gone;
+    if (off) this.release([cell.children[0]], this.parts.root);
+    cell.children[0].disabled = off;
+    attribute(cell.children[0], "aria-disabled", String(skipped));
+    attribute(cell.children[0], "aria-label", skip);
+    attribute(cell.children[0], "title", skip);
+  }
+
+  /** Let go of the item that a worker has had for a while. */
+  skip(place) {
+    const item = lasting(this.now(), place);
+    if (item === null || this.skipped.has(item) || this.gone) return;
+    this.skipped.add(item);
+    this.press("skip", 0, item);
+    this.say(`skipping ${items(item, 1)}`);
   }
 
   /** Widen the columns for a name and its text. */
@@ -287,7 +320,7 @@ class Card {
     if (this.pressed && this.late) return "It has not stopped yet; the kernel's interrupt button stops it too.";
     if (Date.now() - this.told > QUIET) return "The kernel may be busy, cut off, or gone.";
     if (tick.held) return tick.notice;
-    return allFail(tick) ? `Every item fails: ${count(tick.failed)} of ${count(tick.failed)}. Stop?` : "";
+    return allFail(tick) ? `Every item fails: ${count(bad(tick))} of ${count(bad(tick))}. Stop?` : "";
   }
 
   /** The hint below the lanes. */
@@ -332,10 +365,11 @@ class Card {
   failures() {
     const rows = this.model.get("failures"), groups = this.model.get("groups") ?? [], { failures, failuresBox, failuresTitle } = this.parts;
     const failed = Math.max(rows.length, groups.reduce((sum, [, , , number]) => sum + number, 0));
+    const skipped = this.now()?.skipped ?? 0;
     const grouped = failed > FLAT && groups.some(([, , , number]) => number > 1);
     failuresBox.hidden = rows.length === 0;
     const ways = grouped && groups.length > 1 ? ` in ${plural(groups.length, "way")}` : "";
-    write(failuresTitle, `${plural(failed, "failed item")}${ways}`);
+    write(failuresTitle, skipped ? `${plural(failed, "failed or skipped item")}${ways}` : `${plural(failed, "failed item")}${ways}`);
     const item = (row) => this.node(`item ${row.index}`, () => failure(row));
     arrange(failures, grouped ? groups.map((group) => this.group(group, rows, item)) : this.rest(rows.map(item), failed, "all"));
   }
@@ -371,8 +405,8 @@ class Card {
   }
 
   announce(tick, looks) {
-    const { said } = this, part = percent(tick) ?? 0, first = tick.failed > 0 && !said.failed, all = allFail(tick);
-    const now = { at: Date.now(), share: part, state: looks, failed: tick.failed > 0, all: all || said.all, alive: tick.alive };
+    const { said } = this, part = percent(tick) ?? 0, first = bad(tick) > 0 && !said.failed, all = allFail(tick);
+    const now = { at: Date.now(), share: part, state: looks, failed: bad(tick) > 0, all: all || said.all, alive: tick.alive };
     if (this.resized && said.alive !== undefined && said.alive !== tick.alive) {
       this.said = { ...said, alive: tick.alive };
       return this.say(plural(tick.alive, "worker"));

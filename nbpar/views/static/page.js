@@ -79,7 +79,8 @@ function build(label, press) {
     stop: button("Stop", `Stop ${label}`, () => press("stop")),
     state: element("span", "state"),
     fill: element("div", "fill"),
-    bad: element("div", "bad"),
+    red: element("div", "bad"),
+    gray: element("div", "let-go"),
     table: element("div", "table", { role: "table" }),
     canvas: element("canvas", "canvas", { "aria-hidden": "true" }),
     options: element("div", "sr", { role: "presentation" }),
@@ -96,14 +97,14 @@ function build(label, press) {
   };
   const title = element("span", "title", { title: label, role: "heading", "aria-level": "3", dir: "auto" });
   title.textContent = label;
-  for (const name of ["done", "failed", "rate", "left"]) parts[name] = element("span", name);
+  for (const name of ["done", "failed", "skipped", "rate", "left"]) parts[name] = element("span", name);
   parts.resize = element("span", "resize", { role: "group", "aria-label": "Workers" }, [parts.fewer, parts.alive, parts.more]);
-  parts.track = element("div", "track", { role: "progressbar", "aria-label": label, "aria-valuemin": "0" }, [parts.fill, parts.bad]);
+  parts.track = element("div", "track", { role: "progressbar", "aria-label": label, "aria-valuemin": "0" }, [parts.fill, parts.gray, parts.red]);
   parts.timeline = element("div", "timeline", { role: "listbox", tabindex: "0" }, [parts.canvas, parts.options]);
   parts.lanes = element("div", "lanes", {}, [parts.table, parts.timeline]);
   parts.root = element("section", "card", { "aria-label": label, tabindex: "-1" }, [
     element("div", "top", {}, [element("div", "named", {}, [title, parts.state]), parts.resize, parts.pause, parts.stop]),
-    parts.line, parts.track, element("div", "numbers", {}, [parts.done, parts.failed, parts.rate, parts.left]), parts.lanes, parts.hint,
+    parts.line, parts.track, element("div", "numbers", {}, [parts.done, parts.failed, parts.skipped, parts.rate, parts.left]), parts.lanes, parts.hint,
     element("div", "facts", {}, [parts.facts, parts.legend]),
     more("failures", parts.failures), more("output", parts.output),
   ]);

@@ -44,7 +44,7 @@ export function ticks(length, width) {
 }
 
 export function rowHeight(lanes) {
-  return lanes <= DETAILED_LANES ? 22 : Math.max(1, Math.min(14, Math.floor(HEIGHT / lanes)));
+  return lanes <= DETAILED_LANES ? 24 : Math.max(1, Math.min(14, Math.floor(HEIGHT / lanes)));
 }
 
 /** Height in pixels of all lanes and the parts below them. */

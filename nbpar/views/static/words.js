@@ -70,6 +70,13 @@ export function activity(tick, place, note) {
   return since >= 1 && !OVER.includes(tick.state) ? `${now} · ${duration(since)}` : now;
 }
 
+/** The item that a worker has had for a while, and that can be skipped; null if there is none. */
+export function lasting(tick, place) {
+  const { state, first, since } = tick.lanes;
+  const lasts = "bs".includes(state[place]) && first[place] >= 0 && since && tick.elapsed - since[place] >= 1;
+  return lasts && !tick.stages && !OVER.includes(tick.state) ? first[place] : null;
+}
+
 /** The details of a worker. */
 export function workerFacts(tick, place, [name, host, pid, note, before]) {
   const { done, memory, moved } = tick.lanes;
@@ -128,13 +135,19 @@ export function span(seconds) {
   return seconds < 0.95 ? `${Math.round(seconds * 1e3)} ms` : duration(seconds);
 }
 
+/** The number of items that failed by themselves; those that were skipped are no failures. */
+export function bad(tick) {
+  return tick.failed - (tick.skipped ?? 0);
+}
+
 export function numbers(tick) {
   const part = share(tick), going = tick.state === "running";
   const of = tick.total === null ? `${count(tick.done)} done` : `${count(tick.done)} of ${count(tick.total)}`;
   const rest = going && tick.left !== null ? `${duration(tick.left)} left` : "";
   return [
     ["done", part ? `${of} · ${part} %` : of],
-    ["failed", tick.failed ? `${count(tick.failed)} failed` : ""],
+    ["failed", bad(tick) ? `${count(bad(tick))} failed` : ""],
+    ["skipped", tick.skipped ? `${count(tick.skipped)} skipped` : ""],
     ["rate", tick.state === "paused" ? "" : rate(tick.rate)],
     ["left", rest && tick.left >= LONG_AGO ? `${rest} at this rate` : rest],
   ];
@@ -166,14 +179,14 @@ export function condition(tick, { stopping = false, gone = false, silent = 0 } =
 
 /** Whether all items failed, and enough to report that. */
 export function allFail(tick) {
-  return tick.failed >= ALIKE && tick.failed === tick.done - (tick.known ?? 0);
+  return bad(tick) >= ALIKE && bad(tick) === tick.done - (tick.known ?? 0);
 }
 
 export function spoken(tick) {
   const part = share(tick), words = { waiting: "waiting for workers", done: "finished" };
   const state = tick.held && tick.state === "running" ? tick.notice || "held back" : words[tick.state] ?? tick.state;
-  const failed = tick.failed ? `, ${count(tick.failed)} failed` : "";
-  return `${state}, ${part ? `${part} percent` : count(tick.done)} done${failed}`;
+  const failed = bad(tick) ? `, ${count(bad(tick))} failed` : "", skipped = tick.skipped ? `, ${count(tick.skipped)} skipped` : "";
+  return `${state}, ${part ? `${part} percent` : count(tick.done)} done${failed}${skipped}`;
 }
 
 /** The title of a group of failures: `997 × ValueError in tag at line 3`. */

@@ -72,7 +72,7 @@ test("the columns of workers grow with what they do, and do not jump back", () =
 });
 
 test("rows are readable for few workers and all fit for many", () => {
-  assert.equal(card.rowHeight(16), 22);
+  assert.equal(card.rowHeight(16), 24);
   for (let lanes = 17; lanes <= 256; lanes++) assert.ok(card.rowHeight(lanes) * lanes <= 270 && card.rowHeight(lanes) >= 1);
 });
 
@@ -306,6 +306,38 @@ test("workers are added and taken away, but the last one stays", () => {
   assert.deepEqual(model.sent.map(({ event, by }) => [event, by]), [["resize", 1], ["resize", -1]]);
   model.set("tick", tick({ alive: 1 }));
   assert.equal(button("−").disabled, true);
+});
+
+test("an item that lasts can be skipped, once, by a button with a name", () => {
+  const settings = { label: "count", skips: true, hears: true, model: "m" }, lanes = { first: [12, 30], count: [1, 3], since: [0.5, 3] };
+  const { model, root, timeline } = shown({ settings, tick: tick({ lanes }) }), crosses = () => root.buttons().filter((one) => one.textContent === "✕");
+  assert.deepEqual(crosses().map((one) => one.getAttribute("aria-label")), ["Skip item 12 on worker 0"]);
+  crosses()[0].focus();
+  crosses()[0].fire("click");
+  crosses()[0].fire("click");
+  assert.deepEqual(model.sent.map(({ event, item }) => [event, item]), [["skip", 12]]);
+  assert.equal(heard(), "count: skipping item 12");
+  assert.deepEqual([table(root)[0][1], crosses()[0].getAttribute("aria-disabled")], ["item 12 · skipping", "true"]);
+  model.set("tick", tick({ failed: 1, skipped: 1, elapsed: 3.5, lanes: { ...lanes, first: [13, 30], since: [3.2, 1] } }));
+  assert.equal(document.activeElement, timeline);
+  assert.deepEqual(crosses().map((one) => one.getAttribute("aria-label")), ["Skip item 30 on worker 1"]);
+  assert.deepEqual([root.find("skipped").textContent, root.find("failed").hidden], ["1 skipped", true]);
+  model.set("tick", tick({ state: "stopped", elapsed: 60, lanes }));
+  assert.equal(crosses().length, 0);
+});
+
+test("items that were skipped have a part of the bar, and are said", () => {
+  const { model, root } = shown({ tick: tick({ total: 20, done: 10, failed: 5, skipped: 5 }) });
+  assert.deepEqual(["fill", "let-go"].map((name) => root.find(name).style.width), ["25%", "25%"]);
+  assert.equal(root.find("bad").hidden, true);
+  model.set("tick", tick({ state: "done", total: 20, done: 20, failed: 6, skipped: 5 }));
+  assert.equal(heard(), "count: finished, 100 percent done, 1 failed, 5 skipped");
+});
+
+test("there is no such button where items cannot be skipped, nor for stages", () => {
+  const crosses = (state) => shown(state).root.buttons().filter((one) => one.textContent === "✕").length;
+  assert.equal(crosses({ tick: tick({ elapsed: 60 }) }), 0);
+  assert.equal(crosses({ settings: { label: "pipe", skips: true }, tick: staged({ elapsed: 60 }) }), 0);
 });
 
 test("keys that are pressed in the card stay there, whichever of its parts has the focus", () => {
