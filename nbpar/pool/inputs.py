@@ -156,9 +156,10 @@ def source_of(
 
 
 def warn_of_repetition(iterables: tuple[Iterable[Any], ...]) -> None:
-    """Warn about a large object that every item contains, and which is sent with each.
+    """Warn about a large object that every item contains, and which is pickled with each.
 
-    Only the first two items are checked; lazy input is not.
+    Arrays are not meant, because workers get such an array once.  Only the first two items are checked; lazy
+    input is not.
     """
     if not iterables or not all(type(iterable) in (list, tuple, range) for iterable in iterables):
         return
@@ -168,7 +169,7 @@ def warn_of_repetition(iterables: tuple[Iterable[Any], ...]) -> None:
     firsts = [(iterable[0], iterable[1]) for iterable in iterables]  # type: ignore[index]  # they are sequences
     if len(firsts) == 1 and type(firsts[0][0]) is type(firsts[0][1]) is tuple:
         firsts = list(zip(*firsts[0], strict=False))
-    same = [one for one, other in firsts if one is other and not isinstance(one, Shared)]
+    same = [one for one, other in firsts if one is other and not _sent_once(one)]
     nbytes = sum(map(estimated_bytes, same))
     if nbytes * count > REPEATED:
         kinds = " and ".join(type(one).__name__ for one in same)
@@ -177,6 +178,18 @@ def warn_of_repetition(iterables: tuple[Iterable[Any], ...]) -> None:
             "let the function use it from outside, which sends it once to each worker, or use `pool.share`",
             UserWarning,
         )
+
+
+def _sent_once(value: object) -> bool:
+    """Whether a value is shared, or all that is large in it an array of numbers (NumPy, pandas)."""
+    if isinstance(value, Shared):
+        return True
+    package = type(value).__module__.partition(".")[0]
+    if package not in ("numpy", "pandas"):
+        return False
+    kinds = getattr(value, "dtypes", getattr(value, "dtype", None))
+    kinds = list(kinds) if isinstance(kinds, Iterable) else [kinds]
+    return all(getattr(kind, "kind", "O") in "biufcmMV" for kind in kinds)
 
 
 def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:

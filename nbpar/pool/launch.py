@@ -236,7 +236,8 @@ class Launcher:
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
-        job.begin = self.begin_of(state.id, fn, job.load, retry=options.retry)
+        if (begin := self.begin_of(state.id, fn, job.load, retry=options.retry)) is not None:
+            job.begin = begin._replace(settled=isinstance(source, SequenceSource))
         if options.resume is not None:
             from nbpar.journal.resuming import journal
 

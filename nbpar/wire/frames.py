@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from nbpar.wire.common_buffers import Kept
 from nbpar.wire.faults import Fault
 from nbpar.wire.messages import (
     KINDS,
@@ -26,6 +27,7 @@ from nbpar.wire.messages import (
     Imported,
     Item,
     Items,
+    Keep,
     LateOutput,
     Load,
     Message,
@@ -49,7 +51,7 @@ _NUMBER = struct.Struct("<q")
 
 _CODE = {kind: code for code, kind in enumerate(KINDS)}
 
-_BODIED = frozenset({Load, Call, Done, Open, Item, FoundBuffers})
+_BODIED = frozenset({Load, Call, Done, Open, Item, FoundBuffers, Keep})
 """Kinds whose last field is a body."""
 
 _FAULTED = {
@@ -64,6 +66,9 @@ _FOREIGN = frozenset(
     {Load, Begin, Ready, Output, Imported, Bye, Open, Printed, SeekModule, FoundModule, LateOutput}
 )
 """Kinds with names, texts and facts from other code; likewise those with faults."""
+
+_ELSEWHERE = frozenset({Mapped, Kept})
+"""Types that stand for buffers that are not sent with a body."""
 
 _NUMBERS = frozenset({int, float, type(None)})
 
@@ -147,8 +152,20 @@ def _place(packed: Packed, frames: list[Any]) -> tuple[Any, ...]:
     head = packed.head if inline else None
     if type(packed.buffers) is Mapped:
         return (head, packed.layout, packed.number, tuple(packed.buffers))
+    if not _ELSEWHERE.isdisjoint(map(type, packed.buffers)):
+        return (head, packed.layout, packed.number, [_entry(buffer, frames) for buffer in packed.buffers])
     frames.extend(packed.buffers)
     return (head, packed.layout, packed.number, len(packed.buffers))
+
+
+def _entry(buffer: Any, frames: list[Any]) -> tuple[Any, ...] | int | None:
+    """Return the entry in the header of one buffer among others that are not sent here."""
+    if type(buffer) is Mapped:
+        return tuple(buffer)
+    if type(buffer) is Kept:
+        return buffer.key
+    frames.append(buffer)
+    return None
 
 
 def _plainly(faults: Fault | dict[int, Fault]) -> Any:
@@ -181,7 +198,16 @@ def _take(said: tuple[Any, ...], rest: Iterator[Any]) -> Packed:
         head = next(rest)
     if type(buffers) is tuple:
         return Packed(head, layout, Mapped(*buffers), number)
+    if type(buffers) is list:
+        return Packed(head, layout, [_buffer(entry, rest) for entry in buffers], number)
     return Packed(head, layout, [_writable(next(rest)) for _ in range(buffers)] if buffers else [], number)
+
+
+def _buffer(entry: tuple[Any, ...] | int | None, rest: Iterator[Any]) -> Any:
+    """Reverse `_entry`."""
+    if entry is None:
+        return _writable(next(rest))
+    return Kept(entry) if isinstance(entry, int) else Mapped(*entry)
 
 
 def _writable(frame: Any) -> bytearray | Unreceived:

@@ -80,6 +80,9 @@ class Begin(NamedTuple):
     """Whether to read how long exceptions ask to wait: None for not, True, or a function that tells it,
     pickled where it is sent to another process."""
 
+    settled: bool = False
+    """Whether the input is a list or the like: an object in several items is sent as it was in the first."""
+
 
 class FoundModule(NamedTuple):
     """The answer to `SeekModule`."""
@@ -110,6 +113,19 @@ class Cancel(NamedTuple):
     """Do not start these calls."""
 
     ids: tuple[int, ...]
+
+
+class Keep(NamedTuple):
+    """Keep a buffer that several items have in common; calls refer to it by its key."""
+
+    key: int
+    body: Any
+
+
+class Drop(NamedTuple):
+    """Forget buffers: no call that follows refers to them."""
+
+    keys: tuple[int, ...]
 
 
 class Cut(NamedTuple):
@@ -343,6 +359,8 @@ class Printed(NamedTuple):
 Message = (
     Load
     | Begin
+    | Keep
+    | Drop
     | Call
     | Cancel
     | Cut
@@ -377,6 +395,6 @@ Message = (
 KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
     Printed, Begin, Items, Running, Imported, Cut, Shortened, SeekModule,
-    FoundModule, LateOutput, SeekBuffers, FoundBuffers, KeptBuffers,
+    FoundModule, LateOutput, SeekBuffers, FoundBuffers, KeptBuffers, Keep, Drop,
 )  # fmt: skip
 """All kinds of messages; the index of a kind is its number in the encoding."""

@@ -132,6 +132,12 @@ class Unreceived(bytes):
         return MemoryError(f"{self.size / 1e6:,.0f} MB arrived")
 
 
+class Copied(NamedTuple):
+    """A received buffer that several items have in common: each gets a copy."""
+
+    buffer: Any
+
+
 def _nbytes(frame: Any) -> int:
     return frame.size if type(frame) is Unreceived else memoryview(frame).nbytes
 
@@ -252,7 +258,7 @@ def unpack(packed: Packed) -> tuple[Sequence[Any], dict[int, BaseException]]:
 
 
 def arrived(buffers: Sequence[Any]) -> Sequence[Any]:
-    """Return received buffers.
+    """Return received buffers for one object.
 
     Raises:
         MemoryError: there was no memory for one of them.
@@ -260,6 +266,8 @@ def arrived(buffers: Sequence[Any]) -> Sequence[Any]:
     for buffer in buffers:
         if type(buffer) is Unreceived:
             raise buffer.error()
+    if Copied in map(type, buffers):
+        return [bytearray(buffer.buffer) if type(buffer) is Copied else buffer for buffer in buffers]
     return buffers
 
 

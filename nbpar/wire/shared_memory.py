@@ -53,6 +53,8 @@ class Mapped(NamedTuple):
                 raise NotMappedError(f"{self.path} is something else now")
             access = mmap.ACCESS_COPY if writable else mmap.ACCESS_READ
             memory = mmap.mmap(file, 0, access=access)
+        except OSError as error:  # it cannot be mapped here, or has gone this moment
+            raise NotMappedError(str(error)) from None
         finally:
             os.close(file)
         _mapped.add(memory)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from nbpar.core.call_style import Lent
 from nbpar.errors import PicklingError
+from nbpar.wire.common_buffers import mapped
 from nbpar.wire.diagnosis.explain import explain, explain_unpickling
 from nbpar.wire.faults import Fault, describe
 from nbpar.wire.pickling import Packed, arrived, pack, unpack, unpack_one
@@ -23,7 +24,11 @@ class Codec(Protocol):
         """Make the function of a `Load`; errors of unpickling propagate."""
 
     def items(self, body: Any, first: int) -> tuple[Sequence[Any], dict[int, Fault]]:
-        """Make the items of a `Call`, and faults of those that could not be made, by offset."""
+        """Make the items of a `Call`, and faults of those that could not be made, by offset.
+
+        Raises:
+            NotMappedError: a buffer must be sent.
+        """
 
     def values(self, values: list[Any], first: int) -> tuple[Any, dict[int, Fault]]:
         """Prepare values to be sent, and faults of those that cannot be serialized, by offset."""
@@ -43,7 +48,7 @@ class Pickled:
         return made
 
     def items(self, body: Packed, first: int) -> tuple[Sequence[Any], dict[int, Fault]]:
-        items, errors = unpack(body)
+        items, errors = unpack(body._replace(buffers=mapped(body.buffers)) if body.buffers else body)
         return items, {
             place: _fault(explain_unpickling(error, what=f"item {first + place}"), error)
             for place, error in errors.items()

@@ -30,6 +30,7 @@ from nbpar.wire.messages import (
     Ready,
     Running,
 )
+from nbpar.wire.shared_memory import NotMappedError
 from nbpar.worker.asked_waits import telling
 from nbpar.worker.attendant import Attendant
 from nbpar.worker.channel_host import Channels
@@ -251,7 +252,11 @@ class Loop:
             self._codec.apart = begin is not None and begin.apart
             self._describe = telling(self._codec.describe, begin)
         began = time.perf_counter()
-        items, broken = self._codec.items(call.items, call.first)
+        try:
+            items, broken = self._codec.items(call.items, call.first)
+        except NotMappedError:
+            self._mailbox.ask_for_function(call)  # and for the call, with all that is in it
+            return
         self._unpacking += time.perf_counter() - began
         broken = {**call.broken, **broken}
         if isinstance(function, Fault):

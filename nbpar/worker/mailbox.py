@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from nbpar.endpoint.outbox import Outbox
+from nbpar.wire.common_buffers import with_kept
 from nbpar.wire.messages import (
     Begin,
     Call,
@@ -24,10 +25,12 @@ from nbpar.wire.messages import (
     Close,
     Credit,
     Cut,
+    Drop,
     FoundBuffers,
     FoundModule,
     Item,
     Items,
+    Keep,
     Load,
     Message,
     Missing,
@@ -159,6 +162,7 @@ class Mailbox:
         self._opened: deque[Open] = deque()
         self._loads: OrderedDict[bytes, Load] = OrderedDict()
         self._begun: OrderedDict[int, Begin] = OrderedDict()
+        self._kept: dict[int, Any] = {}
         self._given_up: deque[int] = deque(maxlen=GIVEN_UP)
         """Calls canceled by the client, even if they had been taken already."""
 
@@ -453,7 +457,7 @@ class Mailbox:
 
     def _keep(self, message: Message) -> None:
         if isinstance(message, Call):
-            self._calls.append(message)
+            self._calls.append(with_kept(message, self._kept))
         elif isinstance(message, Open):
             self._opened.append(message)
         elif isinstance(message, Load):
@@ -464,6 +468,11 @@ class Mailbox:
             self._begun[message.run] = message
             while len(self._begun) > FUNCTIONS:
                 self._begun.popitem(last=False)
+        elif isinstance(message, Keep):
+            [self._kept[message.key]] = message.body.buffers
+        elif isinstance(message, Drop):
+            for key in message.keys:
+                self._kept.pop(key, None)
 
     def _recall(self, message: Cancel | Cut) -> None:
         """Give back what has not begun; a call that runs and is to be cut is left to the attendant."""

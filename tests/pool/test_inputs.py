@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import nbpar
 from nbpar.pool.inputs import warn_of_repetition
 from nbpar.wire.shared import Shared
 
-LARGE = np.zeros(10_000_000, dtype="u1")
+LARGE = {number: str(number) for number in range(100_000)}
+ARRAY = np.zeros(10_000_000, dtype="u1")
 
 
 REPEATED = [
@@ -23,7 +25,7 @@ REPEATED = [
 
 @pytest.mark.parametrize("iterables", REPEATED, ids=["starmap", "map", "several inputs"])
 def test_a_large_object_in_each_item_is_told_of(iterables):
-    with pytest.warns(UserWarning, match=r"the same ndarray \(10 MB\) is in each of 11 items .*pool.share"):
+    with pytest.warns(UserWarning, match=r"the same dict \(1\d MB\) is in each of 11 items .*pool.share"):
         warn_of_repetition(iterables)
 
 
@@ -31,6 +33,8 @@ def test_a_large_object_in_each_item_is_told_of(iterables):
     "iterables",
     [
         ([(LARGE, n) for n in range(3)],),
+        ([(ARRAY, n) for n in range(100)],),
+        ([pd.DataFrame({"a": ARRAY, "b": ARRAY})] * 100,),
         ([(LARGE.copy(), n) for n in range(2)] * 10,),
         ([(1, "a")] * 1000,),
         ([LARGE],),
@@ -40,7 +44,19 @@ def test_a_large_object_in_each_item_is_told_of(iterables):
         (range(10**9),),
         ([Shared(LARGE)] * 11,),
     ],
-    ids=["few", "different", "small", "one", "none", "nothing", "not read", "numbers", "shared"],
+    ids=[
+        "few",
+        "array",
+        "table",
+        "different",
+        "small",
+        "one",
+        "none",
+        "nothing",
+        "not read",
+        "numbers",
+        "shared",
+    ],
 )
 def test_nothing_is_said_of_other_input(iterables):
     with warnings.catch_warnings():

@@ -83,6 +83,16 @@ def test_another_file_in_the_same_place_is_not_taken_for_it(lodging):
         other.buffers(writable=False)
 
 
+def test_what_the_system_does_not_map_is_not_there(lodging, monkeypatch):
+    def full(*_, **__):
+        raise OSError("cannot allocate memory")
+
+    monkeypatch.setattr(shared_memory.mmap, "mmap", full)
+
+    with pytest.raises(NotMappedError, match="cannot allocate memory"):
+        lodging.lodged.buffers(writable=False)
+
+
 def test_no_descriptor_stays_open_behind_what_is_forgotten(lodging):
     before = len(list(Path("/proc/self/fd").iterdir()))
 

@@ -107,7 +107,7 @@ class EnginesBackend:
         self._entered = 0
         self._kept_packed: set[int] = set()
         self._pickled: list[tuple[int, Packed]] = []
-        self._lodgings = SharedBufferCache()
+        self._lodgings = SharedBufferCache(fits)
         self._copies = HostCopies(self.send)
         self._take_item: Callable[[WorkerId, Item | Items], None] = lambda *_: None
         """Handles items of channels, which bypass `receive` because they may be numerous."""
@@ -167,8 +167,7 @@ class EnginesBackend:
         engine = self._engines.get(worker)
         if engine is None or self._sockets is None:
             return
-        local, shares = engine.local, bool(engine.shares_on)
-        ready = [engine.packing.packed(message, local=local, shares=shares) for message in messages]
+        ready = engine.packing.packed(messages, local=engine.local, shares=bool(engine.shares_on))
         self._sockets.send(engine.identity, ready, stream=engine.streams)
 
     def keep_packed(self, call: int) -> None:
