@@ -1,31 +1,51 @@
 """A backend of joblib; `nbpar.register_joblib` registers it.
 
-joblib decides the batches, their number in flight, and the order of results; a batch is one call
-of the pool.
+joblib reads the input and orders the results; it hands in batches, whose tasks are items of one run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+import sys
+from contextvars import copy_context
+from threading import Thread
+from types import TracebackType
 from typing import Any
 
-from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBackendBase, SequentialBackend
+from joblib.parallel import FallbackToBackend, ParallelBackendBase, SequentialBackend
 
+from nbpar.core.checks import PROGRESS, check_word
 from nbpar.host.cpus import usable_cpus
+from nbpar.host.error_log import call_safely
+from nbpar.integrations.joblib_names import label_of, total_of
+from nbpar.integrations.joblib_run import Batch, Callback, ParallelRun
+from nbpar.integrations.joblib_sealing import Sealer
 from nbpar.pool.defaults import default_pool
 from nbpar.pool.in_use import check_pool, in_use
 from nbpar.pool.pool import Pool
-from nbpar.wire.shared import Shared
-from nbpar.wire.shared_memory import WORTH
+from nbpar.run.display import shown
+from nbpar.run.run import REFRESH, STOP_WITHIN
 from nbpar.worker.nesting import inside_item
 
+BATCH = 0.1
+"""Seconds of work that joblib hands in together; workers get them in smaller chunks."""
 
-class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
-    """Runs joblib's batches on a pool's workers.
+LARGEST = 4096
+"""Maximal number of tasks in a batch."""
+
+GROWTH = 8
+"""A batch has at most this number of times the tasks of the one before."""
+
+UNANSWERED = 32
+"""Share of the tasks under way that a batch may have before the first answer."""
+
+
+class NbparBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
+    """Runs joblib's tasks on a pool's workers; those of one call of `Parallel` are one run.
 
     Args:
         pool: provides the workers; by default the default pool with `n_jobs` workers, or the pool in use.
+        progress: "auto", "widget", "text" or "none"; unless given, that of the pool.
+        label: name of the runs in views; by default the function's name.
         backend_kwargs: joblib's arguments for every backend.
     """
 
@@ -35,17 +55,31 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
     supports_sharedmem = False
     uses_threads = False
 
-    def __init__(self, *, pool: Pool | None = None, **backend_kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        pool: Pool | None = None,
+        progress: str | None = None,
+        label: str | None = None,
+        **backend_kwargs: Any,
+    ) -> None:
         super().__init__(**backend_kwargs)
         check_pool(pool)
+        if progress is not None:
+            check_word("progress", progress, PROGRESS)
         self._given = pool
+        self._progress = progress
+        self._label = label
         self._pool: Pool | None = None
-        self._futures: set[Future[Any]] = set()
-        self._shared: dict[int, _ValueOf] = {}
-        """Large arrays among the arguments, by identity; each stays alive with its replacement."""
+        self._serves: Any = None
+        """The `Parallel` that it works for."""
 
-        self._callbacks: ThreadPoolExecutor | None = None
-        """The thread in which joblib requests the next batch: reading its input may take long."""
+        self._options: dict[str, Any] = {}
+        self._run: ParallelRun | None = None
+        self._show: _Show | None = None
+        self._size = 1
+
+    # ---- workers
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return the number of workers."""
@@ -63,80 +97,141 @@ class NbparBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         size = max(1, used.size)
         return min(n_jobs, size) if n_jobs > 0 else max(1, size + 1 + n_jobs)
 
-    def configure(self, n_jobs: int | None = 1, parallel: Any = None, **_: Any) -> int:
+    def configure(self, n_jobs: int | None = 1, parallel: Any = None, **options: Any) -> int:
         """Get workers for one `Parallel`; return their number."""
         number = self.effective_n_jobs(n_jobs)
         alone = self._given is None and (n_jobs in (None, 1) or in_use() is None)
         if number == 1 and alone:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
-        self.parallel = parallel
+        if self._serves not in (None, parallel):  # `parallel_config` has one for all that are in its block
+            raise FallbackToBackend(self._twin())
+        self._serves = self.parallel = parallel
+        self._options = options
         self._pool = self._given or default_pool(number)
         return number
 
-    def start_call(self) -> None:
-        """Start accepting batches."""
-        self._callbacks = ThreadPoolExecutor(1, "nbpar joblib")
-
-    def stop_call(self) -> None:
-        """Accept no more batches."""
-        self._shared.clear()
-        if self._callbacks is not None:
-            self._callbacks.shutdown(wait=False)
-
     def terminate(self) -> None:
         """Release the pool, which stays open."""
-        self.reset_batch_stats()
-        self._pool = None
+        self._pool = self._serves = None
 
-    def submit(self, batch: Any, callback: Callable[[Future[Any]], Any] | None = None) -> Future[Any]:
-        """Run a batch; `callback` gets its future when it is done."""
-        assert self._pool is not None
-        if self._pool.backend == "engines":
-            batch.items = [
-                (
-                    fn,
-                    tuple(map(self._lighter, args)),
-                    {name: self._lighter(arg) for name, arg in kwargs.items()},
-                )
-                for fn, args, kwargs in batch.items
-            ]
-        future = self._pool.submit(type(batch).__call__, batch)  # a function that workers have already
-        self._futures.add(future)
-        future.add_done_callback(lambda done: self._take(done, callback))
-        return future
+    def _twin(self) -> NbparBackend:
+        return NbparBackend(
+            pool=self._given, progress=self._progress, label=self._label, nesting_level=self.nesting_level,
+            inner_max_num_threads=self.inner_max_num_threads, **self.backend_kwargs,
+        )  # fmt: skip
+
+    # ---- one call
+
+    def start_call(self) -> None:
+        """Start accepting batches."""
+        self._run = self._show = None
+        self._size = 1
+
+    def submit(self, batch: Any, callback: Callback | None = None) -> Batch:
+        """Run a batch; `callback` gets it with its results when it is done."""
+        run = self._run
+        first = run is None
+        if run is None:
+            run = self._run = self._new_run(batch.items[0])
+        taken = run.put(batch.items, callback)
+        if first:
+            run.start()
+            self._begin_show(run)
+        return taken
 
     apply_async = submit
     """Its name before joblib 1.5."""
 
-    def retrieve_result_callback(self, out: Future[Any]) -> Any:
+    def retrieve_result_callback(self, out: Batch) -> list[Any]:
         """Return a batch's results, or raise its exception."""
         return out.result()
 
+    def compute_batch_size(self) -> int:
+        """Return the number of tasks in the next batch: enough work for a while, not many unread ones."""
+        run = self._run
+        if run is None:
+            return 1
+        if (seconds := run.chunker.seconds_per_item) is None:
+            return max(1, run.count // UNANSWERED)
+        self._size = max(1, min(int(BATCH / seconds), GROWTH * self._size, LARGEST))
+        return self._size
+
     def abort_everything(self, ensure_ready: bool = True) -> None:  # noqa: ARG002 (workers stay)
-        """Stop the current calls."""
-        for future in list(self._futures):
-            future.cancel()
+        """Stop the current tasks; the error that joblib is about to raise gets the worker's frames again."""
+        run = self._run
+        if run is None:
+            return
+        error = sys.exc_info()[1]
+        if error is not None and (trace := run.trace_of(error)) is not None:
+            _append(error.__traceback__, trace)
+        run.cancel()
 
-    def _lighter(self, argument: Any) -> Any:
-        """Return the replacement of an argument: a large array is sent once, and arrives read-only."""
-        if type(argument).__name__ != "ndarray" or argument.nbytes < WORTH or argument.dtype.hasobject:
-            return argument
-        if id(argument) not in self._shared:
-            assert self._pool is not None
-            self._shared[id(argument)] = _ValueOf(self._pool.share(argument))
-        return self._shared[id(argument)]
+    def stop_call(self) -> None:
+        """Accept no more batches, and end the run."""
+        run, self._run = self._run, None
+        show, self._show = self._show, None
+        if run is None:
+            return
+        try:
+            run.complete()
+            run.is_over_within(STOP_WITHIN)
+        finally:
+            run.close()
+            if show is not None:
+                show.close()
 
-    def _take(self, future: Future[Any], callback: Callable[[Future[Any]], Any] | None) -> None:
-        self._futures.discard(future)
-        if callback is not None and self._callbacks is not None and not future.cancelled():
-            self._callbacks.submit(callback, future)
+    def _new_run(self, task: Any) -> ParallelRun:
+        pool, parallel = self._pool, self.parallel
+        assert pool is not None
+        function, _, kwargs = task
+        return ParallelRun(
+            pool.launcher,
+            self.get_nested_backend(),
+            None if pool.backend == "threads" else self._sealer(pool),
+            label=self._label or label_of(function, kwargs),
+            total=total_of(kwargs, parallel.n_tasks if parallel is not None else None),
+            progress=self._progress or pool.progress,
+            keep=getattr(parallel, "return_as", "list") == "list",
+        )
+
+    def _sealer(self, pool: Pool) -> Sealer:
+        launcher, mode = pool.launcher, self._options.get("mmap_mode", "r")
+        at_least = self._options.get("max_nbytes", 1 << 20) if mode is not None else None
+        return Sealer(launcher.share, at_least, writable=mode != "r", same_host=launcher.same_host)
+
+    def _begin_show(self, run: ParallelRun) -> None:
+        assert self._pool is not None
+        progress = self._progress or self._pool.progress
+        if getattr(self.parallel, "return_as", "list") == "list":
+            self._show = _Show(run, progress, self._pool)
 
 
-class _ValueOf:
-    """Unpickles to the value of a shared object."""
+class _Show:
+    """Shows a run under the cell that waits for it: joblib waits there by itself."""
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
+    def __init__(self, run: ParallelRun, progress: str, pool: Pool) -> None:
+        self._run = run
+        self._shown = shown(run, progress, total=run.total, resize=pool._resize_by)  # noqa: SLF001 (of our own kind)
+        self._watch = self._shown.__enter__()
+        self._thread = Thread(
+            target=copy_context().run, args=(self._refresh,), name="nbpar view", daemon=True
+        )
+        self._thread.start()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (self._shared, "value")
+    def close(self) -> None:
+        """Show how it has ended."""
+        self._thread.join()
+        self._shown.__exit__(None, None, None)
+
+    def _refresh(self) -> None:
+        while not self._run.is_over_within(REFRESH):
+            call_safely(self._watch, f"progress of {self._run.label} is shown no more")
+
+
+def _append(trace: TracebackType | None, more: TracebackType) -> None:
+    """Let a traceback go on in another."""
+    while trace is not None and trace is not more:
+        if trace.tb_next is None:
+            trace.tb_next = more
+            return
+        trace = trace.tb_next

@@ -306,6 +306,11 @@ class Launcher:
         """What lets Ctrl-C through to input that is read here; None where nothing holds it back."""
         return self._backend.interrupts
 
+    @property
+    def same_host(self) -> bool:
+        """Whether all workers are processes of this host."""
+        return self._same_host
+
     def wake(self) -> None:
         """Wake the dispatcher; thread-safe."""
         self._backend.wake()
