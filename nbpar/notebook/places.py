@@ -103,10 +103,11 @@ def _public(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def workers_of(place: Place) -> tuple[Sequence[Mapping[str, Any]], str]:
     """Return the workers of what is in use, and a sentence about it."""
     try:
-        workers = place.pool.workers
+        workers, awaited = place.pool.workers, place.pool.awaited
     except (ClusterError, PoolClosedError) as error:
         return (), f"calls should run on {place.what}, but: {error}; {BACK}"
     hosts = sorted({str(worker["host"]) for worker in workers if worker.get("host")})
     shown = ", ".join(hosts[:HOSTS]) + (f" and {len(hosts) - HOSTS} more" if len(hosts) > HOSTS else "")
     where = f" on {shown}" if hosts else ""
-    return workers, f"calls run on {place.what}: {plural(len(workers), 'worker')}{where}; {BACK}"
+    there = awaited or f"{plural(len(workers), 'worker')}{where}"
+    return workers, f"calls run on {place.what}: {there}; {BACK}"

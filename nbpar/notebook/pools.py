@@ -27,6 +27,10 @@ class MapPool(Protocol):
     def workers(self) -> Sequence[Mapping[str, Any]]:
         """Current facts of each worker: `worker` (its name), `host`, `pid`."""
 
+    @property
+    def awaited(self) -> str:
+        """How many workers are there, and what the others wait for; "" for nothing."""
+
     def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **options: Unpack[MapOptions]) -> Any:
         """Return the results in input order, when all are done."""
 

@@ -165,6 +165,11 @@ class Pool(Calls):
         ]
 
     @property
+    def awaited(self) -> str:
+        """What missing engines wait for: "3 of 4 engines; job 5 is pending (Resources), for 3 min"; or ""."""
+        return self._place.awaited()
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed

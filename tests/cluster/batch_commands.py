@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 COMMANDS = {
-    "slurm": ("sbatch", "squeue", "scancel"),
+    "slurm": ("sbatch", "squeue", "scancel", "sinfo"),
     "pbs": ("qsub", "qstat", "qdel"),
     "lsf": ("bsub", "bjobs", "bkill"),
     "sge": ("qsub", "qstat", "qdel"),
@@ -51,6 +51,18 @@ class BatchFolder:
     def refuse(self, words):
         """Let the system refuse all jobs from now on."""
         (self.folder / "refusal").write_text(words)
+
+    def limit(self, *lines):
+        """Set what `sinfo` prints of partitions and their time limits."""
+        (self.folder / "limits").write_text("".join(f"{line}\n" for line in lines))
+
+    def wait_for(self, reason):
+        """Let pending jobs give this reason (Slurm)."""
+        (self.folder / "reason").write_text(reason)
+
+    def hang(self):
+        """Let submitted jobs be there, and the command that has submitted them never return."""
+        (self.folder / "hanging").touch()
 
     def jobs(self):
         """All jobs by number."""
@@ -111,16 +123,26 @@ class BatchFolder:
         name = re.search(r"^#\S+ (?:--job-name=|-N |-J )(\S+)$", script, re.MULTILINE)[1]
         self.store(number, {"state": "PENDING", "log": log, "name": name})
         self.step()
+        if (self.folder / "hanging").exists():
+            self.lock.close()
+            signal.pause()
         form = {"pbs": "{}.server", "lsf": "Job <{}> is submitted to default queue <normal>."}
         print(form.get(system, "{}").format(number))
 
     def show(self, system):
         self.step()
         for number, job in self.jobs().items():
-            print(FORMS[system](number, job), end="")
+            print(FORMS[system](number, {**job, "reason": self.reason}), end="")
+
+    @property
+    def reason(self):
+        path = self.folder / "reason"
+        return path.read_text() if path.exists() else "Resources"
 
     def cancel(self, identifiers):
-        for identifier in identifiers:
+        named = [word.removeprefix("--name=") for word in identifiers if word.startswith("--name=")]
+        numbers = [str(number) for number, job in self.jobs().items() if job["name"] in named]
+        for identifier in [*numbers, *(word for word in identifiers if not word.startswith("--"))]:
             number = int(identifier.split(".")[0])
             job = self.jobs()[number]
             self.store(number, {**job, "state": "CANCELLED"})
@@ -138,7 +160,7 @@ def alive(job):
 
 
 def slurm(number, job):
-    reason = {"PENDING": "Resources", "TIMEOUT": "TimeLimit"}.get(job["state"], "None")
+    reason = {"PENDING": job["reason"], "TIMEOUT": "TimeLimit"}.get(job["state"], "None")
     return f"{number}|{job['state']}|{reason}\n"
 
 
@@ -170,11 +192,13 @@ def main(folder, command, *arguments):
     system = (batch.folder / "system").read_text()
     with (batch.folder / "calls").open("a") as calls:
         calls.write(f"{time.time():.2f} {command} {' '.join(arguments)}\n")
-    with batch.locked():
+    with batch.locked() as batch.lock:
         if command == COMMANDS[system][0]:
             batch.submit(system)
         elif command == COMMANDS[system][1]:
             batch.show(system)
+        elif command == "sinfo":
+            print((batch.folder / "limits").read_text() if (batch.folder / "limits").exists() else "")
         else:
             batch.cancel(arguments)
 

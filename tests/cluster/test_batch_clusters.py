@@ -98,11 +98,50 @@ def test_the_wait_for_a_job_that_does_not_start_is_bounded_and_explained(batch, 
     with pytest.raises(
         ClusterError,
         match=r"0 of 2 engines came up: they did not come within 4 s \(2 jobs are "
-        r"awaited \(2 Resources\); job 101 is pending \(Resources\), for \d s\)",
+        r"awaited \(2 Resources: 101, 102\); job 101 is pending \(Resources\), for \d s\)",
     ):
         start(2, start_timeout=4)
 
     assert [job["state"] for job in jobs.jobs().values()] == ["CANCELLED", "CANCELLED"]
+
+
+def test_jobs_that_would_never_start_are_refused_at_once(batch, start):
+    jobs = batch()
+    jobs.allow(0)
+    jobs.wait_for("PartitionTimeLimit")
+
+    with pytest.raises(
+        ClusterError,
+        match=r"Slurm refuses the job: job 10[12] would never start \(PartitionTimeLimit\): its",
+    ):
+        start(2)
+
+    assert [job["state"] for job in jobs.jobs().values()] == ["CANCELLED", "CANCELLED"]
+
+
+def test_a_time_limit_beyond_the_partitions_is_refused_before_a_job_is_submitted(batch, start):
+    jobs = batch()
+    jobs.limit("short*|30:00", "long|2-00:00:00")
+
+    with pytest.raises(
+        ClusterError,
+        match=r"time= asks for 1:00:00, and the longest time limit in partition short is 0:30:00; ask ",
+    ):
+        start(3, time="1:00:00")
+
+    assert not jobs.jobs()
+    start(1, time="0:30:00")
+
+
+def test_a_command_that_hangs_keeps_no_cluster_and_leaves_no_job(batch, start):
+    jobs = batch()
+    jobs.allow(0)
+    jobs.hang()
+
+    with pytest.raises(ClusterError, match=r"a job is being submitted, for \d+ s"):
+        start(2, start_timeout=3)
+
+    assert [job["state"] for job in jobs.jobs().values()] == ["CANCELLED"]
 
 
 def test_engines_take_part_in_a_run_as_their_jobs_start(batch, start, tmp_path):

@@ -8,10 +8,11 @@ import pytest
 
 import nbpar
 from nbpar.cluster.batch.commands import run_command
+from nbpar.cluster.batch.deployment import listed_ids
 from nbpar.cluster.batch.doors import Door
 from nbpar.cluster.batch.jobs import jobs_of_options
 from nbpar.cluster.batch.node import connect
-from nbpar.cluster.batch.systems import ENDED, PENDING, RUNNING, SYSTEMS, JobState
+from nbpar.cluster.batch.systems import ENDED, PENDING, RUNNING, SYSTEMS, JobDescription, JobState
 from nbpar.cluster.remote import multiplexer
 from nbpar.errors import ClusterError
 from nbpar.testing import until
@@ -94,6 +95,7 @@ SAID = {
         (
             "7|PENDING|Priority\n8|RUNNING|None\n9|CANCELLED|None\n10|TIMEOUT|TimeLimit\n"
             "11|FAILED|NonZeroExitCode\n12|COMPLETING|None\n13|COMPLETING|TimeLimit\n14|PENDING|None\n"
+            "15|PENDING|BadConstraints\n"
         ),
         {
             "7": JobState(PENDING, "Priority"),
@@ -104,6 +106,7 @@ SAID = {
             "12": JobState(ENDED, "it is ending"),
             "13": JobState(ENDED, "it reached its time limit", final=True),
             "14": JobState(PENDING),
+            "15": JobState(PENDING, "BadConstraints", hopeless="no node has what it asks for"),
         },
     ),
     "pbs": (
@@ -150,6 +153,44 @@ SAID = {
         },
     ),
 }
+
+
+LIMITS = {
+    "within": ("main", "main*|1:00:00", ""),
+    "beyond": ("main", "main*|30:00", "longest time limit in partition main is 0:30:00"),
+    "days": ("", "main*|1-00:00:00\nshort|1:00", ""),
+    "that of the default partition": ("", "main*|1:00\nlong|infinite", "in partition main is 0:01:00"),
+    "unlimited": ("main", "main*|infinite", ""),
+    "one of several": ("a,b", "a|10:00\nb|1:00:00", ""),
+    "none of several": ("a,b", "a|10:00\nb|20:00", "in partition a, b is 0:20:00"),
+    "unknown": ("nosuch", "", ""),
+    "something else": ("main", "sinfo: a notice\nmain*|n/a", ""),
+}
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_what_slurm_says_of_the_limits_of_partitions(case):
+    queue, output, words = LIMITS[case]
+    job = JobDescription(seconds=3600, queue=queue)
+
+    found = SYSTEMS["slurm"].excess(job, output)
+
+    assert words in found if words else not found
+
+
+def test_limits_are_looked_up_only_where_they_matter():
+    slurm = SYSTEMS["slurm"]
+
+    assert slurm.limits_query(JobDescription(seconds=1, queue="a"))[-1] == "--partition=a"
+    assert slurm.limits_query(JobDescription(queue="a")) == []
+    assert SYSTEMS["pbs"].limits_query(JobDescription(seconds=1)) == []
+    assert SYSTEMS["pbs"].excess(JobDescription(seconds=1), "anything") == ""
+
+
+def test_many_jobs_are_named_in_short():
+    assert listed_ids(["", ""]) == ""
+    assert listed_ids(["4", "", "5"]) == ": 4, 5"
+    assert listed_ids([str(number) for number in range(4, 10)]) == ": 4, 5 and 4 more"
 
 
 @pytest.mark.parametrize("system", SAID)

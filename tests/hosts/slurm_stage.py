@@ -23,7 +23,7 @@ NODES = 3
 
 CONFIGURATION = """\
 ClusterName=nbpar
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({address})
 SlurmctldPort={ports[0]}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
@@ -48,6 +48,7 @@ KillWait=2
 OverTimeLimit=0
 MpiDefault=none
 PartitionName=main Nodes=node[1-{nodes}] Default=YES MaxTime=INFINITE State=UP
+PartitionName=short Nodes=node[1-{nodes}] MaxTime=2 State=UP
 """
 
 
@@ -64,10 +65,12 @@ class SlurmStage:
 
     Args:
         folder: a new folder.
+        address: where its daemons listen.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         self.folder = folder
+        self._address = address
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._before: dict[str, str | None] = {}
 
@@ -75,11 +78,11 @@ class SlurmStage:
         try:
             self._start_munge()
             self._write_configuration()
-            self._start("slurmctld", "-D", "-f", str(self._configuration))
+            self._start("slurmctld", "-D", "-f", str(self.configuration))
             for number in range(NODES):
-                self._start("slurmd", "-D", "-N", f"node{number + 1}", "-f", str(self._configuration))
+                self._start("slurmd", "-D", "-N", f"node{number + 1}", "-f", str(self.configuration))
             self._before = {name: os.environ.get(name) for name in ("SLURM_CONF", "PATH")}
-            os.environ.update(SLURM_CONF=str(self._configuration), PATH=PATH)
+            os.environ.update(SLURM_CONF=str(self.configuration), PATH=PATH)
             self._wait_for_nodes()
         except BaseException:
             self.__exit__()
@@ -120,7 +123,8 @@ class SlurmStage:
     # ---- steps
 
     @property
-    def _configuration(self) -> Path:
+    def configuration(self) -> Path:
+        """Its configuration file, for `SLURM_CONF`."""
         return self.folder / "slurm.conf"
 
     def _start_munge(self) -> None:
@@ -156,17 +160,17 @@ class SlurmStage:
         for one in listeners:
             one.bind(("127.0.0.1", 0))
         host = socket.gethostname().split(".")[0]
-        lines = CONFIGURATION.format(host=host, folder=self.folder, ports=ports, nodes=NODES)
+        lines = CONFIGURATION.format(
+            host=host, address=self._address, folder=self.folder, ports=ports, nodes=NODES
+        )
         for number, one in enumerate(listeners, 1):
             name, port = f"node{number}", one.getsockname()[1]
-            nodes = (
-                f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=1000\n"
-            )
-            lines += nodes
+            where = f"NodeHostname={host} NodeAddr={self._address} Port={port}"
+            lines += f"NodeName={name} {where} CPUs=2 RealMemory=1000\n"
             (self.folder / f"spool-{name}").mkdir()
             one.close()
         (self.folder / "state").mkdir()
-        self._configuration.write_text(lines)
+        self.configuration.write_text(lines)
         (self.folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
 
     def _start(self, program: str, *arguments: str) -> None:
@@ -179,7 +183,9 @@ class SlurmStage:
 
     def _wait_for_nodes(self) -> None:
         def idle() -> bool:
-            states = self.run("sinfo", "--noheader", "--Node", "--format=%T", check=False).split()
+            states = self.run(
+                "sinfo", "--noheader", "--partition=main", "--Node", "--format=%T", check=False
+            ).split()
             return states == ["idle"] * NODES
 
         self._wait_until(idle, "the nodes")

@@ -170,6 +170,11 @@ class Stage:
         run("ip", "addr", "flush", "dev", self._bridge)
         run("ip", "addr", "add", f"{self._subnet}.{address}/24", "dev", self._bridge)
 
+    @property
+    def own_address(self) -> str:
+        """The address of this machine, as the hosts see it."""
+        return f"{self._subnet}.1"
+
     def address(self, name: str) -> str:
         """The address of a host."""
         return f"{self._subnet}.{self.names.index(name) + 2}"
@@ -256,6 +261,7 @@ class Stage:
             "UsePAM no",
             "PidFile none",
             "PermitRootLogin prohibit-password",
+            f"SetEnv SLURM_CONF={self.folder}/slurm/slurm.conf",
         ]
         config = self.folder / f"sshd-{name}"
         config.write_text("\n".join(settings) + "\n")

@@ -62,6 +62,19 @@ def test_slurms_own_words_for_a_job_that_it_refuses(start):
         start(2, partition="nosuch")
 
 
+def test_a_time_limit_that_no_job_of_the_partition_may_have(slurm, start):
+    with pytest.raises(
+        ClusterError,
+        match=r"time= asks for 1:00:00, and the longest time limit in partition short is 0:02:00",
+    ):
+        start(2, partition="short", time="1:00:00")
+
+
+def test_a_job_that_would_never_start_is_refused(slurm, start):
+    with pytest.raises(ClusterError, match=r"would never start \(PartitionTimeLimit\)"):
+        start(1, partition="short", extra=["--time=60"])
+
+
 def sleep_in_the_first_job(mark):
     if mark.exists():
         return "again"

@@ -7,9 +7,12 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+
+import psutil
 
 PATIENCE = 60.0
 """Seconds for a command to end; a busy batch system may take long."""
@@ -29,8 +32,8 @@ class Said:
     """Why it did not work, in its own words."""
 
 
-def run_command(command: Sequence[str], folder: Path, given: str = "") -> Said:
-    """Run a command in a folder, with text for its standard input."""
+def run_command(command: Sequence[str], folder: Path, given: str = "", *, patience: float = PATIENCE) -> Said:
+    """Run a command in a folder, with text for its standard input; it is killed when it takes too long."""
     variables = {name: value for name, value in os.environ.items() if not _of_a_job(name)}
     try:
         done = subprocess.run(
@@ -39,7 +42,7 @@ def run_command(command: Sequence[str], folder: Path, given: str = "") -> Said:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=PATIENCE,
+            timeout=patience,
             cwd=folder,
             env={**variables, "LC_ALL": "C"},
             check=False,
@@ -49,7 +52,7 @@ def run_command(command: Sequence[str], folder: Path, given: str = "") -> Said:
     except OSError as error:
         return Said(False, "", f"cannot run {command[0]!r}: {error.strerror or error}")
     except subprocess.TimeoutExpired:
-        return Said(False, "", f"`{command[0]}` did not answer within {PATIENCE:.0f} s")
+        return Said(False, "", f"`{command[0]}` did not answer within {patience:.0f} s")
     if done.returncode == 0:
         return Said(True, done.stdout, done.stderr.strip())
     said = " / ".join(f"{done.stderr}\n{done.stdout}".split("\n")).strip(" /")
@@ -94,15 +97,20 @@ class Commands:
                 return
             then(said)
 
-    def finish(self) -> None:
-        """Drop the waiting commands, wait for the one that runs, and pass on what it says."""
+    def finish(self, patience: float) -> None:
+        """Drop the waiting commands, let the one that runs end or kill it, and pass on what it says."""
         while True:
             try:
                 self._orders.get_nowait()
             except Empty:
                 break
         self._orders.put(None)
-        self._thread.join(PATIENCE)
+        self._thread.join(patience)
+        if self._thread.is_alive():
+            for child in psutil.Process().children():
+                with suppress(psutil.Error):
+                    child.kill()
+            self._thread.join()
         with self._waker:
             self._waker.send(b"!")
         self.deliver()

@@ -7,7 +7,7 @@ import signal
 import time
 import uuid as identities
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,9 @@ from nbpar.host.exit_status import death_of
 
 END_WITHIN = 25.0
 """Seconds for the process on the login node to cancel the jobs and end."""
+
+LISTED = 3
+"""Maximal number of jobs of a kind that are named."""
 
 
 @dataclass
@@ -61,6 +64,11 @@ class EngineJob:
 
     began: float = 0.0
     """When it began to run, at the latest."""
+
+    @property
+    def kind(self) -> str:
+        """Its state in a word or two."""
+        return self.reason or self.phase or "being submitted"
 
     def words(self, now: float) -> str:
         """What it waits for."""
@@ -202,10 +210,13 @@ class JobsDeployment(ForkedDeployment):
         if not jobs:
             return ""
         words = min(jobs, key=lambda job: job.asked).words(now)
-        kinds = Counter(job.reason or job.phase or "being submitted" for job in jobs)
+        kinds = Counter(job.kind for job in jobs)
         if len(jobs) == 1:
             return words
-        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(3))
+        listed = ", ".join(
+            f"{count} {kind}{listed_ids([job.identifier for job in jobs if job.kind == kind])}"
+            for kind, count in kinds.most_common(3)
+        )
         return f"{len(jobs)} jobs are awaited ({listed}); {words}"
 
     def logs(self) -> str:
@@ -378,6 +389,16 @@ class JobsDeployment(ForkedDeployment):
     def _exists(self, process: EngineProcess) -> bool:
         """Whether its job is there; called with the lock held."""
         return any(job.process is process for job in list(self._jobs.values()))
+
+
+def listed_ids(identifiers: Sequence[str]) -> str:
+    """Identifiers of jobs after a colon, of many the first ones: ": 4711, 4712 and 50 more"."""
+    known = list(filter(None, identifiers))
+    if not known:
+        return ""
+    if len(known) <= LISTED:
+        return f": {', '.join(known)}"
+    return f": {', '.join(known[: LISTED - 1])} and {len(known) - LISTED + 1} more"
 
 
 def duration(seconds: float) -> str:

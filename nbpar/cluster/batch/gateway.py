@@ -43,6 +43,9 @@ VERDICT_WITHIN = 4.0
 UNSEEN_FOR = 60.0
 """Seconds for which a submitted job may be unknown to the batch system before it counts as lost."""
 
+FINISH_WITHIN = 6.0
+"""Seconds for a command that runs at the end, and for the last one; the owner waits for both and the jobs."""
+
 END_WITHIN = 8.0
 """Seconds for jobs to end when they are told to."""
 
@@ -93,6 +96,13 @@ class Gateway:
         self._controller: Line = {}
         self._ports: set[int] = set()
         self._ending = False
+        self._limits_known = not self._system.limits_query(self._description)
+        self._held: list[Job] = []
+        """Jobs that wait until the limits of their queue are known."""
+
+        self._excess = ""
+        """What jobs ask for in vain."""
+
         self._looking = False
         self._pause = FIRST_LOOK
         self._next_look = 0.0
@@ -127,7 +137,7 @@ class Gateway:
             self._controller = line
             self._ports = set(controller_ports(line["connection"]))
         elif line["do"] == "submit":
-            self._submit(Job(line["job"]))
+            self._take_order(Job(line["job"]))
         elif line["do"] == "tell":
             self._tell_job(line["job"], line["line"])
         elif line["do"] == "cancel":
@@ -138,8 +148,28 @@ class Gateway:
     def opened(self, payload: bytes) -> None:
         """Refuse a stream from there."""
 
-    def _submit(self, job: Job) -> None:
+    def _take_order(self, job: Job) -> None:
+        """Submit a job, the first one as soon as it is known that its queue takes such jobs."""
         self._jobs[job.number] = job
+        if self._limits_known:
+            self._submit(job)
+            return
+        self._held.append(job)
+        if len(self._held) == 1:
+            self._commands.order(self._system.limits_query(self._description), self._take_limits)
+
+    def _take_limits(self, said: Said) -> None:
+        self._excess = self._system.excess(self._description, said.output) if said.worked else ""
+        self._limits_known = True
+        held, self._held = self._held, []
+        for job in held:
+            if job.number in self._jobs:
+                self._submit(job)
+
+    def _submit(self, job: Job) -> None:
+        if self._excess:
+            self._refuse(job, self._excess)
+            return
         log = str(self._log_of(job))
         head = self._system.head(self._description, self._name, log)
         variables = f"NBPAR_JOB_FOLDER={shlex.quote(str(self._folder))}; NBPAR_JOB_NUMBER={job.number}; "
@@ -148,8 +178,7 @@ class Gateway:
         def submitted(said: Said) -> None:
             identifier = self._system.identifier(said.output) if said.worked else ""
             if not identifier:
-                del self._jobs[job.number]
-                self._say({"it": "refused", "job": job.number, "error": said.words})
+                self._refuse(job, said.words)
                 return
             job.identifier, job.submitted = identifier, time.monotonic()
             self._say({"it": "submitted", "job": job.number, "id": identifier})
@@ -169,6 +198,11 @@ class Gateway:
             job.door.say({"do": "end"})
         if job.identifier:
             self._commands.order([*self._system.cancel, job.identifier], lambda _: self._look_soon())
+
+    def _refuse(self, job: Job, reason: str) -> None:
+        """Report a job that will never run."""
+        del self._jobs[job.number]
+        self._say({"it": "refused", "job": job.number, "error": reason})
 
     def _tell_job(self, number: int, line: Line) -> None:
         job = self._jobs.get(number)
@@ -241,16 +275,22 @@ class Gateway:
         now = time.monotonic()
         self._next_look, self._pause = now + self._pause, min(LONGEST_PAUSE, 2 * self._pause)
         states = self._system.states(said.output)
+        hopeless: list[tuple[Job, JobState]] = []
         for job in self._jobs.values():
             found = states.get(job.identifier)
             if found is None and said.worked and job.identifier and _was_seen(job, now):
                 found = JobState(ENDED, "it has ended", final=True)
-            if found is not None and found != job.state:
+            if found is not None and found.hopeless:
+                hopeless.append((job, found))
+            elif found is not None and found != job.state:
                 job.state = found
                 if found.phase != ENDED:
                     self._say(
                         {"it": "state", "job": job.number, "phase": found.phase, "reason": found.reason}
                     )
+        for job, state in hopeless:
+            self._commands.order([*self._system.cancel, job.identifier], lambda _: None)
+            self._refuse(job, f"job {job.identifier} would never start ({state.reason}): {state.hopeless}")
         if any(job.lost_at for job in self._jobs.values()):
             self._look_soon()
 
@@ -287,10 +327,11 @@ class Gateway:
         self._listener.close()
         for door in self._doors:
             door.say({"do": "end"})
-        self._commands.finish()
+        self._commands.finish(FINISH_WITHIN)
         ids = [job.identifier for job in self._jobs.values() if job.identifier]
-        if ids:
-            run_command([*self._system.cancel, *ids], self._folder)
+        command = self._system.cancel_all(self._name, ids) if self._jobs else []
+        if command:
+            run_command(command, self._folder, patience=FINISH_WITHIN)
         deadline = time.monotonic() + END_WITHIN
         while any(not door.ended for door in self._doors) and time.monotonic() < deadline:
             for door in self._doors:
@@ -309,7 +350,9 @@ class Gateway:
 
     def _unfinished(self, ids: list[str]) -> list[str]:
         """Those of the jobs that the batch system still knows as unfinished."""
-        states = self._system.states(run_command(self._system.query(self._name, ids), self._folder).output)
+        states = self._system.states(
+            run_command(self._system.query(self._name, ids), self._folder, patience=FINISH_WITHIN).output
+        )
         found = ((identifier, states.get(identifier)) for identifier in ids)
         return [identifier for identifier, state in found if state is not None and not state.final]
 

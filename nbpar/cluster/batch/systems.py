@@ -37,7 +37,7 @@ class JobDescription:
     @property
     def clock(self) -> str:
         """The time limit as hours, minutes and seconds."""
-        return f"{self.seconds // 3600}:{self.seconds // 60 % 60:02}:{self.seconds % 60:02}"
+        return clock(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,14 @@ class JobState:
 
     cancelled: bool = False
     """Whether it was cancelled on purpose."""
+
+    hopeless: str = ""
+    """Why a pending job will never start, if that is known."""
+
+
+def clock(seconds: int) -> str:
+    """Seconds as hours, minutes and seconds."""
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 class BatchSystem:
@@ -87,6 +95,18 @@ class BatchSystem:
         """The states of jobs, by identifier, from what that command prints."""
         raise NotImplementedError
 
+    def limits_query(self, job: JobDescription) -> list[str]:  # noqa: ARG002 (most do not tell)
+        """The command that shows the limits of a job's queue; empty if there is none."""
+        return []
+
+    def excess(self, job: JobDescription, output: str) -> str:  # noqa: ARG002 (likewise)
+        """What the job asks for in vain, from what that command prints; "" for nothing."""
+        return ""
+
+    def cancel_all(self, name: str, ids: Sequence[str]) -> list[str]:  # noqa: ARG002 (a command for identifiers)
+        """The command that cancels the jobs of that name; empty if there are none."""
+        return [*self.cancel, *ids] if ids else []
+
     def head(self, job: JobDescription, name: str, log: str) -> str:
         """The first lines of a job's script."""
         lines = [*self.options(job, name, log), *job.extra]
@@ -114,6 +134,25 @@ SLURM_ENDS = {
 
 SLURM_WAITS = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
 """States of jobs that have not started."""
+
+
+SLURM_NEVER = {
+    "AssocMaxCpuPerJobLimit": "it asks for more CPUs than the account's jobs may have",
+    "AssocMaxMemPerJob": "it asks for more memory than the account's jobs may have",
+    "AssocMaxWallDurationPerJobLimit": "its time limit is longer than the account's jobs may have",
+    "BadConstraints": "no node has what it asks for",
+    "InvalidAccount": "its account is not valid",
+    "InvalidQOS": "its quality of service is not valid",
+    "PartitionNodeLimit": "it asks for more than the partition's nodes have",
+    "PartitionTimeLimit": "its time limit is longer than the partition's",
+    "QOSMaxCpuPerJobLimit": "it asks for more CPUs than its quality of service allows a job",
+    "QOSMaxMemoryPerJob": "it asks for more memory than its quality of service allows a job",
+    "QOSMaxWallDurationPerJobLimit": "its time limit is longer than its quality of service allows",
+}
+"""Reasons of pending jobs that will never start as they are."""
+
+SLURM_TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+"""A time limit as `sinfo` prints it: days, hours, minutes, seconds."""
 
 
 class Slurm(BatchSystem):
@@ -148,12 +187,38 @@ class Slurm(BatchSystem):
     def states(self, output: str) -> dict[str, JobState]:
         return dict(filter(None, map(self._state, output.splitlines())))
 
+    def limits_query(self, job: JobDescription) -> list[str]:
+        if not job.seconds:
+            return []
+        return ["sinfo", "--noheader", "--format=%P|%l", *([f"--partition={job.queue}"] if job.queue else [])]
+
+    def excess(self, job: JobDescription, output: str) -> str:
+        lines = [line.strip().partition("|") for line in output.splitlines()]
+        rows = [(name, limit) for name, _, limit in lines if limit and (job.queue or name.endswith("*"))]
+        found = [SLURM_TIME.fullmatch(limit) for _, limit in rows]
+        if not rows or None in found:  # one is unlimited, or says something else
+            return ""
+        parts = [[int(part or 0) for part in one.groups()] for one in found if one is not None]
+        limits = [((days * 24 + hours) * 60 + minutes) * 60 + rest for days, hours, minutes, rest in parts]
+        if job.seconds <= max(limits):
+            return ""
+        names = ", ".join(dict.fromkeys(name.rstrip("*") for name, _ in rows))
+        return (
+            f"time= asks for {job.clock}, and the longest time limit in partition {names} is "
+            f"{clock(max(limits))}; ask for less, or name another partition="
+        )
+
+    def cancel_all(self, name: str, ids: Sequence[str]) -> list[str]:
+        """Also those whose identifiers the submitting command has not printed yet."""
+        return [*self.cancel, f"--name={name}", *ids]
+
     def _state(self, line: str) -> tuple[str, JobState] | None:
         identifier, word, reason = (*(part.strip() for part in line.split("|", 2)), "", "")[:3]
         if not identifier:
             return None
         if word in SLURM_WAITS:
-            return identifier, JobState(PENDING, "" if reason == "None" else reason)
+            never = SLURM_NEVER.get(reason, "")
+            return identifier, JobState(PENDING, "" if reason == "None" else reason, hopeless=never)
         if word in ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"):
             return identifier, JobState(RUNNING)
         if word == "COMPLETING":  # its reason may be known before its state
