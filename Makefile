@@ -14,7 +14,7 @@ TESTS ?= tests/core tests/wire
 COVERAGE := $(BIN)/python -m coverage
 
 .PHONY: demo dev fast test check format coverage test-browser test-kernels test-floors test-colab \
-    test-originals test-notebooks test-package test-hosts test-nightly notebooks docs bench soak clean
+    test-originals test-notebooks test-package test-hosts test-nightly notebooks docs bench soak soak-hosts clean
 
 demo: $(VENV)/installed
 	$(BIN)/nbpar demo
@@ -95,6 +95,10 @@ bench: $(VENV)/nox-installed
 
 soak: $(VENV)/nox-installed
 	$(NOX) soak -- --minutes $(MINUTES)
+
+# The same on hosts and in jobs; it needs what `make test-hosts` needs.
+soak-hosts: $(VENV)/installed-for-tests
+	$(ROOT) $(BIN)/python tests/soak/hosts.py --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) .nox
