@@ -15,7 +15,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # when this file itself is run
 
@@ -94,13 +94,15 @@ def same(item: int) -> int:
 
 def count_map(pool: nbpar.Pool, here: StepCounter, chunks: int) -> tuple[Counter[Step], Counter[Step]]:
     """Return the steps of one map, here and on the engine."""
-    counts = []
+    counts, before = [], sys.getprofile()
     for _ in range(ROUNDS):
         pool.map(steps_there, [0])
         here.take()
         sys.setprofile(here)
-        pool.map(same, range(CHUNK * chunks), chunksize=CHUNK)
-        sys.setprofile(None)
+        try:
+            pool.map(same, range(CHUNK * chunks), chunksize=CHUNK)
+        finally:
+            sys.setprofile(before)
         counts.append((here.take(), pool.map(steps_there, [0])[0]))
     return min(counts, key=lambda count: count[0].total() + count[1].total())
 
@@ -111,20 +113,43 @@ def further(more: Counter[Step], one: Counter[Step]) -> dict[Step, float]:
     return {step: rate for step, rate in rates.items() if rate >= 0.5}
 
 
+class Steps(NamedTuple):
+    """The steps of one side."""
+
+    one: Counter[Step]
+    """Of a map of one chunk."""
+
+    rates: dict[Step, float]
+    """How often each occurs for a further chunk."""
+
+    @property
+    def further(self) -> int:
+        """Number of steps of a further chunk."""
+        return round(sum(self.rates.values()))
+
+
+def steps_of_maps() -> tuple[Steps, Steps]:
+    """Return the steps here and on the engine."""
+    joined, chunking.MOST_JOINED = chunking.MOST_JOINED, 1  # short chunks would share the steps of one call
+    here, before = StepCounter(f"{Path(nbpar.__file__).parent}/"), threading.getprofile()
+    threading.setprofile(here)
+    there = StepCounter("/nbpar/")
+    try:
+        with nbpar.Pool(1, initializer=count_here, initargs=(there,), progress="none") as pool:
+            one, more = (count_map(pool, here, chunks) for chunks in (1, 1 + FURTHER))
+    finally:
+        threading.setprofile(before)  # type: ignore[arg-type]  # it takes None, as `sys.setprofile` does
+        chunking.MOST_JOINED = joined
+    return Steps(one[0], further(more[0], one[0])), Steps(one[1], further(more[1], one[1]))
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--list", action="store_true", help="name the steps of a further chunk")
     listed = parser.parse_args().list
-    chunking.MOST_JOINED = 1  # short chunks would share the steps of one call
-    package = f"{Path(nbpar.__file__).parent}/"
-    here = StepCounter(package)
-    threading.setprofile(here)
-    with nbpar.Pool(1, initializer=count_here, initargs=(StepCounter("/nbpar/"),), progress="none") as pool:
-        one, more = (count_map(pool, here, chunks) for chunks in (1, 1 + FURTHER))
-    threading.setprofile(None)  # type: ignore[arg-type]  # it takes None, as `sys.setprofile` does
-    rates = [further(more[side], one[side]) for side in (0, 1)]
-    figures = [(len(one[side]), round(sum(rates[side].values()))) for side in (0, 1)]
+    sides = steps_of_maps()
+    figures = [(len(side.one), side.further) for side in sides]
     rows = [
         Row(name, tuple(map(str, pair)))
         for name, pair in (
@@ -136,7 +161,7 @@ def main() -> None:
     print(render([Section("Steps of a map", ("one chunk", "a further chunk"), tuple(rows))]))
     for side, name in enumerate(("here", "on the engine")) if listed else ():
         print(f"\n{name}:")
-        for (caller, callee), rate in sorted(rates[side].items()):
+        for (caller, callee), rate in sorted(sides[side].rates.items()):
             print(f"  {rate:.1f}  {caller} -> {callee}")
 
 

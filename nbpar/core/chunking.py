@@ -81,6 +81,8 @@ class Chunker:
         self._seconds: float | None = None
         self._bytes = 0.0
         self._round_trip = 2e-4
+        self.window = 1
+        """Number of chunks in flight that keep a worker busy."""
 
     @property
     def fixed(self) -> int | None:
@@ -129,10 +131,8 @@ class Chunker:
         shortest = int(self._shortest / self._seconds)
         return max(1, min(self._size, max(share, shortest)))
 
-    def window(self) -> int:
-        """Number of chunks in flight that keep a worker busy."""
-        if self._seconds is None:
-            return 1
+    def _windowed(self) -> int:
+        assert self._seconds is not None
         work = max(self._seconds * self._size, QUICKEST)
         waits = 2 * self._round_trip / work
         return 1 if waits < HIDDEN else min(1 + math.ceil(waits), self._deepest())
@@ -158,6 +158,7 @@ class Chunker:
             self._size = self._aim()
         elif self._joins:
             self._size = self._joined(self._fixed)
+        self.window = self._windowed()
 
     def _aim(self) -> int:
         assert self._seconds is not None

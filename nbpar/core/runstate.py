@@ -237,7 +237,7 @@ class RunState:
         """
         if self._dropped:
             self._dropped.difference_update(range(chunk.first, chunk.first + len(values)))
-        if not failures and not self.speculation:
+        if not failures and not self.speculation.items:
             return self._deliver([Part(chunk.first, values)] if values else []), []
         final = failures
         if self.retry.times and not (self.cancelled or hopeless):
@@ -248,7 +248,7 @@ class RunState:
         retried = sorted(failures.keys() - final.keys())
         for index in retried:
             self._retry_later(chunk, index, now, failures[index].after)
-        if self.speculation:
+        if self.speculation.items:
             self._drop_copies([chunk.first + n for n in range(len(values)) if chunk.first + n not in retried])
         return self._deliver(_parts_between(chunk.first, values, final, retried)), list(final.values())
 
@@ -307,7 +307,7 @@ class RunState:
 
     def _left_of(self, chunk: Chunk, *, died: bool) -> list[Chunk]:
         """Return the parts of a chunk that no other worker has, and that were not dropped."""
-        mine = self.speculation.take_back(chunk, died=died) if self.speculation else [chunk]
+        mine = self.speculation.take_back(chunk, died=died) if self.speculation.items else [chunk]
         return [part for own in mine for part in self._undropped(own)]
 
     def _drop_copies(self, settled: list[int]) -> None:
@@ -355,7 +355,7 @@ class RunState:
         self.workers = workers
         if self.within is not None:
             self._within = self.within(self.appetite())
-        ahead = 2 * max(workers, 1) * self.chunker.current * min(self.chunker.window(), 8)
+        ahead = 2 * max(workers, 1) * self.chunker.current * min(self.chunker.window, 8)
         self.source.want(self.taken + min(ahead, self._room()))
         if self.watcher is not None:
             self.watcher.enter(self)
@@ -364,7 +364,7 @@ class RunState:
         """Number of items that keep its workers busy for a moment: a few chunks for each."""
         chunk = self.chunker.coming
         workers = max(min(self.workers, self.most_workers or self.workers), 1)
-        number = 4 * workers * max(chunk, min(chunk * self.chunker.window(), ENOUGH))
+        number = 4 * workers * max(chunk, min(chunk * self.chunker.window, ENOUGH))
         if each := max(self._each, self.chunker.bytes_per_item):
             number = min(number, max(int(MOST_BYTES / each), 2 * workers))
         return number

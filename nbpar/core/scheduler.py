@@ -185,16 +185,13 @@ class Scheduler:
         self.asked = None
 
     def answer(
-        self, call: int, values: int, seconds: float, now: float, *, final: bool, moved: int = 0
-    ) -> Assignment | None:
-        """Record outcomes of a call's next `values` items; None if the call is no longer known.
+        self, assignment: Assignment, values: int, seconds: float, now: float, *, final: bool, moved: int = 0
+    ) -> None:
+        """Record outcomes of the next `values` items of a call in flight.
 
         With `final` the call is over; its remaining items return to its run.  `settle` must
         follow, also without outcomes: until then the run is kept.
         """
-        assignment = self.windows.call(call)
-        if assignment is None:
-            return None  # its worker was given up before
         run = assignment.run
         assignment.done += values
         window = self.windows[assignment.worker]
@@ -212,7 +209,6 @@ class Scheduler:
                 self._forget_if_done(run)
         if run.streaming or run.id in self._attended:  # its look-ahead depends on how short its items are
             self.touch(run)
-        return assignment
 
     def shorten(self, call: int, items: int) -> None:
         """Handle a call that ends after its first `items`; the others were not begun.
@@ -310,7 +306,7 @@ class Scheduler:
             if not self._admits(run, worker):
                 full = False
                 continue
-            if load < run.chunker.window():
+            if load < run.chunker.window:
                 full = False
                 chunk = run.next_chunk(worker, len(self.windows), now, idle=not load)
                 if chunk is not None:

@@ -30,22 +30,20 @@ class _Item:
 
 
 class Speculation:
-    """The items of one run with several copies; false when there are none."""
+    """The items of one run with several copies."""
 
     def __init__(self) -> None:
-        self._items: dict[int, _Item] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._items)
+        self.items: dict[int, _Item] = {}
+        """They, by index; mostly there are none."""
 
     def add(self, indices: Iterable[int]) -> None:
         """Note that there is one more copy of these items."""
         for index in indices:
-            self._items.setdefault(index, _Item()).copies += 1
+            self.items.setdefault(index, _Item()).copies += 1
 
     def alone(self, indices: Sequence[int]) -> list[range]:
         """Return the ranges of items that have one copy, and may get another."""
-        return _ranges(index for index in indices if index not in self._items)
+        return _ranges(index for index in indices if index not in self.items)
 
     def unsettled(self, indices: Iterable[int]) -> list[range]:
         """Return the ranges of items without an outcome."""
@@ -60,22 +58,22 @@ class Speculation:
     def settle(self, indices: Iterable[int]) -> None:
         """Note that these items have their outcomes, from one of their copies; others are not wanted."""
         for index in indices:
-            if (item := self._items.get(index)) is not None:
+            if (item := self.items.get(index)) is not None:
                 item.settled = True
 
     def end(self, indices: Iterable[int]) -> None:
         """Note that one copy of each of these items has ended."""
         for index in indices:
-            if (item := self._items.get(index)) is not None:
+            if (item := self.items.get(index)) is not None:
                 item.copies -= 1
                 if item.plain:
-                    del self._items[index]
+                    del self.items[index]
 
     def take_back(self, chunk: Chunk, *, died: bool) -> list[Chunk]:
         """End a chunk's copies that have no outcome; return what has no other copy, and must be run again."""
         deaths, wanted = chunk.deaths, []
         for index in chunk.indices:
-            item = self._items.get(index)
+            item = self.items.get(index)
             if item is None or (item.copies == 1 and not item.settled):
                 wanted.append(index)
                 deaths = max(deaths, item.deaths if item is not None else 0)
@@ -85,7 +83,7 @@ class Speculation:
         return [replace(chunk.part(part), deaths=deaths) for part in _ranges(wanted)]
 
     def _is_settled(self, index: int) -> bool:
-        item = self._items.get(index)
+        item = self.items.get(index)
         return item is not None and item.settled
 
 

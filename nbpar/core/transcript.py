@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nbpar.core.outcome import Part
 from nbpar.core.text import without_surrogates
 
 KEPT = 4_000_000
@@ -114,13 +116,11 @@ class Transcript:
             for pieces in (self._kept,) if piece.shown else (self._kept, self._waiting):
                 _put(pieces.setdefault(piece.index, []), piece)
 
-    def settle(self, first: int, stop: int) -> None:
-        """Mark neighboring items as settled: they have no more output."""
+    def settle(self, parts: Iterable[Part]) -> None:
+        """Mark items as settled: they have no more output."""
         with self._lock:
-            if first == self._prefix and not self._stops:
-                self._prefix = stop
-                return
-            self._stops[first] = stop
+            for part in parts:
+                self._stops[part.first] = part.stop
             while (end := self._stops.pop(self._prefix, None)) is not None:
                 self._prefix = end
 

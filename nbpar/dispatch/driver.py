@@ -295,9 +295,7 @@ class Driver:
     def _post(self, job: Job, assignment: Assignment) -> None:
         if job.keeps_packed:
             self._backend.keep_packed(assignment.id)
-        self._workforce.post(
-            assignment.worker, job.load_for(assignment), job.message(assignment), job.begin_for(assignment)
-        )
+        self._workforce.post(assignment.worker, job.order(assignment))
 
     def _pass_known(self, state: RunState) -> bool:
         parts = state.pass_known()
@@ -343,19 +341,22 @@ class Driver:
             self._take_initialized(worker, done, now)
             return
         assignment = self._scheduler.windows.call(done.id)
-        if assignment is None or self._silence.takes(assignment, done, now):
-            return  # its worker was given up before, or others have finished its items
+        if assignment is None:
+            return  # its worker was given up before
+        if assignment.superseded:
+            self._silence.end_superseded(assignment, done, now)
+            return
         if base := assignment.base:
             done = done._replace(first=done.first + base)
         done = fitted(assignment, done)
         values = done.values  # the same list, from which the consumer of a stream takes them one by one
         if type(values) is not list and not isinstance(values, PackedItems):
             values = list(values)
-        self._scheduler.answer(done.id, len(values), done.seconds, now, final=done.final, moved=done.moved)
+        self._scheduler.answer(assignment, len(values), done.seconds, now, final=done.final, moved=done.moved)
         if (job := self.jobs.get(assignment.run.id)) is None:
             return  # its run was stopped
         try:
-            if job.state.speculation:
+            if job.state.speculation.items:
                 self._settle_first(worker, job, assignment, done._replace(values=values), now)
             else:
                 self._settle(worker, job, assignment, done, values, now)
@@ -382,14 +383,16 @@ class Driver:
         job.preparation = None
         if job.keep is not None:
             job.keep(done.first, values, done.faults)
-        failures = {done.first + place: failure_of(job, call, done, place) for place in done.faults}
+        failures = {}
+        for place in done.faults:
+            failures[done.first + place] = failure_of(job, call, done, place)
         if job.said:
             job.forget_said(done.first, len(values))
         parts, final = self._scheduler.settle(call, done.first, values, failures, now)
         job.sink.emit(events.ItemsDone(
             now, worker, done.id, done.first, len(values), len(final), len(failures) - len(final),
             done.seconds, done.each, done.moved, done.memory, done.final, job.state.chunker.current,
-            *done.costs, without_bytes(call.chunk),
+            *done.costs, without_bytes(call.chunk) if done.each else None,
         ))  # fmt: skip
         if job.state.delays:
             self.jobs.tell_delays(job, done)
@@ -416,7 +419,7 @@ class Driver:
                 self._post(job, assignment)
                 self._scheduler.windows.move_back(assignment, now)
             else:  # its run was stopped while it was in transit
-                self._scheduler.answer(call, 0, 0.0, now, final=True)
+                self._scheduler.answer(assignment, 0, 0.0, now, final=True)
 
     def _part(self, worker: WorkerId, reason: str, event: events.WorkerLeft | events.WorkerLost) -> None:
         """Handle a lost worker: requeue its chunks, fail those that cannot be retried."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.events import Event
@@ -103,6 +103,18 @@ class Ending:
     until: float
 
 
+class Order(NamedTuple):
+    """The messages that request a chunk from a worker."""
+
+    begin: Begin | None
+    """Settings that the worker gets before its first call of the run."""
+
+    load: Load
+    """The function, which it gets once."""
+
+    call: Call
+
+
 @dataclass(eq=False)
 class Job:
     """One run in progress."""
@@ -173,14 +185,6 @@ class Job:
         self.skips.clear()
         return sink
 
-    def load_for(self, assignment: Assignment) -> Load:
-        """Return the function that a worker runs."""
-        return self.loads[self.state.members[assignment.worker]] if self.loads else self.load
-
-    def begin_for(self, assignment: Assignment) -> Begin | None:  # noqa: ARG002 (the same for all)
-        """Return the settings that a worker gets before its first call."""
-        return self.begin
-
     def function_of(self, index: int) -> Any:  # noqa: ARG002 (the same for all)
         """Return the user's function for an item."""
         return self.function
@@ -203,14 +207,15 @@ class Job:
             for index in [index for index in self.said if first <= index < first + count]:
                 del self.said[index]
 
-    def message(self, assignment: Assignment) -> Call:
-        """Return the message that requests a chunk."""
-        chunk = assignment.chunk
-        return Call(
-            assignment.id, self.state.id, self.load_for(assignment).digest, chunk.first, self.spread._value_,
-            self.state.chunker.timed, self.fail_fast and not self.state.retry.times, self.timeout, self.seed,
+    def order(self, assignment: Assignment) -> Order:
+        """Return the messages that request a chunk."""
+        chunk, state = assignment.chunk, self.state
+        load = self.loads[state.members[assignment.worker]] if self.loads else self.load
+        return Order(self.begin, load, Call(
+            assignment.id, state.id, load.digest, chunk.first, self.spread._value_,
+            state.chunker.timed, self.fail_fast and not state.retry.times, self.timeout, self.seed,
             {}, chunk.items,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 _NO_SINK = _NoSink()

@@ -95,8 +95,11 @@ class Memory:
 
     def admitted(self, assignments: Iterator[Assignment]) -> Iterator[Assignment]:
         """Return the assignments that memory allows."""
-        if self.low and self._scheduler.windows.busy:
-            return
+        if not self.low and self._rules.most_items is None:
+            return assignments
+        return iter(()) if self.low and self._scheduler.windows.busy else self._counted(assignments)
+
+    def _counted(self, assignments: Iterator[Assignment]) -> Iterator[Assignment]:
         for assignment in assignments:
             if self._rules.most_items is not None:
                 self._count(assignment)

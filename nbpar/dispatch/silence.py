@@ -45,10 +45,8 @@ class SilentWorkers:
         for call in over:
             self._stop(call, now)
 
-    def takes(self, call: Assignment, done: Done, now: float) -> bool:
-        """Take the answer of a call that others have finished; return whether it is one."""
-        if not call.superseded:
-            return False
+    def end_superseded(self, call: Assignment, done: Done, now: float) -> None:
+        """Take the answer of a call whose items others have finished."""
         if done.final:
             self._scheduler.drop(call.id)
         if (job := self._jobs.get(call.run.id)) is not None:
@@ -56,7 +54,6 @@ class SilentWorkers:
                 now, call.worker, call.id, done.first, 0, 0, 0, 0.0, (), 0, done.memory, done.final,
                 job.state.chunker.current,
             ))  # fmt: skip
-        return True
 
     def supersede(self, run: RunState, now: float) -> None:
         """Stop calls whose items others have finished; those of silent workers when they answer again."""

@@ -6,7 +6,7 @@ takes is known only after the first has ended: until then any worker may begin o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from nbpar.backends.base import WorkerId
 from nbpar.cluster.base import Lifetime
@@ -41,14 +41,21 @@ class Walltime:
 
     def admitted(self, assignments: Iterator[Assignment], now: float) -> Iterator[Assignment]:
         """Return the assignments for which there is time, perhaps shortened."""
-        if self._rules.lifetime is None or self._rules.renew is None:
-            yield from assignments
-            return
+        renew = self._rules.renew
+        return (
+            assignments
+            if self._rules.lifetime is None or renew is None
+            else self._fit(assignments, now, renew)
+        )
+
+    def _fit(
+        self, assignments: Iterator[Assignment], now: float, renew: Callable[[WorkerId], None]
+    ) -> Iterator[Assignment]:
         for assignment in assignments:
             chunk = assignment.chunk
             fit = self._fitting(assignment, now) or self._despite(assignment)
             if fit < len(chunk.items):
-                self._leaving.retire_later(assignment.worker, self._rules.renew)
+                self._leaving.retire_later(assignment.worker, renew)
                 assignment.run.give_back(chunk.rest(fit))
                 assignment.chunk = chunk.head(fit)
             if fit:

@@ -11,7 +11,7 @@ from typing import Any
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core.call_style import CallStyle
 from nbpar.core.events import WorkerJoined
-from nbpar.dispatch.job import Preparation
+from nbpar.dispatch.job import Order, Preparation
 from nbpar.errors import WorkerDied
 from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.wire.messages import INITIALIZER, Begin, Call, Cancel, Cut, Done, Load, Message
@@ -159,11 +159,9 @@ class Workforce:
         self._interrupts.pop(worker, None)
         self.silent.discard(worker)
 
-    def post(self, worker: WorkerId, load: Load, call: Call, begin: Begin | None = None) -> None:
-        """Queue a call to be sent, after its function if the worker does not have it.
-
-        The first call of a run is preceded by `begin`.
-        """
+    def post(self, worker: WorkerId, order: Order) -> None:
+        """Queue a call to be sent, behind its run's settings and its function if the worker lacks them."""
+        begin, load, call = order
         state = self._workers[worker]
         messages = self._outgoing.setdefault(worker, [])
         if begin is not None and begin.run not in state.begun:

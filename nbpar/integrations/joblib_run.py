@@ -20,7 +20,7 @@ from nbpar.core.runstate import RunState
 from nbpar.core.source import ReadySource
 from nbpar.core.windows import Assignment
 from nbpar.dispatch.dispatcher import Stir
-from nbpar.dispatch.job import Job, Sink
+from nbpar.dispatch.job import Job, Order, Sink
 from nbpar.errors import StoppedError
 from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.integrations.joblib_names import TaskFailure
@@ -37,7 +37,7 @@ from nbpar.integrations.joblib_tasks import (
 from nbpar.pool.launch import Launcher, views_on_demand
 from nbpar.run import history
 from nbpar.run.run import Run
-from nbpar.wire.messages import Begin, Call, Load
+from nbpar.wire.messages import Load
 
 SHORTEST = 0.01
 """Seconds of work below which a chunk does not shrink: what is here now is seldom the end of the input."""
@@ -143,18 +143,13 @@ class _TasksJob(Job):
         """Return the function of a task."""
         return self.functions[bisect_right(self.starts, index) - 1]
 
-    def load_for(self, assignment: Assignment) -> Load:
-        return self.known(assignment.next).load
-
-    def begin_for(self, assignment: Assignment) -> Begin | None:
-        return self.known(assignment.next).begin
-
     def function_of(self, index: int) -> Any:
         return self.known(index).runner if self.functions else None
 
-    def message(self, assignment: Assignment) -> Call:
-        begin, call = self.begin_for(assignment), super().message(assignment)
-        return call if begin is None else call._replace(run=begin.run)
+    def order(self, assignment: Assignment) -> Order:
+        known, call = self.known(assignment.next), super().order(assignment).call
+        run = call.run if known.begin is None else known.begin.run
+        return Order(known.begin, known.load, call._replace(run=run, digest=known.load.digest))
 
     def release(self) -> Sink:
         for function in self.functions:

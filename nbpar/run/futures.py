@@ -18,7 +18,7 @@ from nbpar.core.source import ReadySource
 from nbpar.core.text import function_name, short
 from nbpar.core.windows import Assignment
 from nbpar.dispatch.dispatcher import Dispatcher
-from nbpar.dispatch.job import Job
+from nbpar.dispatch.job import Job, Order
 from nbpar.errors import WAITS_FOR_ITSELF, PoolClosedError, StoppedError
 from nbpar.host.deadlines import waiting_time
 from nbpar.host.error_log import call_safely
@@ -450,12 +450,6 @@ class _CallsJob(Job):
 
     batch: _CallStream
 
-    def load_for(self, assignment: Assignment) -> Load:
-        return self._shared(assignment).load
-
-    def begin_for(self, assignment: Assignment) -> Begin | None:
-        return self._shared(assignment).begin
-
     def function_of(self, index: int) -> Any:
         call = self.batch.begun(index)
         return None if call is None else call.function
@@ -474,17 +468,17 @@ class _CallsJob(Job):
                 return function_name(function)
         return "a call that was canceled"
 
-    def message(self, assignment: Assignment) -> Call:
+    def order(self, assignment: Assignment) -> Order:
         for index in assignment.unanswered:
             if (call := self.batch.begun(index)) is not None:
                 call.assignment = assignment
         shared = self._shared(assignment)
         run = self.state.id if shared.begin is None else shared.begin.run
         timed = self.state.chunker.timed or len(assignment.chunk.items) > 1
-        return Call(
+        return Order(shared.begin, shared.load, Call(
             assignment.id, run, shared.load.digest, 0, self.spread.value, timed,
             False, None, None, {}, assignment.chunk.items,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _shared(self, assignment: Assignment) -> _Shared:
         return next(

@@ -102,8 +102,7 @@ class Record:
         if self._let_go:
             return
         if self._queue is None:
-            for part in parts:
-                self._transcript.settle(part.first, part.stop)
+            self._transcript.settle(parts)
             self._parts += parts
         elif not self._unwanted:
             self._queue.put(parts)

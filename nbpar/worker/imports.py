@@ -30,7 +30,9 @@ class Imports:
     """
 
     def __init__(self, note: Callable[[float], None] = lambda _: None) -> None:
-        self._seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+        """By package, since the last call of `take`."""
+
         self._original: Callable[..., Any] | None = None
         self._inside = False
         self._note = note
@@ -49,13 +51,11 @@ class Imports:
     def begin(self) -> None:
         """Reset: drop imports of other code, and the state left by an exception at a bad moment."""
         self._inside = False
-        self._seconds.clear()
+        self.seconds.clear()
 
     def take(self) -> tuple[tuple[str, float], ...]:
         """Return the packages imported since the last call, with their seconds."""
-        if not self._seconds:
-            return ()
-        taken, self._seconds = self._seconds, {}
+        taken, self.seconds = self.seconds, {}
         return tuple(taken.items())
 
     def _measuring(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,5 +81,5 @@ class Imports:
 
     def _count(self, name: str, seconds: float) -> None:
         package = sys.intern(name.partition(".")[0])
-        self._seconds[package] = self._seconds.get(package, 0.0) + seconds
+        self.seconds[package] = self.seconds.get(package, 0.0) + seconds
         self._note(seconds)

@@ -299,17 +299,18 @@ class Loop:
         if execution.strays or self._strikes.untold:
             pieces = (*pieces, *self._told_strays(execution))
         news: list[Message] = [Output(execution.call_id, pieces)] if pieces else []
-        if imported := self.imports.take():
-            news.append(Imported(execution.call_id, imported))
+        if self.imports.seconds:
+            news.append(Imported(execution.call_id, self.imports.take()))
         if limited := execution.limited:
             self._mailbox.send(Running(execution.call_id, False))
         done = self._done(execution)
         if limited and not done.final:
             news.append(Running(execution.call_id, True))
         try:
-            execution.drop_news()
             if done.final:
                 self._execution = self._mailbox.taken = None
+            else:
+                execution.drop_news()
             self._mailbox.put([*news, done])
             if not done.final:
                 self._mailbox.flush()

@@ -14,7 +14,7 @@ MORE = 2.0
 """How many times as much an answer may cost with 1024 workers as with 16."""
 
 
-MOST = 190
+MOST = 175
 """How many functions, most of them built in, may be called for an answer that arrives with others."""
 
 FEWER = 0.2

@@ -8,7 +8,10 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.steps import StepCounter, further
+from benchmarks.steps import StepCounter, further, steps_of_maps
+
+MOST = 50
+"""How many steps a further chunk may take, here and on its engine together."""
 
 CALLER = """
 from nbpar_steps_test.callee import Callee
@@ -67,3 +70,10 @@ def test_a_step_of_a_further_chunk_occurs_for_at_least_every_other_one():
     rates = further(Counter({often: 21, seldom: 9, once: 1}), Counter({often: 1, seldom: 1, once: 1}))
 
     assert rates == {often: 1.0}
+
+
+@pytest.mark.engines
+def test_a_further_chunk_takes_few_steps():
+    here, there = steps_of_maps()
+
+    assert 0 < here.further + there.further <= MOST

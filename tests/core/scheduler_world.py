@@ -130,7 +130,7 @@ class World:
         mine = range(call.chunk.first + call.done, call.chunk.first + len(call.chunk.items))
         self._account(call).under_way.difference_update(mine)
         self._account(call).given_back.update(mine)
-        self.scheduler.answer(call.id, 0, 0.0, self.now, final=True)
+        self.scheduler.answer(call, 0, 0.0, self.now, final=True)
         if not self._account(call).cancelled:
             self._settle(call, call.chunk.first, [], {})
 
@@ -250,7 +250,7 @@ class World:
 
     def _hand_out(self, assignment: Assignment) -> None:
         worker, account = self.workers[assignment.worker], self._account(assignment)
-        assert len(worker.calls) < account.state.chunker.window(), "a window is exceeded"
+        assert len(worker.calls) < account.state.chunker.window, "a window is exceeded"
         assert not any(call.chunk.deaths for call in worker.calls), "something waits behind a deadly chunk"
         assert not (assignment.chunk.deaths and worker.calls), "a deadly chunk waits behind something"
         assert assignment.alone == (not worker.calls)
@@ -290,8 +290,7 @@ class World:
                 failures[index] = Failure(index, index, error, attempts=call.chunk.attempt)
         seconds = account.plan.seconds * count
         account.used += seconds
-        known = self.scheduler.answer(call.id, count, seconds, self.now, final=final)
-        assert known is call
+        self.scheduler.answer(call, count, seconds, self.now, final=final)
         if final:
             worker.calls.popleft()
             account.under_way.difference_update(range(first, call.chunk.first + len(call.chunk.items)))

@@ -21,7 +21,7 @@ def test_the_first_chunk_has_one_item_and_nothing_waits_behind_it():
     chunker = Chunker()
 
     assert chunker.size(10**6, 4) == 1
-    assert chunker.window() == 1
+    assert chunker.window == 1
     assert chunker.seconds_per_item is None
 
 
@@ -42,7 +42,7 @@ def test_chunks_grow_step_by_step_and_are_never_empty(answers):
         before = chunker.current
         chunker.learn(items, seconds, moved=moved)
         assert 1 <= chunker.current <= 8 * before
-        assert 1 <= chunker.window() <= DEEPEST
+        assert 1 <= chunker.window <= DEEPEST
 
 
 @given(remaining=st.integers(1, 10**6), workers=st.integers(1, 64), cost=costs)
@@ -126,7 +126,7 @@ def test_first_chunks_of_a_function_that_was_quick_are_larger(expected, items, s
     chunker = Chunker(expected=expected)
 
     assert [chunker.size(left, 2) for left in (items, max(items - size, 1))] == [size, size]
-    assert chunker.window() == 1
+    assert chunker.window == 1
 
 
 def test_a_function_that_has_become_slow_is_believed():
@@ -159,11 +159,11 @@ def test_chunks_of_big_items_are_bounded_in_bytes(nbytes):
 def test_a_window_covers_the_round_trip_of_short_chunks():
     chunker = learned(Chunker(1), 1e-5, round_trip=1e-3)
 
-    assert chunker.window() * 1e-5 >= 2e-3 or chunker.window() == DEEPEST
+    assert chunker.window * 1e-5 >= 2e-3 or chunker.window == DEEPEST
 
 
 def test_long_chunks_are_sent_one_at_a_time():
-    assert learned(Chunker(1), 1.0, round_trip=1e-3).window() == 1
+    assert learned(Chunker(1), 1.0, round_trip=1e-3).window == 1
 
 
 def test_one_slow_item_is_forgotten_again():
@@ -191,4 +191,4 @@ def test_few_large_chunks_are_in_flight_at_a_time(nbytes, chunks):
     chunker = Chunker(1)
     chunker.learn(1, 1e-6, moved=nbytes, round_trip=1.0)
 
-    assert chunker.window() == chunks
+    assert chunker.window == chunks

@@ -24,7 +24,7 @@ def begun(items, *, chunksize, workers=2, **run):
 def finish(scheduler, call, now, count=None):
     first, left = call.chunk.first + call.done, len(call.chunk.items) - call.done
     count = left if count is None else count
-    scheduler.answer(call.id, count, 1e-3, now, final=count == left)
+    scheduler.answer(call, count, 1e-3, now, final=count == left)
     scheduler.settle(call, first, list(call.chunk.items[:count]), {}, now)
 
 
@@ -147,7 +147,7 @@ def test_a_stopped_run_gets_nothing_back():
     scheduler.shorten(calls["0"].id, 1)
 
     assert given(scheduler, LASTS) == []
-    scheduler.answer(calls["0"].id, 1, 1.0, LASTS, final=True)
+    scheduler.answer(calls["0"], 1, 1.0, LASTS, final=True)
     assert not scheduler.runs
 
 
@@ -186,7 +186,7 @@ def test_a_worker_that_comes_late_takes_what_waits_behind_an_item_of_another_lim
     recalled = scheduler.windows.recall(2 * LASTS)
     assert [call for call in recalled if call.run is not head.run] == others
     for call in recalled:
-        scheduler.answer(call.id, 0, 0.0, 2 * LASTS, final=True)  # not begun
+        scheduler.answer(call, 0, 0.0, 2 * LASTS, final=True)  # not begun
 
     taken = list(scheduler.assign(2 * LASTS))
     assert taken

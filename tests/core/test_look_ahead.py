@@ -29,7 +29,7 @@ def answered_without_consumer(source, *, seconds, round_trip, workers=2, **more)
         for call in calls:
             items = len(call.chunk.items)
             now = call.sent + items * seconds + round_trip
-            scheduler.answer(call.id, items, items * seconds, now, final=True)
+            scheduler.answer(call, items, items * seconds, now, final=True)
             scheduler.settle(call, call.chunk.first, [None] * items, {}, now)
     raise AssertionError("it never stopped")
 

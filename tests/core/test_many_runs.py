@@ -47,7 +47,7 @@ def run(number, items=2, seconds=0.01):
 
 
 def finish(scheduler, call, now):
-    scheduler.answer(call.id, 1, 0.01, now, final=True)
+    scheduler.answer(call, 1, 0.01, now, final=True)
     scheduler.settle(call, call.chunk.first, [None], {}, now)
 
 

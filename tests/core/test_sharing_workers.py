@@ -57,7 +57,7 @@ class Clockwork:
         items = len(call.chunk.items)
         seconds = self._seconds[call.run.id] * items
         self.used[call.run.id] += seconds
-        self.scheduler.answer(call.id, items, seconds, self.now, final=True)
+        self.scheduler.answer(call, items, seconds, self.now, final=True)
         self.scheduler.settle(call, call.chunk.first, [None] * items, {}, self.now)
 
 
@@ -137,7 +137,7 @@ def test_a_retry_of_what_once_killed_a_worker_waits_until_one_is_idle():
     other = RunState(2, SequenceSource(ENDLESS), Chunker(1))
     scheduler.add(other)
     other.chunker.learn(1, 1e-5, round_trip=1e-3)
-    scheduler.answer(second.id, 1, 0.1, 0.1, final=True)
+    scheduler.answer(second, 1, 0.1, 0.1, final=True)
     scheduler.settle(second, 0, [None], {0: failure("deadly")}, 0.1)
 
     first_again = next(iter(scheduler.assign(0.2)))

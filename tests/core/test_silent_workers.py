@@ -74,11 +74,11 @@ class World:
                 self.scheduler.drop(call.id)
             self.assign()
             return
-        self.scheduler.answer(call.id, count, 0.01 * count, self.now, final=final)
+        self.scheduler.answer(call, count, 0.01 * count, self.now, final=final)
         fresh = self.run.speculation.fresh(range(first, first + count))
         for part in fresh or [range(first, first)]:
             self._settle(call, part)
-        if self.run.speculation:
+        if self.run.speculation.items:
             self.scheduler.silence.supersede(self.run)
         self.assign()
 
@@ -165,7 +165,7 @@ def test_a_late_answer_is_not_wanted_and_the_worker_takes_part_again():
     world.answer("w0")
 
     assert world.outcomes == {0: 1, 1: 1}
-    assert not world.run.speculation
+    assert not world.run.speculation.items
     assert world.scheduler.windows.free() == ["w1", "w0"]
 
 
@@ -197,7 +197,7 @@ def test_copies_that_wait_are_dropped_when_their_item_has_its_outcome():
 
     assert world.outcomes == dict.fromkeys(range(4), 1)
     assert world.run.done
-    assert not world.run.speculation
+    assert not world.run.speculation.items
 
 
 def test_nothing_is_copied_that_has_killed_a_worker_or_belongs_to_one():
@@ -335,7 +335,7 @@ def test_every_item_gets_exactly_one_outcome(seed, items, workers, chunksize, re
             world.answer(dice.choice(busy))
 
     assert world.outcomes == dict.fromkeys(range(items), 1)
-    assert not world.run.speculation
+    assert not world.run.speculation.items
     assert not world.scheduler.runs
     assert not world.scheduler.windows._calls
     assert len(world.scheduler.windows.free()) == len(world.calls)

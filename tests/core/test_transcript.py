@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbpar.core import transcript
+from nbpar.core.outcome import Part
 from nbpar.core.transcript import Piece, Transcript
 
 
@@ -50,12 +51,15 @@ def test_a_part_of_it_is_taken_by_item():
     assert [piece.index for piece in kept.take()] == [0, 3, 4]
 
 
+def part(first, stop):
+    return Part(first, [None] * (stop - first))
+
+
 @given(st.permutations([(0, 2), (2, 3), (3, 7), (7, 8)]), st.integers(0, 4))
 def test_items_are_shown_when_all_before_them_are_settled(ranges, number):
     kept = filled(*(printed(index, str(index)) for index in range(8)))
 
-    for settled in ranges[:number]:
-        kept.settle(*settled)
+    kept.settle(part(*settled) for settled in ranges[:number])
 
     done = {index for first, stop in ranges[:number] for index in range(first, stop)}
     prefix = next(index for index in range(9) if index not in done)
@@ -66,10 +70,10 @@ def test_items_are_shown_when_all_before_them_are_settled(ranges, number):
 def test_items_that_are_settled_out_of_order_wait_for_those_before_them():
     kept = filled(*(printed(index, str(index)) for index in range(4)))
 
-    kept.settle(1, 3)
+    kept.settle([part(1, 3)])
     assert kept.take_settled() == []
 
-    kept.settle(0, 1)
+    kept.settle([part(0, 1)])
     assert [piece.index for piece in kept.take_settled()] == [0, 1, 2]
 
 

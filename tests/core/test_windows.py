@@ -30,7 +30,7 @@ def numbers(calls):
 
 
 def finish(scheduler, call, now):
-    scheduler.answer(call.id, 1, now - call.sent, now, final=True)
+    scheduler.answer(call, 1, now - call.sent, now, final=True)
     scheduler.settle(call, call.chunk.first, [None], {}, now)
 
 
@@ -127,7 +127,7 @@ def makespan(seconds, *, workers, round_trip):
             continue
         now, _, call, work = heapq.heappop(answers)
         items = len(call.chunk.items)
-        scheduler.answer(call.id, items, work, now, final=True)
+        scheduler.answer(call, items, work, now, final=True)
         scheduler.settle(call, call.chunk.first, [None] * items, {}, now)
     return now
 

@@ -29,7 +29,6 @@ def test_a_worker_that_is_gone_is_asked_for_nothing():
     assert (scheduler.retire("a"), scheduler.hold("a"), scheduler.lose("a")) == ([], [], [])
     scheduler.free("a")
     scheduler.condemn("a")
-    assert scheduler.answer(calls["a"].id, 1, 1.0, 1.0, final=True) is None
     scheduler.shorten(calls["a"].id, 0)
     scheduler.drop(calls["a"].id)
     assert list(scheduler.assign(1.0)) == []
@@ -54,7 +53,7 @@ def test_a_worker_that_is_held_gets_work_again_when_it_is_free_unless_it_retires
 
 def finish(scheduler, call, now=0.5, seconds=0.1):
     count = len(call.chunk.items)
-    scheduler.answer(call.id, count, seconds, now, final=True)
+    scheduler.answer(call, count, seconds, now, final=True)
     return scheduler.settle(call, call.chunk.first, [None] * count, {}, now)
 
 
@@ -89,7 +88,7 @@ def test_of_several_items_it_is_not_certain_which_one_runs():
     scheduler.condemn("a")
 
     assert not calls["a"].overdue
-    scheduler.answer(calls["a"].id, 3, 0.1, 0.5, final=False)
+    scheduler.answer(calls["a"], 3, 0.1, 0.5, final=False)
     scheduler.condemn("a")
     assert calls["a"].overdue
 
@@ -128,7 +127,7 @@ def test_silence_is_counted_from_the_last_answer():
     scheduler, calls = begun(4, chunksize=4)
     assert scheduler.windows.silence("a", 2.0) == 2.0
 
-    scheduler.answer(calls["a"].id, 1, 0.1, 1.5, final=False)
+    scheduler.answer(calls["a"], 1, 0.1, 1.5, final=False)
 
     assert scheduler.windows.silence("a", 2.0) == 0.5
 
@@ -267,7 +266,7 @@ def test_the_next_item_of_a_call_is_the_first_without_an_outcome():
     scheduler, calls = begun(4, chunksize=4)
     assert calls["a"].next == 0
 
-    scheduler.answer(calls["a"].id, 3, 0.1, 0.5, final=False)
+    scheduler.answer(calls["a"], 3, 0.1, 0.5, final=False)
 
     assert calls["a"].next == 3
     scheduler.lose("a", died=False)
