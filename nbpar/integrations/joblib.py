@@ -7,6 +7,8 @@ with joblib.parallel_config(backend="nbpar", n_jobs=4):
 
 from __future__ import annotations
 
+from typing import Any
+
 from nbpar.core.checks import check_flag
 
 
@@ -29,6 +31,11 @@ def register_joblib(*, make_default: bool = False) -> None:
     except ImportError as error:
         raise ImportError("register_joblib needs joblib: pip install joblib") from error
 
+    register_parallel_backend("nbpar", _backend, make_default=make_default)
+
+
+def _backend(**options: Any) -> Any:
+    """Make the backend, which is imported when it is first used."""
     from nbpar.integrations.joblib_backend import NbparBackend
 
-    register_parallel_backend("nbpar", NbparBackend, make_default=make_default)
+    return NbparBackend(**options)

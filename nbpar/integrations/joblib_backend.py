@@ -32,11 +32,15 @@ BATCH = 0.1
 LARGEST = 4096
 """Maximal number of tasks in a batch."""
 
-GROWTH = 8
+GROWTH = 64
 """A batch has at most this number of times the tasks of the one before."""
 
 UNANSWERED = 32
 """Share of the tasks under way that a batch may have before the first answer."""
+
+
+OPTIONS = ("context", "max_nbytes", "mmap_mode", "prefer", "require", "temp_folder", "verbose")
+"""What `Parallel` passes to every backend."""
 
 
 class NbparBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
@@ -46,12 +50,17 @@ class NbparBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no 
         pool: provides the workers; by default the default pool with `n_jobs` workers, or the pool in use.
         progress: "auto", "widget", "text" or "none"; unless given, that of the pool.
         label: name of the runs in views; by default the function's name.
-        backend_kwargs: joblib's arguments for every backend.
+        nesting_level: joblib's number of calls around.
+        inner_max_num_threads: maximal number of threads that a numerical library uses in a task.
+        others: none.
+
+    Raises:
+        TypeError: there is no such option; it may be one of loky.
     """
 
     default_n_jobs = 1
     supports_retrieve_callback = True
-    supports_inner_max_num_threads = False
+    supports_inner_max_num_threads = True
     supports_sharedmem = False
     uses_threads = False
 
@@ -61,9 +70,12 @@ class NbparBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no 
         pool: Pool | None = None,
         progress: str | None = None,
         label: str | None = None,
-        **backend_kwargs: Any,
+        nesting_level: int | None = None,
+        inner_max_num_threads: int | None = None,
+        **others: Any,
     ) -> None:
-        super().__init__(**backend_kwargs)
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
+        _refuse(others)
         check_pool(pool)
         if progress is not None:
             check_word("progress", progress, PROGRESS)
@@ -105,9 +117,14 @@ class NbparBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no 
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         if self._serves not in (None, parallel):  # `parallel_config` has one for all that are in its block
             raise FallbackToBackend(self._twin())
+        _refuse({name: value for name, value in options.items() if name not in OPTIONS})
+        self._pool = self._given or default_pool(number)
+        if self.inner_max_num_threads is not None and self._pool.backend == "threads":
+            raise ValueError(
+                "inner_max_num_threads needs engines: threads of one process share the libraries' threads"
+            )
         self._serves = self.parallel = parallel
         self._options = options
-        self._pool = self._given or default_pool(number)
         return number
 
     def terminate(self) -> None:
@@ -117,7 +134,7 @@ class NbparBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no 
     def _twin(self) -> NbparBackend:
         return NbparBackend(
             pool=self._given, progress=self._progress, label=self._label, nesting_level=self.nesting_level,
-            inner_max_num_threads=self.inner_max_num_threads, **self.backend_kwargs,
+            inner_max_num_threads=self.inner_max_num_threads,
         )  # fmt: skip
 
     # ---- one call
@@ -188,6 +205,7 @@ class NbparBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no 
             pool.launcher,
             self.get_nested_backend(),
             None if pool.backend == "threads" else self._sealer(pool),
+            threads=self.inner_max_num_threads,
             label=self._label or label_of(function, kwargs),
             total=total_of(kwargs, parallel.n_tasks if parallel is not None else None),
             progress=self._progress or pool.progress,
@@ -204,6 +222,17 @@ class NbparBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no 
         progress = self._progress or self._pool.progress
         if getattr(self.parallel, "return_as", "list") == "list":
             self._show = _Show(run, progress, self._pool)
+
+
+def _refuse(options: dict[str, Any]) -> None:
+    """Raise TypeError if there are options: a worker's own must not be ignored in silence."""
+    for name in options:
+        instead = {
+            "initializer": "; give it to the pool: `pool=nbpar.Pool(2, initializer=f)`",
+            "initargs": "; give them to the pool: `pool=nbpar.Pool(2, initializer=f, initargs=(1,))`",
+            "idle_worker_timeout": "; its workers end with the pool",
+        }.get(name, "")
+        raise TypeError(f"the joblib backend nbpar has no option {name!r}{instead}")
 
 
 class _Show:

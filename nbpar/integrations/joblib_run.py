@@ -166,6 +166,7 @@ class ParallelRun(Run):
         launcher: starts it.
         nested: joblib's backend for calls within a task, and its number of jobs.
         sealer: makes items of arguments; None: workers use the same objects.
+        threads: maximal number of threads of each numerical library in a task; None: those of the worker.
         label: its name in views.
         total: number of tasks; None if unknown.
         progress: the kind of view that `run.show()` makes.
@@ -178,6 +179,7 @@ class ParallelRun(Run):
         nested: tuple[Any, Any],
         sealer: Sealer | None,
         *,
+        threads: int | None,
         label: str,
         total: int | None,
         progress: str,
@@ -192,6 +194,7 @@ class ParallelRun(Run):
 
         self._launcher = launcher
         self._nested = nested
+        self._threads = threads
         self._sealer = sealer
         self._known: dict[tuple[Any, ...], KnownFunction] = {}
         self._source = _Source()
@@ -276,7 +279,7 @@ class ParallelRun(Run):
 
     def _made(self, function: Callable[..., Any] | None, keeps: tuple[Any, ...]) -> KnownFunction:
         launcher, first = self._launcher, not self._known
-        runner = TaskRunner(function, self._nested)
+        runner = TaskRunner(function, self._nested, self._threads)
         load = launcher.load(runner)
         run = self._tasks.state.id if first else launcher.dispatcher.new_id()
         return KnownFunction(runner, load, launcher.begin_of(run, runner, load, brief=not first), keeps)

@@ -13,7 +13,9 @@ import joblib.parallel
 from joblib import parallel_config
 
 from nbpar.core.text import full_function_name, function_name
+from nbpar.integrations.joblib import register_joblib
 from nbpar.integrations.joblib_sealing import Sealed
+from nbpar.integrations.joblib_threads import ThreadLimit
 from nbpar.wire.messages import Begin, Load
 
 MOST_FUNCTIONS = 32
@@ -41,11 +43,15 @@ class TaskRunner:
     Args:
         function: of each task; None: each task brings its own.
         nested: joblib's backend for calls within a task, and its number of jobs.
+        threads: maximal number of threads of each numerical library; None: those of the worker.
     """
 
-    def __init__(self, function: Callable[..., Any] | None, nested: tuple[Any, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any] | None, nested: tuple[Any, Any], threads: int | None
+    ) -> None:
         self.function = function
         self._nested = nested
+        self._threads = threads
         self._configurations: dict[int, _Configuration] = {}
         """By thread: one that works for two calls at a time would mix them up."""
 
@@ -54,6 +60,20 @@ class TaskRunner:
         self.__qualname__ = "task" if function is None else full_function_name(function)
 
     def __call__(self, item: Any) -> Any:
+        if self._threads is None:
+            return self._nested_call(item)
+        with ThreadLimit(self._threads):
+            return self._nested_call(item)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_configurations": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "nbpar" not in joblib.parallel.BACKENDS:  # tasks may name it
+            register_joblib()
+
+    def _nested_call(self, item: Any) -> Any:
         if type(item) is Sealed:
             item = item.open()
         nested = self._configurations.get(get_ident()) or self._configured()
@@ -70,9 +90,6 @@ class TaskRunner:
                 del _thread.config
             else:
                 _thread.config = before
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_configurations": {}}
 
     def _call(self, item: tuple[Any, ...]) -> Any:
         if len(item) == 1:

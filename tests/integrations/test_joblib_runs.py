@@ -350,3 +350,53 @@ def test_a_fit_that_fails_is_named_by_candidate_and_split(on_pool, dice):
     text = "".join(traceback.format_exception(caught.value))
     assert "candidate 2 of 3 (max_depth=2), split " in text
     assert "in fit" in text
+
+
+# ---- options of joblib
+
+
+def threads_of_a_task():
+    from threadpoolctl import threadpool_info
+
+    np.dot(np.ones((50, 50)), np.ones((50, 50)))
+    return os.environ["OMP_NUM_THREADS"], {info["num_threads"] for info in threadpool_info()}
+
+
+def test_threads_within_tasks_are_limited_and_only_there():
+    from threadpoolctl import threadpool_info
+
+    if not threadpool_info():
+        pytest.skip("numpy has no library with threads here")
+    with nbpar.Pool(2, progress="none") as pool:
+        with joblib.parallel_config(backend="nbpar", pool=pool, inner_max_num_threads=3):
+            limited = Parallel()(delayed(threads_of_a_task)() for _ in range(4))
+        with joblib.parallel_config(backend="nbpar", pool=pool):
+            free = Parallel()(delayed(threads_of_a_task)() for _ in range(4))
+
+    assert limited == [("3", {3})] * 4
+    assert "3" not in {variable for variable, _ in free}
+
+
+def test_threads_of_one_process_cannot_be_limited_each():
+    with (
+        nbpar.Pool(2, backend="threads", progress="none") as pool,
+        joblib.parallel_config(backend="nbpar", pool=pool, inner_max_num_threads=1),
+        pytest.raises(ValueError, match="inner_max_num_threads needs engines"),
+    ):
+        Parallel()(delayed(square)(n) for n in range(3))
+
+
+@pytest.mark.parametrize("option", [{"initializer": print}, {"idle_worker_timeout": 3}], ids=str)
+def test_options_of_other_workers_are_not_ignored(pool, option):
+    refused = f"no option '{next(iter(option))}'"
+    with pytest.raises(TypeError, match=refused):
+        joblib.parallel_config(backend="nbpar", pool=pool, **option)
+    with joblib.parallel_config(backend="nbpar", pool=pool), pytest.raises(TypeError, match=refused):
+        Parallel(**option)(delayed(square)(n) for n in range(3))
+
+
+def test_tasks_may_name_the_backend(on_pool):
+    def inner(n):
+        return Parallel(n_jobs=2, backend="nbpar")(delayed(square)(k) for k in range(n))
+
+    assert Parallel()(delayed(inner)(n) for n in range(3)) == [[], [0], [0, 1]]
