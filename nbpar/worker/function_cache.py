@@ -103,17 +103,20 @@ class FunctionCache:
         self._made.clear()
 
     def _load(self, digest: bytes) -> Load | None:
-        """Return a received function with its buffers; None: it must be sent (again)."""
+        """Return a received function with its pickle; None: it must be sent (again).
+
+        Raises:
+            NotMappedError: its shared memory is gone.
+        """
         load = self._mailbox.load(digest)
         return None if load is None else self._buffers.complete(load)
 
     def _make_again(self, call: Call, hooks: WorkerHooks) -> Callable[[Any], Any] | Lent | Fault | None:
         """Make a call's function, from buffers that are asked for again where their memory is gone."""
         for _ in range(2):
-            if (load := self._load(call.digest)) is None:
-                return None
             try:
-                return self._make(load, call, hooks)
+                load = self._load(call.digest)
+                return None if load is None else self._make(load, call, hooks)
             except NotMappedError:
                 self._buffers.forget(call.digest)
         return None

@@ -1,4 +1,4 @@
-"""Large buffers that the workers of a host get once: asked for by name, and kept for the others."""
+"""Large pickles that the workers of a host get once: asked for by name, and kept for the others."""
 
 from __future__ import annotations
 
@@ -40,11 +40,24 @@ class HostBuffers:
         mailbox.take_buffers = self._take
 
     def complete(self, load: Load) -> Load | None:
-        """Return a function with its buffers; None: it must be sent with them, or is not needed any more."""
+        """Return a function with its pickle; None: it must be sent with that, or is not needed any more.
+
+        Raises:
+            NotMappedError: it is not where it was said to be.
+        """
         if not isinstance(load.function, Packed) or not _is_sought(load.function.buffers):
             return load
-        buffers = self._of(load.digest)
-        return None if buffers is None else load._replace(function=load.function._replace(buffers=buffers))
+        parts = self._of(load.digest)
+        if parts is None:
+            return None
+        head: Any
+        buffers: Any
+        if isinstance(parts, Mapped):
+            (head,) = parts._replace(spans=parts.spans[:1]).buffers(writable=False)
+            buffers = parts._replace(spans=parts.spans[1:]) if len(parts.spans) > 1 else []
+        else:
+            head, *buffers = parts
+        return load._replace(function=load.function._replace(head=head, buffers=buffers))
 
     def parts(self, name: bytes) -> Sequence[Any] | None:
         """Return the parts of a shared object; None if the client does not have it any more."""

@@ -62,6 +62,12 @@ def test_small_buffers_go_with_their_function():
     assert World().copies.offer(load) is load
 
 
+def test_a_pickle_that_is_large_by_itself_stays_behind(world):
+    load = Load(b"other", "f", Packed(LARGE[0], None, []))
+
+    assert world.copies.offer(load).function == Packed(b"", None, SOUGHT)
+
+
 def test_the_first_of_each_host_gets_all_and_the_others_its_place(world):
     for name in world.engines:
         world.seek(name)

@@ -57,6 +57,16 @@ def test_a_captured_array_crosses_once_for_each_host(pool, stage):
     assert crossed.times["two"] == pytest.approx(2, abs=0.5)
 
 
+def test_captured_bytes_cross_once_for_each_host(pool, stage):
+    content = {"part": os.urandom(SIZE), "other": [os.urandom(100)]}
+    with Crossed(stage) as crossed:
+        found = pool.map(lambda i: (content["part"][i], len(content["other"][0])), range(64), chunksize=1)
+
+    assert found == [(content["part"][i], 100) for i in range(64)]
+    assert crossed.times["one"] == pytest.approx(1, abs=0.5)
+    assert crossed.times["two"] == pytest.approx(1, abs=0.5)
+
+
 def test_a_shared_array_crosses_once_for_each_host_whatever_uses_it(pool, stage):
     array = random_bytes()
     shared = pool.share(array)

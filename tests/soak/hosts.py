@@ -76,7 +76,8 @@ class Round:
 
 def draw(number: int, faults: tuple[str, ...], dice: random.Random) -> Round:
     """Draw a round."""
-    items = dice.choice([1, 5, 40, 200, 2000])
+    form = dice.choice(["map", "imap", "imap_unordered", "map_async", "submit"])
+    items = dice.choice([1, 5, 40] if form == "submit" else [1, 5, 40, 200, 2000])
     return Round(
         number,
         items,
@@ -85,7 +86,7 @@ def draw(number: int, faults: tuple[str, ...], dice: random.Random) -> Round:
         else dice.choice([0, 0.02, 0.2 if items < 200 else 0.05]),
         bad=frozenset(dice.sample(range(items), min(items, dice.choice([0, 0, 1, 3])))),
         chunksize=dice.choice(["auto", "auto", 1, 7]),
-        form=dice.choice(["map", "imap", "imap_unordered", "map_async", "submit"]),
+        form=form,
         large=dice.choice([0, 0, 10, 3_000_000, 20_000_000]),
         result=dice.choice([0, 0, 0, 200_000]) if items <= 200 else 0,
         fault=dice.choice(faults),

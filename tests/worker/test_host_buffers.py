@@ -35,7 +35,7 @@ class Client:
 
 
 def whole(name, *, keep=False, content=b"content"):
-    return FoundBuffers(name, keep, Packed(b"", None, [bytearray(content)]))
+    return FoundBuffers(name, keep, Packed(b"", None, [bytearray(b"head"), bytearray(content)]))
 
 
 def to_keep(name):
@@ -51,7 +51,7 @@ def at(memory):
 
 
 def sought(name=b"f"):
-    return Load(name, "f", Packed(b"head", ((4, 1),), Mapped("", "", ())))
+    return Load(name, "f", Packed(b"", ((4, 1),), Mapped("", "", ())))
 
 
 def test_a_function_that_is_whole_is_not_asked_for():
@@ -71,9 +71,9 @@ def test_what_is_to_be_kept_is_mapped_by_others():
     kept = client.said[-1]
 
     assert client.said == [SeekBuffers(b"f", ""), KeptBuffers(b"f", kept.place)]
-    assert load == again
-    assert load.function.buffers == Mapped(*kept.place)
-    assert bytes(Mapped(*kept.place).buffers(writable=False)[0]) == b"content"
+    assert load.function.buffers == again.function.buffers
+    assert bytes(load.function.head) == b"head"
+    assert [bytes(part) for part in load.function.buffers.buffers(writable=True)] == [b"content"]
     buffers.clear()
     with pytest.raises(NotMappedError):
         Mapped(*kept.place).buffers(writable=False)
@@ -84,7 +84,7 @@ def test_who_cannot_keep_it_says_so_and_uses_it(monkeypatch, lack):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    content = [Unreceived.of(10)] if lack == "received" else [b"content"]
+    content = [b"head", Unreceived.of(10) if lack == "received" else b"content"]
     client = Client([lambda name: FoundBuffers(name, True, Packed(b"", None, content))])
     if lack == "memfd":
         monkeypatch.setattr(host_buffers, "CAN_LODGE", False)
@@ -94,7 +94,7 @@ def test_who_cannot_keep_it_says_so_and_uses_it(monkeypatch, lack):
     load = HostBuffers(client).complete(sought())
 
     assert client.said[-1] == KeptBuffers(b"f", ())
-    assert load.function.buffers == content
+    assert [load.function.head, *load.function.buffers] == content
 
 
 def test_what_the_client_has_no_more_is_asked_for_again_the_next_time():
@@ -113,15 +113,18 @@ def test_a_call_that_is_given_up_waits_for_nothing():
 
 
 def test_what_is_gone_is_asked_for_with_its_place():
-    memory = SharedBuffers([b"content"])
+    memory = SharedBuffers([b"head"])
     client = Client([at(memory), whole])
     buffers = HostBuffers(client)
-    buffers.complete(sought())
+    first = buffers.complete(sought())
     memory.close()
+    with pytest.raises(NotMappedError):
+        buffers.complete(sought())
     buffers.forget(b"f")
 
     load = buffers.complete(sought())
 
+    assert (bytes(first.function.head), first.function.buffers) == (b"head", [])
     assert client.said[-1] == SeekBuffers(b"f", memory.lodged.name)
     assert load.function.buffers == [b"content"]
 
@@ -153,5 +156,5 @@ def test_parts_of_a_shared_object_are_asked_for_twice(gone):
 
 
 def test_parts_that_came_by_themselves():
-    assert HostBuffers(Client([whole])).parts(b"name") == [b"content"]
+    assert HostBuffers(Client([whole])).parts(b"name") == [b"head", b"content"]
     assert HostBuffers(Client([nothing])).parts(b"name") is None

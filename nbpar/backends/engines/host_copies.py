@@ -1,8 +1,8 @@
-"""Send large buffers to each other host once: one of its engines keeps them for the rest.
+"""Send large pickles to each other host once: one of its engines keeps them for the rest.
 
-An engine that is reached by a stream through ssh gets a function without them, and asks for them when it
-needs them, as every engine does for shared objects.  The first of a host gets them all and says where they
-are; others wait until then, and map them.
+An engine that is reached by a stream through ssh gets a function without its large pickle, and asks for that
+when it needs it, as every engine does for shared objects.  The first of a host gets all parts of it and says
+where they are; others wait until then, and map them.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ class HostCopies:
         """Machines that have no shared memory."""
 
     def offer(self, load: Load) -> Load:
-        """Return a function without its buffers, if they are large."""
-        buffers = load.function.buffers
-        if sum(map(len, buffers)) < WORTH:
+        """Return a function without its pickle, if that is large."""
+        parts = [load.function.head, *load.function.buffers]
+        if sum(map(len, parts)) < WORTH:
             return load
-        self._offered[load.digest] = buffers
+        self._offered[load.digest] = parts
         self._offered.move_to_end(load.digest)
         while len(self._offered) > FUNCTIONS:
             self._offered.popitem(last=False)
-        return load._replace(function=load.function._replace(buffers=SOUGHT))
+        return load._replace(function=load.function._replace(head=b"", buffers=SOUGHT))
 
     def take(self, engine: EngineLoop, message: SeekBuffers | KeptBuffers) -> None:
         """Handle a message of an engine."""
