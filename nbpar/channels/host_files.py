@@ -25,6 +25,9 @@ OTHERS_WITHIN = 10.0
 LOOK_AGAIN = 1.0
 """Seconds after which files are looked at again for calls that are submitted one by one."""
 
+LOOK_THERE = 10.0
+"""Seconds after which hosts are asked again whether they still have them."""
+
 
 class HostFolder(NamedTuple):
     """A working folder on a machine, which several workers may share."""
@@ -47,8 +50,8 @@ class HostFiles:
         self._places: dict[str, HostFolder | None] = {}
         """Where each worker is; None for those on this machine, which has the files."""
 
-        self._pushed: dict[HostFolder, tuple[Any, ...]] = {}
-        """The state of the files that each place has."""
+        self._pushed: dict[HostFolder, tuple[tuple[Any, ...], float]] = {}
+        """The state of the files that each place has, and when it was seen to have them."""
 
     def push(self, pool: Any, *, brief: bool) -> None:
         """Copy what has changed to each host of the pool's workers.
@@ -72,11 +75,16 @@ class HostFiles:
             self._looked = time.monotonic()
             targets: dict[HostFolder, Gateway] = {}
             for key, place in self._places.items():
-                if place is not None and self._pushed.get(place) != state:
+                if place is not None and not self._has(place, state):
                     targets.setdefault(place, gateways[key])
             for source, destination in self._files if targets else ():
                 _copy(source, destination, targets)
-            self._pushed.update(dict.fromkeys(targets, state))
+            self._pushed.update(dict.fromkeys(targets, (state, time.monotonic())))
+
+    def _has(self, place: HostFolder, state: tuple[Any, ...]) -> bool:
+        """Whether a place had the files just now."""
+        known, seen = self._pushed.get(place, ((), 0.0))
+        return known == state and time.monotonic() - seen < LOOK_THERE
 
 
 def _usable(pool: Any) -> Iterator[Gateway]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,23 @@ class Engine:
     def worker(self) -> str:
         """Its name in a pool."""
         return f"engine {self.id}"
+
+
+def surplus(engines: Sequence[Engine], wanted: int) -> list[Engine]:
+    """Return the engines to end so that `wanted` are left: the newest of the hosts that have most of them.
+
+    Args:
+        engines: those that are there, oldest first.
+        wanted: how many are to stay.
+    """
+    staying, ending = list(engines), []
+    while len(staying) > max(0, wanted):
+        number = Counter(engine.host for engine in staying)
+        fullest = max(number.values())
+        last = next(engine for engine in reversed(staying) if number[engine.host] == fullest)
+        staying.remove(last)
+        ending.append(last)
+    return ending
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nbpar.cluster.base import Deployment, Engine, Settings, open_with_free_ports, with_logs
+from nbpar.cluster.base import Deployment, Engine, Settings, open_with_free_ports, surplus, with_logs
 from nbpar.cluster.client import check_descriptors, checked_count, open_client
 from nbpar.cluster.demand import DemandState
 from nbpar.cluster.deployments import START_TIMEOUT, checked_kind, deployment_for
@@ -312,7 +312,7 @@ class Cluster(DemandState):
     def resize(self, n: int) -> None:
         """Change the number of engines to `n`; returns when new ones are ready.
 
-        The newest engines are removed; their current work is lost.
+        The newest engines are removed, of several hosts those with most; their current work is lost.
 
         Raises:
             ClusterError: new ones did not start; the message has the reason.
@@ -323,7 +323,7 @@ class Cluster(DemandState):
             more = wanted - len(members.ids())
             if more > 0:
                 check_descriptors(wanted, more=more, forked=self.forked)
-            self.remove([engine.uuid for engine in self.engines[wanted:]])
+            self.remove([engine.uuid for engine in surplus(self.engines, wanted)])
             self._n = wanted
             room.withdraw(max(0, len(members.ids()) + room.coming() - wanted))
             self._fill(wanted)

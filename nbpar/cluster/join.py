@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from nbpar.cluster.client import hushed
 from nbpar.cluster.cluster import Cluster
-from nbpar.cluster.registration import await_engines, of_cluster, of_file
+from nbpar.cluster.registration import Starting, await_engines, of_cluster, of_file
 from nbpar.cluster.remote.hosts import parse_hosts
 from nbpar.errors import ClusterError
 
@@ -65,6 +66,8 @@ def await_its_engines(cluster: Any, client: Any, given_up: Callable[[], bool]) -
         await_engines(client, f"the cluster {str(cluster)!r}", partial(of_file, _file_of(cluster)), given_up)
     elif (started := getattr(client, "cluster", None)) is not None:
         await_engines(client, "the ipyparallel Cluster", partial(of_cluster, started), given_up)
+    else:  # nothing tells since when its cluster runs
+        await_engines(client, "the ipyparallel Client", partial(Starting, since=time.time()), given_up)
 
 
 def check_kind(cluster: Any, *, name: str = "cluster", before: str = "", after: str = "") -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import cast
 
+from nbpar.cluster.remote import SILENCE
+
 CONTROLLER_SETTINGS = (
     "--ip=127.0.0.1",
     "--log-level=30",
@@ -27,8 +29,8 @@ ENGINE_SETTINGS = (
 )
 """Command line of an engine that its template watches; it recreates its profile if necessary."""
 
-LAUNCHED_SETTINGS = CONTROLLER_SETTINGS[1:]
-"""The same for a controller that engines of other machines may have to reach."""
+LAUNCHED_SETTINGS = (*CONTROLLER_SETTINGS[1:], f"--QuickHeartMonitor.silence={SILENCE + 15:.0f}")
+"""The same for a controller that engines of other machines may have to reach, and lose for a while."""
 
 STACK = (
     "ipyparallel.controller.app",

@@ -140,6 +140,9 @@ class Commands:
         self._cluster: Cluster | None = None
         """The cluster that `%nbpar start --ssh` has started."""
 
+        self._its_place: Place | None = None
+        """The use of that."""
+
         self.table: Mapping[str, Callable[[list[str]], Status | Runs | Diagnosis]] = {
             "start": self._start,
             "stop": self._stop,
@@ -162,7 +165,8 @@ class Commands:
                                 start them on other hosts, through ssh, and use those; 8 on each host without
                                 a number.  --python PYTHON names the Python there, --install makes one
             %nbpar stop         end all workers, and use none of another place
-            %nbpar restart      replace them by fresh ones; engines of a cluster that is used stay as they are
+            %nbpar restart      replace them by fresh ones, also those of `start --ssh`; engines of another
+                                cluster that is used stay as they are
             %nbpar resize N     change their number to N
             %nbpar use NAME     from now on use a pool or cluster: a variable, a profile, a connection file;
                                 None: the workers of this machine; without NAME say what is used
@@ -195,7 +199,7 @@ class Commands:
         """Start a cluster on other hosts and use it, instead of the last one that was started here."""
         cluster = Cluster.ssh(line.hosts, line.count, python=line.python, install=line.install).start()
         before, self._cluster = self._cluster, cluster
-        self._pools.use(cluster)
+        self._its_place = self._pools.use(cluster)
         if before is not None:
             before.stop()
         return self._status()
@@ -205,7 +209,7 @@ class Commands:
         used = self._pools.used_place()
         left = None if used is None else _left(used)
         self._pools.close_default_pools()
-        cluster, self._cluster = self._cluster, None
+        cluster, self._cluster, self._its_place = self._cluster, None, None
         if cluster is not None:
             cluster.stop()
         return self._status() if left is None else Status((), left)
@@ -213,10 +217,13 @@ class Commands:
     def _restart(self, arguments: list[str]) -> Status:
         _refuse_arguments(arguments, "%nbpar restart")
         used = self._pools.used_place()
+        cluster = self._cluster if used is not None and used is self._its_place else None
+        if cluster is not None:
+            cluster.restart()
         for pool in self._pools.default_pools() if used is None else [used.pool]:
             _operation(pool, "restart")()
         status = self._status()
-        if used is not None and used.pool.joined:
+        if used is not None and used.pool.joined and cluster is None:
             return Status(status.rows, f"{_KEPT}; {status.sentence}")
         return status
 

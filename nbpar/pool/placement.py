@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from nbpar.backends.base import Backend
-from nbpar.cluster.base import Lifetime
+from nbpar.cluster.base import Lifetime, surplus
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.preload import import_what_parses
@@ -183,7 +183,7 @@ class EnginesPlacement(Placement):
             staying = [engine for engine in engines if engine.uuid not in self._leaving]
             leaving = len(engines) - len(staying)
             self._cluster.resize(max(workers, len(staying)) + leaving)  # no others are starting
-            uuids = {engine.worker: engine.uuid for engine in staying[workers:]}
+            uuids = {engine.worker: engine.uuid for engine in surplus(staying, workers)}
             self._leaving.update(uuids.values())
         if uuids:
             retire(list(uuids), lambda worker: self._remove(uuids[worker]))

@@ -14,6 +14,7 @@ from traitlets.config import Config
 
 import nbpar
 from nbpar.cluster import registration
+from nbpar.cluster.join import await_its_engines
 from nbpar.cluster.registration import Starting, await_engines, of_cluster, of_file
 from nbpar.errors import ClusterError
 
@@ -111,6 +112,14 @@ def test_what_is_waited_for_is_said(caplog):
     assert record.message.startswith(
         "waiting for the cluster 'w' to have 3 engines, of which it has 0, for up"
     )
+
+
+def test_a_client_that_somebody_made_by_hand_waits_for_its_first_engine():
+    client = Client(lambda: [7])
+
+    await_its_engines(client, client, never)
+
+    assert client.ids
 
 
 def test_engines_that_have_ended_are_not_waited_for():

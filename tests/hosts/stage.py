@@ -187,6 +187,17 @@ class Stage:
         )
         self.config.write_text(f"{self.config.read_text()}{entry}{self._common}\n")
 
+    def add_ipv6(self, name: str) -> None:
+        """Give a host an address of IPv6, at which another sshd listens; ssh knows it as `six`."""
+        space, prefix = self._space(name), f"fd00:{int(self._tag):x}"
+        run("ip", "addr", "add", f"{prefix}::1/64", "dev", self._bridge, "nodad")
+        run("ip", "-n", space, "addr", "add", f"{prefix}::2/64", "dev", "eth0", "nodad")
+        options = f"-o ListenAddress=[{prefix}::2]:22 -f {self.folder}/sshd-{name}"
+        self.ssh(name, f"sed /ListenAddress/d {self.folder}/sshd-{name} > {self.folder}/sshd-six")
+        self.ssh(name, f"/usr/sbin/sshd -e {options.replace(f'sshd-{name}', 'sshd-six')} 2>/dev/null")
+        entry = f"Host six\n    HostName {prefix}::2\n    IdentityFile {self.folder}/key\n"
+        self.config.write_text(f"{self.config.read_text()}{entry}{self._common}\n")
+
     # ---- steps
 
     def _space(self, name: str) -> str:

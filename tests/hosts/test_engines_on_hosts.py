@@ -395,3 +395,33 @@ def test_a_passphrase_is_asked_for(ssh, monkeypatch, answer, works):
 
     assert asked[0][0] == "locked"
     assert "passphrase" in asked[0][1]
+
+
+def test_fewer_engines_are_as_many_on_each_host(ssh):
+    cluster = ssh({"one": 2, "two": 2})
+
+    cluster.resize(2)
+    assert sorted(engine.host for engine in cluster.engines) == ["one", "two"]
+
+    with nbpar.Pool(cluster=cluster) as pool:
+        pool.resize(4)
+        until(lambda: len(pool.workers) == 4, 60)
+        pool.resize(2)
+        until(lambda: len(cluster.engines) == 2, 60)
+        assert sorted(engine.host for engine in cluster.engines) == ["one", "two"]
+
+
+def test_a_home_that_is_read_only(ssh, stage):
+    stage.ssh("two", "mount -o remount,ro /root")
+    try:
+        with nbpar.Pool(cluster=ssh({"two": 2})) as pool:
+            assert pool.map(abs, range(-4, 0)) == [4, 3, 2, 1]
+    finally:
+        stage.ssh("two", "mount -o remount,rw /root")
+
+
+def test_a_host_that_is_reached_by_ipv6(ssh, stage):
+    stage.add_ipv6("one")
+    with nbpar.Pool(cluster=ssh(["six:2"])) as pool:
+        assert set(pool.each(where)) == {"one"}
+        assert pool.map(abs, range(-4, 0)) == [4, 3, 2, 1]

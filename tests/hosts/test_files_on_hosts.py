@@ -74,6 +74,17 @@ def test_each_host_gets_them_once(cluster, here, monkeypatch):
     assert copied == [2, 2]  # two files or folders, to two hosts
 
 
+def test_what_is_deleted_there_comes_again(cluster, monkeypatch):
+    from nbpar.channels import host_files
+
+    monkeypatch.setattr(host_files, "LOOK_THERE", 0.0)
+    with nbpar.Pool(cluster=cluster) as pool:
+        pool.each(read, 0)
+        cluster.client[:].apply_sync(remove_all)
+
+        assert {word for _, word, _ in pool.map(read, range(6))} == {"one"}
+
+
 def test_a_pool_that_joins_the_cluster_may_have_files_of_its_own(cluster, here):
     (here / "own.txt").write_text("own")
 

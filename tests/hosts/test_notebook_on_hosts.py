@@ -5,12 +5,17 @@ import subprocess
 import sys
 
 CELLS = """
+import nbpar
 %load_ext nbpar
 print(get_ipython().run_line_magic("nbpar", "start 1 --ssh one --ssh two:2"))
 import socket
 body = "import time; time.sleep(0.05); socket.gethostname()"
 get_ipython().run_cell_magic("parallel_map", "--chunk 1 n in range(30) -> hosts", body)
 print("ran on", sorted(set(hosts)))
+before = nbpar.map(lambda _: __import__("os").getpid(), range(30), workers=3)
+print(get_ipython().run_line_magic("nbpar", "restart"))
+after = nbpar.map(lambda _: __import__("os").getpid(), range(30), workers=3)
+print("fresh", not set(before) & set(after))
 import beside_cells
 get_ipython().run_cell_magic("parallel_map", "--chunk 1 n in range(6) -> told", "beside_cells.told(n)")
 print("told", told)
@@ -49,7 +54,9 @@ def test_cells_run_on_other_hosts_and_take_modules_along(stage, tmp_path):
         check=False,
     )
 
-    assert "3 workers on one, two" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count("3 workers on one, two") == 2, done.stdout + done.stderr
+    assert "fresh True" in done.stdout
+    assert "connected anew" not in done.stdout
     assert "ran on ['one', 'two']" in done.stdout
     assert "told [0, 1, 2, 3, 4, 5]" in done.stdout, done.stdout + done.stderr
     assert "then told [(0, 'edited'), (1, 'edited')]" in done.stdout, done.stdout + done.stderr
