@@ -61,7 +61,7 @@ def _become(order: ForkRequest, connection: str) -> None:
     os.setsid()
     _restore_signals()
     _write_to(order.log)
-    if order.kind != "engine":
+    if order.kind in ("controller", "host"):
         raise_descriptor_limit()
     around = order.surroundings
     os.environ.clear()
@@ -73,7 +73,7 @@ def _become(order: ForkRequest, connection: str) -> None:
     with suppress(OSError):  # gone, or not permitted: the engine stays in the template's folder
         os.chdir(around.folder)
     sys.path[:] = around.path or sys.path
-    sys.argv = [f"ip{order.kind}"]
+    sys.argv = ["ipengine" if order.kind == "worker" else f"ip{order.kind}"]
     if "numpy" in sys.modules:  # preloaded: each engine needs its own random numbers
         sys.modules["numpy"].random.seed()
     gc.enable()
@@ -105,6 +105,10 @@ def _run(order: ForkRequest, link: socket.socket, directory: Path, parent: int) 
         from nbpar.cluster.remote.near import main
 
         return main(order.arguments[0], link)
+    if order.kind == "worker":
+        from nbpar.cluster.entered import serve
+
+        return serve(link)
     from nbpar.cluster.engine import SteadyEngine
 
     try:

@@ -36,13 +36,16 @@ FOR_EACH_OF_ITS_ENGINES = 9
 """Those per engine in the controller."""
 
 
-def check_descriptors(engines: int, *, more: int | None = None, forked: bool = True) -> None:
+def check_descriptors(
+    engines: int, *, more: int | None = None, forked: bool = True, direct: bool = False
+) -> None:
     """Reject a cluster that would run out of descriptors: zmq would abort, or engines never register.
 
     Args:
         engines: its number of engines.
         more: the number added to a running cluster; None for a cluster to be started.
         forked: whether its controller is ours, which raises its own limit as far as possible.
+        direct: whether it has no controller.
     """
     free, number = free_descriptors(), plural(engines, "engine")
     here = FOR_EACH_ENGINE * (engines if more is None else more) + (NEEDED_DESCRIPTORS if more is None else 0)
@@ -53,7 +56,7 @@ def check_descriptors(engines: int, *, more: int | None = None, forked: bool = T
         )
     allowed = allowed_descriptors(hard=forked)
     there = CONTROLLER_DESCRIPTORS + FOR_EACH_OF_ITS_ENGINES * engines
-    if allowed is not None and allowed < there:
+    if allowed is not None and allowed < there and not direct:
         raise ClusterError(
             f"a process may open only {allowed} files and the controller of {number} needs "
             f"{there}; raise the limit (`ulimit {'-Hn' if forked else '-n'}`) or have fewer engines"

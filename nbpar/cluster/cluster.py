@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from nbpar.cluster.base import Deployment, Engine, Settings, open_with_free_ports, surplus, with_logs
 from nbpar.cluster.client import check_descriptors, checked_count, open_client
 from nbpar.cluster.demand import DemandState
-from nbpar.cluster.deployments import START_TIMEOUT, checked_kind, deployment_for
+from nbpar.cluster.deployments import DIRECT, START_TIMEOUT, checked_kind, deployment_for
+from nbpar.cluster.direct import DirectDeployment
 from nbpar.cluster.files import parse_files
 from nbpar.cluster.fork_server import can_fork
 from nbpar.cluster.forked import ForkedDeployment
-from nbpar.cluster.members import Members
+from nbpar.cluster.members import MemberList, Members
 from nbpar.cluster.ownership import Occupancy, clean_up, close_down, stop_at_exit
 from nbpar.cluster.remote import SILENCE
 from nbpar.core.checks import check_seconds
@@ -242,7 +243,7 @@ class Cluster(DemandState):
                 return self
             self._tear_down()
             self.was_stopped = False
-            check_descriptors(self._n, forked=self.forked)
+            self._check_descriptors(self._n, None)
             kept = [name for name, _ in self._settings.environment]
             stays, forked = self._settings.folder is not None, self._engines != "local"
             self.world = World(kept, stays=stays, forked=forked)
@@ -297,7 +298,7 @@ class Cluster(DemandState):
         with self._life:
             room, members = self._running()
             before = members.ids().keys()
-            check_descriptors(len(before) + number, more=number, forked=self.forked)
+            self._check_descriptors(len(before) + number, number)
             room.add(number)
             self._n += number
             self._await(lambda ids: len(ids.keys() - before) >= number, self._deadline())
@@ -322,7 +323,7 @@ class Cluster(DemandState):
             room, members = self._running()
             more = wanted - len(members.ids())
             if more > 0:
-                check_descriptors(wanted, more=more, forked=self.forked)
+                self._check_descriptors(wanted, more)
             self.remove([engine.uuid for engine in surplus(self.engines, wanted)])
             self._n = wanted
             room.withdraw(max(0, len(members.ids()) + room.coming() - wanted))
@@ -428,15 +429,22 @@ class Cluster(DemandState):
 
     def _open_room(self, deadline: float) -> None:
         self._broken = ""
-        self._room = deployment_for(self._engines, self._n, self._settings, self._occupancy, self._options)
-        connection = self._room.open(self._n, max(0.1, deadline - clock.monotonic()))
-        self._client = open_client(connection, self._room.directory, ANSWER_TIMEOUT)
-        self._room.attach(self._client)
+        kind = DIRECT if self.direct else self._engines
+        self._room = room = deployment_for(kind, self._n, self._settings, self._occupancy, self._options)
+        connection = room.open(self._n, max(0.1, deadline - clock.monotonic()))
+        if isinstance(room, DirectDeployment):
+            self._client, self._members = room.access, room.members
+            return
+        self._client = open_client(connection, room.directory, ANSWER_TIMEOUT)
+        room.attach(self._client)
         self._members = Members(self._client, self._occupancy)
         if not self.forked:
             from nbpar.cluster.remote.deployment import HostsDeployment
 
-            self._n = self._room.intended if isinstance(self._room, HostsDeployment) else self._n
+            self._n = room.intended if isinstance(room, HostsDeployment) else self._n
+
+    def _check_descriptors(self, engines: int, more: int | None) -> None:
+        check_descriptors(engines, more=more, forked=self.forked, direct=self.direct)
 
     def _deadline(self) -> float:
         return clock.monotonic() + self._start_timeout
@@ -466,7 +474,7 @@ class Cluster(DemandState):
     def _hopeless(self, room: Deployment) -> bool:
         return bool(self._broken or room.problem() or self._stops)
 
-    def _opened(self) -> tuple[Deployment, Members]:
+    def _opened(self) -> tuple[Deployment, MemberList]:
         if self._room is None or self._members is None:
             raise ClusterError(STOPPED)
         return self._room, self._members

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbpar.cluster.base import Deployment, DeploymentListener, Settings
+from nbpar.cluster.base import Deployment, Settings
 from nbpar.cluster.fork_server import can_fork, fork_server_for
 from nbpar.cluster.forked import ForkedDeployment
+from nbpar.cluster.ownership import Occupancy
 from nbpar.errors import ClusterError
+
+DIRECT = "direct"
+"""Stands for engines of one pool on this host, without a controller."""
 
 START_TIMEOUT = 60.0
 """Seconds to wait for engines."""
@@ -17,7 +21,7 @@ QUEUE_TIMEOUT = 3600.0
 
 
 def deployment_for(
-    engines: Any, n: int, settings: Settings, occupant: DeploymentListener, options: dict[str, Any]
+    engines: Any, n: int, settings: Settings, occupant: Occupancy, options: dict[str, Any]
 ) -> Deployment:
     """Return the deployment for engines on this host, on others, in jobs, or by a launcher of ipyparallel.
 
@@ -31,6 +35,10 @@ def deployment_for(
     Raises:
         ClusterError: its processes cannot be started.
     """
+    if engines == DIRECT:
+        from nbpar.cluster.direct import DirectDeployment
+
+        return DirectDeployment(fork_server_for(settings, n, stack="workers"), settings, occupant)
     if engines == "nbpar":
         return ForkedDeployment(fork_server_for(settings, n), settings, occupant)
     from nbpar.cluster.batch.jobs import Jobs

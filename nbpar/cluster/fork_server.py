@@ -66,6 +66,7 @@ class ForkServer:
         preload: modules to import before engines are forked.
         environment: variables to set before these imports.
         path: `sys.path` for importing them; the current one by default.
+        stack: what it imports: "engines" for a controller and its engines, "workers" for those without one.
     """
 
     def __init__(
@@ -73,9 +74,12 @@ class ForkServer:
         preload: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         path: Sequence[str] | None = None,
+        *,
+        stack: str = "engines",
     ) -> None:
         self.preload = tuple(preload)
         self.environment = dict(environment or {})
+        self._stack = stack
         self._runtime = RuntimeDirectory()
         self.directory = self._runtime.path
         self.pid = 0
@@ -176,6 +180,7 @@ class ForkServer:
             "descriptor": theirs.fileno(),
             "owner": os.getpid(),
             "directory": str(self.directory),
+            "stack": self._stack,
             "preload": list(self.preload),
             "path": path if self.preload else [],
         }
@@ -300,15 +305,15 @@ def cool() -> None:
         template.close()
 
 
-def fork_server_for(settings: Settings, engines: int) -> ForkServer:
+def fork_server_for(settings: Settings, engines: int, *, stack: str = "engines") -> ForkServer:
     """Return the waiting template, if suitable, or a new one; the caller owns it."""
-    if not settings.preload:
+    if not settings.preload and stack == "engines":
         template = _take()
         if template is not None:
             return template
     added = dict(settings.environment)
     limits = thread_limits(engines, {**os.environ, **added}) if settings.preload else {}
-    return ForkServer(settings.preload, {**limits, **added} if settings.preload else {})
+    return ForkServer(settings.preload, {**limits, **added} if settings.preload else {}, stack=stack)
 
 
 def _take() -> ForkServer | None:

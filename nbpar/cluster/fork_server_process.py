@@ -27,7 +27,7 @@ from nbpar.cluster.children import fork_child
 from nbpar.cluster.directory import hold, remove_directory
 from nbpar.cluster.preload import import_stack, preload
 from nbpar.cluster.protocol import ForkRequest, Line, LineBuffer, encode, order_of
-from nbpar.cluster.watchdog import guard_imports, open_process, reap_one
+from nbpar.cluster.watchdog import guard_imports, open_process, reap_one, stopped_or_continued
 from nbpar.host.exit_status import memory_kills
 
 PATIENCE = 0.25
@@ -162,7 +162,7 @@ class ForkServerProcess:
             if "error" in line:
                 child.error = line["error"]
                 continue
-            if child.order.kind == "host":
+            if child.order.kind in ("host", "worker"):
                 self._tell({"it": "said", "key": child.order.key, "line": line})
                 continue
             child.connection = json.dumps(line["engine"])
@@ -193,6 +193,11 @@ class ForkServerProcess:
             child = self._children.pop(pid, None)
             if child is not None:
                 self._mourn(child, status)
+
+        for pid, stopped in stopped_or_continued():
+            child = self._children.get(pid)
+            if child is not None and child.order.kind == "worker":  # a controller looks itself for the others
+                self._tell({"it": "said", "key": child.order.key, "line": {"stopped": stopped}})
 
     def _mourn(self, child: _Child, status: int) -> None:
         self._hear_child(child)  # its last message, or the end
@@ -263,11 +268,13 @@ def _received(link: socket.socket) -> bytes | None:
         return b""
 
 
-def serve(owner: socket.socket, owner_pid: int, directory: Path, names: list[str], path: list[str]) -> None:
+def serve(
+    owner: socket.socket, owner_pid: int, directory: Path, stack: str, names: list[str], path: list[str]
+) -> None:
     """Import what children need, with the user's modules `names`, then serve until the owner ends; exits."""
     process = ForkServerProcess(owner, owner_pid, directory)
     with guard_imports(owner_pid, directory):
-        import_stack()
+        import_stack(stack)
         problem = preload(names, path)
     if problem:
         owner.sendall(encode({"it": "unfit", "error": problem}))
@@ -283,7 +290,8 @@ def main(arguments: list[str]) -> None:
     settings: dict[str, Any] = json.loads(arguments[0])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     owner = socket.socket(fileno=settings["descriptor"])
-    serve(owner, settings["owner"], Path(settings["directory"]), settings["preload"], settings["path"])
+    directory, preloaded = Path(settings["directory"]), settings["preload"]
+    serve(owner, settings["owner"], directory, settings["stack"], preloaded, settings["path"])
 
 
 if __name__ == "__main__":

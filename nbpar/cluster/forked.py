@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from nbpar.cluster.base import DeploymentListener, Settings, UnqueuedEngines, with_logs
 from nbpar.cluster.client import prepare_client
@@ -138,6 +138,9 @@ class ForkedDeployment(UnqueuedEngines):
 
     controller_settings: tuple[str, ...] = CONTROLLER_SETTINGS
     """Command line of the controller."""
+
+    engine_kind: Literal["engine", "worker"] = "engine"
+    """What its fork server makes of an engine's process."""
 
     patience = 0.5
     """Seconds between terminating an engine and killing it."""
@@ -327,7 +330,7 @@ class ForkedDeployment(UnqueuedEngines):
     def _order_engine(self) -> EngineProcess:
         with self._lock:
             self._numbered += 1
-            process = EngineProcess(self, identities.uuid4().hex)
+            process = self._process(identities.uuid4().hex, self._numbered)
             self._engines[process.key] = process
             log = self._template.directory / f"engine-{self._numbered:03}.log"
         added = {**self._own_variables(), **dict(self._settings.environment)}
@@ -335,13 +338,8 @@ class ForkedDeployment(UnqueuedEngines):
         around = surroundings_here({**limits, **added}, self._settings.folder, self._settings.nice)
         order = ForkRequest(
             key=process.key,
-            kind="engine",
-            arguments=[
-                *ENGINE_SETTINGS,
-                *self._profile_arguments(),
-                f"--Session.session={process.key}",
-                f"--work-dir={around.folder}",
-            ],
+            kind=self.engine_kind,
+            arguments=self._engine_arguments(process.key, around.folder),
             surroundings=around,
             log=str(log),
             controller=self._controller_key,
@@ -353,6 +351,14 @@ class ForkedDeployment(UnqueuedEngines):
                 self._engines.pop(process.key, None)
             raise
         return process
+
+    def _process(self, key: str, number: int) -> EngineProcess:  # noqa: ARG002 (for others)
+        """Return the process that is to be ordered, the `number`-th."""
+        return EngineProcess(self, key)
+
+    def _engine_arguments(self, key: str, folder: str) -> list[str]:
+        session = [f"--Session.session={key}", f"--work-dir={folder}"]
+        return [*ENGINE_SETTINGS, *self._profile_arguments(), *session]
 
     def _own_variables(self) -> dict[str, str]:
         return {"IPYTHONDIR": str(ipython_folder(self._template.directory))}
@@ -407,5 +413,9 @@ class ForkedDeployment(UnqueuedEngines):
             return process
 
     def _why_no_controller(self, timeout: float) -> str:
-        reason = self.problem() or f"the cluster's controller did not come up within {timeout:.0f} s"
+        return self._with_logs(
+            self.problem() or f"the cluster's controller did not come up within {timeout:.0f} s"
+        )
+
+    def _with_logs(self, reason: str) -> str:
         return with_logs(reason, self.logs())

@@ -23,17 +23,13 @@ class MembersListener(Protocol):
         """The controller has removed an engine."""
 
 
-class Members:
-    """The registered engines, kept up to date by the client's notifications."""
+class MemberList:
+    """The engines that can be used.  Thread-safe."""
 
-    def __init__(self, client: Any, listener: MembersListener) -> None:
-        self._client = client
-        self._listener = listener
+    def __init__(self) -> None:
         self._changed = threading.Condition()
         self._ids: dict[str, int] = {}
         self._gone: set[str] = set()  # identities are never reused, even if messages arrive later
-        client._registration_callbacks.append(self._notice)  # noqa: SLF001 (`wait_for_engines` uses it too)
-        self._take_known()
 
     def ids(self) -> dict[str, int]:
         """The number of each engine at the controller, by identity."""
@@ -53,6 +49,54 @@ class Members:
                 return False
             self.refresh()
             pause = min(1.0, 2 * pause)
+
+    def refresh(self) -> None:
+        """Ask for engines that were missed; none are where nothing else tells of them."""
+
+    def join(self, uuid: str, engine_id: int) -> bool:
+        """Add an engine; return whether it is new."""
+        with self._changed:
+            if uuid in self._ids or uuid in self._gone:
+                return False
+            self._ids[uuid] = engine_id
+            self._changed.notify_all()
+            return True
+
+    def wake(self) -> None:
+        """Wake the threads in `wait`."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def drop(self, uuids: Sequence[str]) -> threading.Event:
+        """Remove engines permanently; the returned event is set when nothing shows them any more."""
+        raise NotImplementedError
+
+    def strand(self, reason: str) -> None:
+        """Fail all that waits for an engine's answer."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Stop listening."""
+        raise NotImplementedError
+
+    def _strike(self, uuids: Sequence[str]) -> dict[str, int]:
+        """Remove engines permanently; return the numbers of those that were there."""
+        with self._changed:
+            ids = {uuid: self._ids.pop(uuid) for uuid in uuids if uuid in self._ids}
+            self._gone.update(uuids)
+            self._changed.notify_all()
+        return ids
+
+
+class Members(MemberList):
+    """The registered engines, kept up to date by the client's notifications."""
+
+    def __init__(self, client: Any, listener: MembersListener) -> None:
+        super().__init__()
+        self._client = client
+        self._listener = listener
+        client._registration_callbacks.append(self._notice)  # noqa: SLF001 (`wait_for_engines` uses it too)
+        self._take_known()
 
     def refresh(self) -> None:
         """Query the controller, because notifications are lost while the client connects."""
@@ -78,10 +122,7 @@ class Members:
         The returned event is set when no view of the client has them any more.
         """
         client, done = self._client, threading.Event()
-        with self._changed:
-            ids = {uuid: self._ids.pop(uuid) for uuid in uuids if uuid in self._ids}
-            self._gone.update(uuids)
-            self._changed.notify_all()
+        ids = self._strike(uuids)
 
         def unregister() -> None:
             for uuid, engine_id in ids.items():
@@ -93,11 +134,6 @@ class Members:
         else:
             client._io_loop.add_callback(unregister)  # noqa: SLF001
         return done
-
-    def wake(self) -> None:
-        """Wake the threads in `wait`."""
-        with self._changed:
-            self._changed.notify_all()
 
     def strand(self, reason: str) -> None:
         """Fail all of the client's pending requests: no answers will come."""
@@ -129,10 +165,7 @@ class Members:
         else:
             if uuid in self.ids():
                 self._listener.engine_left(uuid)  # first, so that its replacement is visible
-            with self._changed:
-                self._ids.pop(uuid, None)
-                self._gone.add(uuid)
-                self._changed.notify_all()
+            self._strike([uuid])
 
     def _take_known(self) -> None:
         for engine_id in self._client.ids:
@@ -141,12 +174,8 @@ class Members:
                 self._join(uuid, engine_id)
 
     def _join(self, uuid: str, engine_id: int) -> None:
-        with self._changed:
-            if uuid in self._ids or uuid in self._gone:
-                return
-            self._ids[uuid] = engine_id
-            self._changed.notify_all()
-        self._listener.engine_joined(uuid)
+        if self.join(uuid, engine_id):
+            self._listener.engine_joined(uuid)
 
 
 def _failure(reason: str) -> Any:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from nbpar.cluster.base import Deployment, DeploymentListener
-from nbpar.cluster.members import Members, MembersListener
+from nbpar.cluster.members import MemberList, MembersListener
 from nbpar.host.interpreter_exit import interpreter
 
 
@@ -54,7 +54,7 @@ class Occupancy:
             cluster.engine_left(uuid)
 
 
-def close_down(members: Members | None, client: Any, room: Deployment | None) -> None:
+def close_down(members: MemberList | None, client: Any, room: Deployment | None) -> None:
     """End what there is; when it returns nothing is left."""
     if members is not None:
         members.forget()
@@ -66,7 +66,7 @@ def close_down(members: Members | None, client: Any, room: Deployment | None) ->
 
 
 def clean_up(
-    at_exit: Callable[[], None], members: Members | None, client: Any, room: Deployment | None
+    at_exit: Callable[[], None], members: MemberList | None, client: Any, room: Deployment | None
 ) -> None:
     """End what there is of a cluster that was dropped, and forget what would have ended it at the exit."""
     close_down(members, client, room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import sysconfig
 from contextlib import suppress
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -56,6 +57,9 @@ STACK = (
 )
 """Modules that a controller or an engine would otherwise import after the fork."""
 
+WORKER_STACK = ("nbpar.worker.engine", "nbpar.cluster.entered")
+"""The same for workers without a controller."""
+
 HIDDEN = ("numpy", "debugpy")
 """Modules that the stack would import if installed, and must not.
 
@@ -64,14 +68,19 @@ engine has no channel for one and it costs each engine megabytes.  Engines can i
 """
 
 
-def import_stack() -> None:
-    """Import the modules that every child needs, but not those in `HIDDEN`."""
+def import_stack(kind: str) -> None:
+    """Import the modules that every child needs, but not those in `HIDDEN`.
+
+    Args:
+        kind: "engines" with their controller, or "workers" without one.
+    """
     hidden = [name for name in HIDDEN if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden, cast("ModuleType", None)))
     try:
-        for name in STACK:
+        for name in STACK if kind == "engines" else WORKER_STACK:
             with suppress(ImportError):  # missing in some versions of IPython and ipykernel
                 importlib.import_module(name)
+        sysconfig.get_config_vars()  # has a module of its own, which each child would import
     finally:
         for name in hidden:
             del sys.modules[name]

@@ -48,8 +48,8 @@ class ForkRequest:
     key: str
     """Name of the process in the protocol; an engine's identity at the controller."""
 
-    kind: Literal["controller", "engine", "host"]
-    """The kind of process; "host" is the connection to another host."""
+    kind: Literal["controller", "engine", "worker", "host"]
+    """The kind of process; "worker" is an engine without a controller, "host" the connection to a host."""
 
     arguments: list[str]
     """Command line for ipyparallel's application; settings of a connection, as JSON."""

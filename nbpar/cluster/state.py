@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.base import Deployment, Engine, Lifetime, Startable
-from nbpar.cluster.members import DeathListener, JoinListener, Listeners, Members
+from nbpar.cluster.members import DeathListener, JoinListener, Listeners, MemberList
 from nbpar.errors import ClusterError
 from nbpar.host.janitor import Janitor
 
@@ -27,6 +27,9 @@ class ClusterState(Startable):
     is_kept = False
     """Whether its owner is sure to stop it, so that it may be dropped."""
 
+    direct = False
+    """Whether only one pool uses it, so that it needs no controller; to be set before it starts."""
+
     def __init__(self, n: int) -> None:
         self._n = n
         self._engines: Any = "nbpar"
@@ -34,7 +37,7 @@ class ClusterState(Startable):
         self._owner_pid = os.getpid()
         self._life = threading.RLock()  # held while starting, stopping and resizing
         self._room: Deployment | None = None
-        self._members: Members | None = None
+        self._members: MemberList | None = None
         self._client: Any = None
         self._broken = ""
         self._replaced = 0
@@ -50,9 +53,11 @@ class ClusterState(Startable):
         """The connected `ipyparallel.Client`; the cluster closes it, and lives as long as it is open.
 
         Raises:
-            ClusterError: the cluster does not run.
+            ClusterError: the cluster does not run, or has no controller.
         """
         client = self.own_client
+        if self.direct:
+            raise ClusterError("it has no controller; a pool of `cluster=nbpar.Cluster(n)` has one")
         client.nbpar_cluster = self  # views hold the client
         return client
 
@@ -176,7 +181,7 @@ class ClusterState(Startable):
             f"<nbpar.Cluster {state}: {len(self.engines)} of {self._n} engines, {self._engines!r}{waiting}>"
         )
 
-    def _running(self) -> tuple[Deployment, Members]:
+    def _running(self) -> tuple[Deployment, MemberList]:
         if self._broken:
             raise ClusterError(f"{self._broken}; start the cluster again with its `restart()`")
         if self._room is None or self._members is None:

@@ -78,6 +78,19 @@ def reap_one(*, wait: bool) -> tuple[int, int] | None:
     return (pid, status) if pid else None
 
 
+def stopped_or_continued() -> Iterator[tuple[int, bool]]:
+    """Yield the children that were stopped since the last call, or went on: pid, whether it was stopped."""
+    while hasattr(os, "waitid"):
+        try:
+            seen = os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WCONTINUED | os.WNOHANG)
+        except ChildProcessError:
+            return
+        if seen is None:
+            return
+        if seen.si_code in (os.CLD_STOPPED, os.CLD_CONTINUED):  # not by a debugger
+            yield seen.si_pid, seen.si_code == os.CLD_STOPPED
+
+
 @contextmanager
 def guard_imports(owner: int, directory: Path) -> Iterator[None]:
     """End this process, and its directory, if the owner exits while imports block it."""

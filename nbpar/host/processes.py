@@ -108,6 +108,19 @@ def birth(pid: int) -> str:
         return UNSEEN if psutil.pid_exists(pid) else ""
 
 
+def began_at() -> float:
+    """Return the time when this process began; now, if only psutil could tell and is missing."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = iter(Path("/proc/stat").read_text().splitlines())
+        boot = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+        return boot + int(birth(os.getpid())) / os.sysconf("SC_CLK_TCK")
+    try:
+        import psutil
+    except ImportError:
+        return time.time()
+    return float(psutil.Process().create_time())
+
+
 class OtherProcess:
     """One process of this machine, and whether it has ended.  Thread-safe.
 

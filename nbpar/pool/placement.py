@@ -20,6 +20,7 @@ from nbpar.host.error_log import call_safely
 from nbpar.host.interpreter_exit import interpreter
 from nbpar.host.machine import machine
 from nbpar.host.memory import fits
+from nbpar.host.shell import this_shell
 from nbpar.host.world import World
 from nbpar.run.completion import Completion
 
@@ -324,7 +325,9 @@ def place_on_engines(
         ClusterError: none can be had; or they were had before (`again`) and their cluster was stopped.
     """
     if cluster is None:
-        return EnginesPlacement(Cluster(workers, env=env).start(), path, owned=True)
+        own = Cluster(workers, env=env)
+        own.direct = own.forked and path == "auto" and not in_ipython()
+        return EnginesPlacement(own.start(), path, owned=True)
     if isinstance(cluster, Cluster):
         if again and cluster.was_stopped:
             raise ClusterError("the cluster of this pool was stopped; start it again with its `start()`")
@@ -335,6 +338,11 @@ def place_on_engines(
         if (made := cluster_of(cluster)) is not None:
             return EnginesPlacement(made.start(), path, owned=True)
     return JoinedPlacement(cluster, path, unwanted)
+
+
+def in_ipython() -> bool:
+    """Whether `%px` and its like exist here, which reach the engines of any pool of this process."""
+    return this_shell() is not None
 
 
 class PendingPlacement:

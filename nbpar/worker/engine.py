@@ -22,6 +22,7 @@ from nbpar.host.event_loops import no_event_loop
 from nbpar.host.machine import is_here, machine
 from nbpar.host.processes import OtherProcess
 from nbpar.host.relay_words import POOLS
+from nbpar.host.shell import this_shell
 from nbpar.wire.shared import asking_for_shared, forget_arrived
 from nbpar.wire.shared_memory import give_back
 from nbpar.wire.signing import Signer
@@ -33,6 +34,7 @@ from nbpar.worker.module_reload import freshness_of_this_process
 from nbpar.worker.nesting import inside
 from nbpar.worker.output.descriptors import Descriptors, can_be_caught
 from nbpar.worker.output.recorder import NOTHING
+from nbpar.worker.output.shell import make_shell_on_demand
 from nbpar.worker.output.streams import caught
 from nbpar.worker.run_setup import RunSetup, WorkerHooks
 from nbpar.worker.signals import Interrupts
@@ -49,9 +51,9 @@ if TYPE_CHECKING:
 
 def serve_engine(settings: dict[str, Any]) -> None:
     """Run the worker loop until the client releases this engine."""
-    from IPython import get_ipython
-
-    app = get_ipython().kernel.parent
+    app = getattr(getattr(this_shell(), "kernel", None), "parent", None)
+    if app is None:  # there is no controller
+        make_shell_on_demand()
     if "authkey" in settings:  # so that proxies of the client's managers can connect from this process
         current_process().authkey = settings["authkey"]
     with ExitStack() as stack:
@@ -151,6 +153,8 @@ def _connect(
     address, identity = settings["address"], settings["identity"]
     if local:
         return StreamTransport(connect_stream(address), identity, client_ended=client_ended)
+    if app is None:
+        raise RuntimeError(f"the socket of its pool, {address}, is gone")
     scheme, _, path = str(app.connection_info["interface"]).partition("://")
     if address and scheme == "ipc" and (socket := connect_relayed(address, path + POOLS)) is not None:
         return StreamTransport(socket, identity, far=True)

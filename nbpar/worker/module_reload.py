@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 
 from nbpar.core.text import text_of
 from nbpar.endpoint.carried_modules import is_carried, update
+from nbpar.host.processes import began_at
 from nbpar.wire.modules.reach import Wanted, named
 from nbpar.wire.modules.sources import imports_of, reload_order
 from nbpar.wire.modules.versions import OLDER, Versions
@@ -118,11 +118,7 @@ class ModuleReload:
 @cache
 def freshness_of_this_process() -> ModuleReload:
     """Return the module versions of this engine."""
-    try:
-        import psutil
-    except ImportError:  # the engine has no nbpar: modules imported by now count as up to date
-        return ModuleReload(born=time.time())
-    return ModuleReload(born=psutil.Process().create_time())
+    return ModuleReload(born=began_at())
 
 
 def _warning(text: str, file: str) -> dict[str, Any]:

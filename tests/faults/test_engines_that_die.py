@@ -13,7 +13,10 @@ import psutil
 import pytest
 
 import nbpar
+from nbpar.cluster.direct import DirectAccess
 from nbpar.testing import until
+
+from .harm import has_controller
 
 pytestmark = pytest.mark.engines
 
@@ -154,15 +157,16 @@ def test_an_engine_that_goes_at_the_moment_it_is_entered_costs_nothing(pool, mon
     import ipyparallel
 
     gone = [True] * 3
-    found = ipyparallel.Client.__getitem__
+    way, name = (ipyparallel.Client, "__getitem__") if has_controller(pool) else (DirectAccess, "enter")
+    found = getattr(way, name)
 
-    def struck_off(client, key):
+    def struck_off(access, key, *more):
         if gone:
             gone.pop()
             raise IndexError(f"No such engine: {key}")
-        return found(client, key)
+        return found(access, key, *more)
 
-    monkeypatch.setattr(ipyparallel.Client, "__getitem__", struck_off)
+    monkeypatch.setattr(way, name, struck_off)
     pool.restart()
 
     assert pool.map(abs, range(-9, 0)) == list(range(9, 0, -1))

@@ -11,10 +11,12 @@ import pytest
 
 import nbpar
 from nbpar.cluster import forked
+from nbpar.cluster.direct import DirectDeployment
+from nbpar.pool import placement
 from nbpar.testing import until
 
 from . import harm
-from .conftest import gone
+from .conftest import KINDS, gone
 
 pytestmark = pytest.mark.engines
 
@@ -23,12 +25,14 @@ SOON = ("--HeartMonitor.period=300", "--HeartMonitor.silence=3")
 
 
 @pytest.fixture(scope="module")
-def pool(path):
-    """A pool whose controller gives up early what does not answer."""
+def pool(kind, path, module_patch):
+    """A pool whose cluster gives up early what does not answer."""
     before = set(psutil.Process().children(recursive=True))
     with pytest.MonkeyPatch.context() as patch:
         others = [setting for setting in forked.CONTROLLER_SETTINGS if "period" not in setting]
         patch.setattr(forked.ForkedDeployment, "controller_settings", (*others, *SOON))
+        patch.setattr(DirectDeployment, "silence", 3.0)
+        module_patch.setattr(placement, "in_ipython", lambda: kind == KINDS[1])
         with nbpar.Pool(2, path=path, progress="none") as pool:
             pool.wait()
             yield pool

@@ -106,7 +106,7 @@ def victim(pool: nbpar.Pool, role: str) -> int:
     """Return the process of a role in a pool's cluster."""
     room = pool._place._cluster._room
     pids = {
-        "controller": [room._controller.pid],
+        "controller": [room._controller.pid or room._template._process.pid],
         "template": [room._template._process.pid],
         "engine": [process.pid for process in list(room._engines.values()) if process.pid],
     }

@@ -16,6 +16,7 @@ from typing import Any
 
 from nbpar.backends.base import WorkerId
 from nbpar.backends.engines import liveness
+from nbpar.backends.engines.access import access_to
 from nbpar.backends.engines.care import NO_CARE, ClusterCare
 from nbpar.backends.engines.engine import (
     CUT,
@@ -27,10 +28,8 @@ from nbpar.backends.engines.engine import (
     LostEngine,
     LostEngines,
     any_leaving,
-    interrupt,
     reason_of,
     settings_of_loop,
-    take_back,
 )
 from nbpar.backends.engines.host_copies import HostCopies
 from nbpar.backends.engines.liveness import Liveness
@@ -72,7 +71,7 @@ class EnginesBackend:
     """The engines of one ipyparallel cluster.
 
     Args:
-        client: an ipyparallel Client for exclusive use.
+        client: an ipyparallel Client for exclusive use, or the access to workers without a controller.
         directory: for the socket that streams lead to; None to use the controller's queue for all.
         care: what their owner does for them.
         fits: returns whether a large message of a given size fits into memory.
@@ -91,6 +90,7 @@ class EnginesBackend:
         fits: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self._client = client
+        self._access = access_to(client)
         self._directory = directory
         self._care = care
         self._fits = fits
@@ -131,7 +131,9 @@ class EnginesBackend:
     def acquire(self) -> None:
         self._care.want()
         if self._sockets is None:
-            self._sockets = LowLatencySockets(self._client, self._directory, self._watch.handle, self._fits)
+            self._sockets = LowLatencySockets(
+                self._access.client, self._directory, self._watch.handle, self._fits
+            )
         held = {engine.uuid for engine in self._engines.values()}
         self._ends.keep(set((listed := self._listed()).values()))
         for engine_id, uuid in listed.items():
@@ -140,8 +142,7 @@ class EnginesBackend:
 
     def _listed(self) -> dict[int, str]:
         """Return the engines in the cluster's list; thread-safe."""
-        known = ((number, self._client._engines.get(number)) for number in self._client.ids)  # noqa: SLF001 (there is no public way)
-        return {number: uuid for number, uuid in known if uuid is not None}
+        return self._access.listed()
 
     def spoiled(self) -> str:
         """The reason why no engine is usable; "" if one is.  Thread-safe."""
@@ -251,7 +252,7 @@ class EnginesBackend:
         ask = self._care.interrupt
         if ask is not None and not is_here(engine.facts) and ask(engine.uuid):
             return True
-        return interrupt(self._client, engine.uuid, engine.facts)
+        return self._access.interrupt(engine.uuid, engine.facts)
 
     def kill(self, worker: WorkerId, reason: str) -> bool:
         engine = self._engines.get(worker)
@@ -279,7 +280,7 @@ class EnginesBackend:
         }
         return [
             {"worker": f"engine {number}", **known.get(number, {}), **left_out.get(number, {})}
-            for number in self._client.ids
+            for number in self._listed()
         ]
 
     def close(self) -> None:
@@ -300,7 +301,7 @@ class EnginesBackend:
         """Release the workers, and wait a moment until they have left."""
         for worker in list(self._engines):
             self.release(worker)
-        taken_back = take_back(self._client, self._engines.values())
+        taken_back = self._access.take_back(self._engines.values())
         began = time.monotonic()
         while any_leaving(self._engines.values(), taken_back, time.monotonic() - began):
             self.receive(0.05)
@@ -349,8 +350,6 @@ class EnginesBackend:
     # ---- entering and leaving
 
     def _enter(self, engine_id: int, uuid: str) -> None:
-        from ipyparallel.error import NoEnginesRegistered
-
         assert self._sockets is not None
         self._entered += 1
         identity = f"{uuid}.{self._entered}.{os.urandom(16).hex()}".encode()
@@ -366,8 +365,8 @@ class EnginesBackend:
         engine = EngineLoop(worker, engine_id, uuid, identity, packing)
         self._sockets.admit(identity)
         try:
-            result = self._client[engine_id].apply_async(exec, bootstrap(), {"settings": settings})
-        except (LookupError, NoEnginesRegistered):  # it was removed since its id was read
+            result = self._access.enter(engine_id, uuid, bootstrap(), settings)
+        except LookupError:  # it was removed since its id was read
             self._sockets.dismiss(identity)
             return
         engine.loop = result

@@ -10,6 +10,7 @@ from typing import Any
 import zmq
 
 from nbpar.backends.engines.engine import GARBLED, TOO_LARGE
+from nbpar.backends.engines.no_controller import Arrived
 from nbpar.backends.engines.poller import POLLIN, Poller
 from nbpar.wire.frames import FrameError, decode
 from nbpar.wire.messages import Message
@@ -20,8 +21,6 @@ from nbpar.worker.transports import send_frames
 
 BURST = 256
 """Number of messages read from the controller before others get their turn."""
-
-Arrived = list[tuple[bytes, list[Message]]]
 
 
 class ControllerSocket:

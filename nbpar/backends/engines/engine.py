@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.process import current_process
 from typing import Any
@@ -18,7 +17,6 @@ from nbpar.backends.engines.packing import Packing
 from nbpar.host.machine import is_here, machine
 from nbpar.host.processes import birth
 from nbpar.version import __version__
-from nbpar.wire.shipping import shipment
 
 
 @dataclass
@@ -179,14 +177,14 @@ def interrupt(client: Any, uuid: str, facts: Mapping[str, Any]) -> bool:
     """Send an engine SIGINT: directly if it is on this host, otherwise through its controller.
 
     Args:
-        client: the ipyparallel client.
+        client: the ipyparallel client; None if there is no controller.
         uuid: the engine's identity there.
         facts: its `machine` and `pid`.
 
     Returns:
         False if its process is gone.
     """
-    if os.name == "nt" or not is_here(facts):  # on Windows, `os.kill` would end it
+    if client is not None and (os.name == "nt" or not is_here(facts)):  # on Windows, `os.kill` would end it
         client._io_loop.add_callback(_ask, client, uuid.encode())  # noqa: SLF001 (only its thread may use the stream)
         return True
     try:
@@ -248,7 +246,6 @@ def settings_of_loop(
     settings = {
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
         "version": __version__,
-        "sources": shipment(),
         "machine": machine(),
         "pid": os.getpid(),
         "born": birth(os.getpid()),
@@ -267,21 +264,6 @@ LEAVE_WITHIN = 1.0
 
 MAY_HAVE_BEGUN = 0.3
 """Seconds until a loop greets that began just before it was taken back."""
-
-
-def take_back(client: Any, engines: Iterable[EngineLoop]) -> dict[WorkerId, Any]:
-    """Have engines drop the loops that they have not begun; return what is done when each has agreed.
-
-    They would begin when what runs there is over, and find no client.
-    """
-    from ipyparallel.error import NoEnginesRegistered
-
-    taken_back = {}
-    for engine in engines:
-        if not engine.ready and not engine.loop.done():
-            with suppress(OSError, LookupError, NoEnginesRegistered):  # client or engine is gone
-                taken_back[engine.worker] = client.abort(engine.loop, targets=engine.engine_id, block=False)
-    return taken_back
 
 
 def any_leaving(engines: Iterable[EngineLoop], taken_back: Mapping[WorkerId, Any], took: float) -> bool:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-import psutil
-
 from nbpar.backends.engines.engine import EngineLoop
 from nbpar.host.machine import is_here
 
@@ -81,6 +79,8 @@ class Liveness:
 
 def _is_stopped(engine: EngineLoop) -> bool:
     """Whether the process of an engine on this host is stopped; one in a debugger is not meant."""
+    import psutil
+
     try:
         return bool(psutil.Process(int(engine.facts["pid"])).status() == psutil.STATUS_STOPPED)
     except psutil.Error:  # its end is noticed elsewhere

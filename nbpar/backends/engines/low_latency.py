@@ -24,9 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nbpar.backends.engines.controller_socket import Arrived
 from nbpar.backends.engines.engine import EngineLoop
 from nbpar.backends.engines.local_server import LocalServer
+from nbpar.backends.engines.no_controller import Arrived
 from nbpar.backends.engines.poller import POLLIN
 from nbpar.backends.engines.sockets import ClientSockets
 from nbpar.host.deferred_sigint import hold
@@ -149,6 +149,8 @@ class LowLatencySockets(ClientSockets):
         local = self._local
         connection = local.connection(identity) if local is not None else None
         if local is None or connection is None:
+            if self._far.handle is None:  # its connection has just ended
+                return
             handle, news = self._far.handle, self._far_news
         elif connection.handle in self._crowded or connection.incoming.ended:
             return

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nbpar.backends.engines.controller_socket import Arrived, ControllerSocket
 from nbpar.backends.engines.engine import GARBLED, TOO_LARGE
 from nbpar.backends.engines.local_server import Connection, LocalServer, has_unix_sockets
+from nbpar.backends.engines.no_controller import Arrived, NoController
 from nbpar.backends.engines.poller import POLLIN, POLLOUT, Poller
 from nbpar.wire.frames import FrameError, decode, encode
 from nbpar.wire.messages import Message
@@ -21,7 +21,7 @@ class ClientSockets:
     """All of them; one thread receives, any thread may `send` and `wake`.
 
     Args:
-        client: the ipyparallel client.
+        client: the ipyparallel client; None if all engines are on this host.
         directory: for the socket that streams lead to, if any.
         handle: one more descriptor; `receive` returns when it is readable.
         fits: returns whether a large message of a given size fits into memory.
@@ -34,7 +34,7 @@ class ClientSockets:
         handle: int | None = None,
         fits: Callable[[int], bool] = lambda _: True,
     ) -> None:
-        self._far = ControllerSocket(client, self._lose)
+        self._far = self._way_through_controller(client)
         self.identity = self._far.identity
         self._bell = Wakeup()
         self._poller = Poller()
@@ -101,7 +101,8 @@ class ClientSockets:
 
     def take_beats(self) -> list[bytes]:
         """Return the engines that have echoed since the last call."""
-        beats, self._far.beats = self._far.beats, []
+        beats: list[bytes] = self._far.beats
+        self._far.beats = []
         return beats
 
     def receive(self, timeout: float | None) -> Arrived:
@@ -193,6 +194,13 @@ class ClientSockets:
         return self._poller.wait(timeout), []
 
     # ---- through the controller
+
+    def _way_through_controller(self, client: Any) -> Any:
+        if client is None:
+            return NoController()
+        from nbpar.backends.engines.controller_socket import ControllerSocket
+
+        return ControllerSocket(client, self._lose)
 
     def _open_far_again(self) -> None:
         self._poller.remove(self._far.handle)

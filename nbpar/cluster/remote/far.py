@@ -186,7 +186,7 @@ class FarSide:
             os.environ.update(settings["environment"])
             from nbpar.cluster.fork_server_process import serve
 
-            serve(theirs, owner, self._directory, settings["preload"], self._path)
+            serve(theirs, owner, self._directory, "engines", settings["preload"], self._path)
         except BaseException:  # noqa: BLE001 (nothing may climb back into the parent's code)
             traceback.print_exc()
         finally:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbpar.host.ctrl_c import may_be_ctrl_c
+from nbpar.host.processes import began_at
 from nbpar.wire.modules.versions import OLDER, Versions, attribute, digest_of, neighbors
 from nbpar.wire.pickling import Packed
 
@@ -141,9 +142,7 @@ def _specs(modules: Wanted) -> list[Any]:
 @cache
 def reach_of_this_process() -> Reach:
     """Return the object that finds the user's modules of this process."""
-    import psutil
-
-    return Reach(born=psutil.Process().create_time())
+    return Reach(born=began_at())
 
 
 def named(head: bytes, names: Any) -> list[str]:
