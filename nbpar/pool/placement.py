@@ -22,6 +22,7 @@ from nbpar.host.machine import machine
 from nbpar.host.memory import fits
 from nbpar.host.shell import this_shell
 from nbpar.host.world import World
+from nbpar.pool.ahead import follow
 from nbpar.run.completion import Completion
 
 LOOK = 1.0
@@ -132,6 +133,8 @@ class EnginesPlacement(Placement):
             self.lifetime = self._lifetime
 
         cluster.is_kept |= owned
+        if (shell := this_shell()) is not None and cluster.on_this_host:
+            follow(self, shell)
         self._forget = [cluster.on_death(backend.note_death), cluster.on_join(lambda _: backend.wake())]
 
     def expecting(self) -> bool:
@@ -188,6 +191,30 @@ class EnginesPlacement(Placement):
             self._leaving.update(uuids.values())
         if uuids:
             retire(list(uuids), lambda worker: self._remove(uuids[worker]))
+
+    # ---- while no loop runs
+
+    @property
+    def idle(self) -> bool:
+        """Whether no engine has a loop of this pool.  Thread-safe."""
+        return not self._closed and self._cluster.running and not self._engines.any_ready()
+
+    def processes(self) -> dict[str, int]:
+        """Return the process of each engine, by its identity."""
+        return {engine.uuid: engine.pid for engine in self._cluster.engines if engine.pid is not None}
+
+    def run_idle(self, uuid: str, program: str, settings: dict[str, Any]) -> Any:
+        """Run a program in an engine that has no loop; return what is done when it has ended.
+
+        Raises:
+            LookupError: the engine is gone.
+        """
+        number = next(engine.id for engine in self._cluster.engines if engine.uuid == uuid)
+        return self._engines.access.enter(number, uuid, program, settings)
+
+    def changed_world(self) -> tuple[Any, ...]:
+        """What has changed in this process since the engines were started."""
+        return tuple(self.world.changes())
 
     def close(self) -> None:
         self._closed = True

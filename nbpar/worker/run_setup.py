@@ -59,7 +59,7 @@ class RunSetup:
         wanted = begin.modules if begin is not None else ()
         if begin is not None:
             self._levels.apply(begin.levels)
-            if trouble := _world.apply(Changes(*begin.world)):
+            if trouble := adopt(Changes(*begin.world)):
                 note((NOTHING, "warning", plain_warning(trouble, UserWarning, __file__, 0)))
             if trouble := _packages.compare(begin.packages, what=f"the function `{load.name}`"):
                 note((NOTHING, "warning", plain_warning(trouble, PackageVersionWarning, __file__, 1)))
@@ -75,6 +75,11 @@ _packages = PackageCheck()
 
 _world = BorrowedWorld()
 """The environment of the engine's latest client; changes stay between two runs."""
+
+
+def adopt(changes: Changes) -> str:
+    """Adopt the environment of the client; return the failures as text, "" if there are none."""
+    return _world.apply(changes)
 
 
 def forget_warnings() -> None:

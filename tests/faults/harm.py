@@ -19,7 +19,7 @@ def engines(pool):
 
 def has_controller(pool):
     """Whether its engines have one."""
-    return pool._place.backend._access.client is not None
+    return pool._place.backend.access.client is not None
 
 
 def family(pool):

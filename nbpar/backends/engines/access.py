@@ -18,6 +18,9 @@ class Access(Protocol):
     client: Any
     """The ipyparallel client that leads to engines elsewhere; None if all are on this host."""
 
+    outfit: dict[str, Any]
+    """Settings of a loop by which an engine has nbpar."""
+
     def listed(self) -> dict[int, str]:
         """Return the identities of the engines in the cluster's list, by number.  Thread-safe."""
 
@@ -48,6 +51,7 @@ class _ThroughController:
 
     def __init__(self, client: Any) -> None:
         self.client = client
+        self.outfit = {"sources": shipment()}
 
     def listed(self) -> dict[int, str]:
         known = ((number, self.client._engines.get(number)) for number in self.client.ids)  # noqa: SLF001 (there is no public way)
@@ -56,9 +60,8 @@ class _ThroughController:
     def enter(self, engine_id: int, uuid: str, program: str, settings: dict[str, Any]) -> Any:  # noqa: ARG002
         from ipyparallel.error import NoEnginesRegistered
 
-        complete = {**settings, "sources": shipment()}
         try:
-            return self.client[engine_id].apply_async(exec, program, {"settings": complete})
+            return self.client[engine_id].apply_async(exec, program, {"settings": settings})
         except NoEnginesRegistered as error:
             raise LookupError(engine_id) from error
 
@@ -84,11 +87,12 @@ class _Direct:
     client = None
 
     def __init__(self, access: DirectAccess) -> None:
+        self.outfit: dict[str, Any] = {"sources": b""}  # it is a fork of this nbpar
         self._access = access
         self.listed = access.listed
 
     def enter(self, engine_id: int, uuid: str, program: str, settings: dict[str, Any]) -> Any:  # noqa: ARG002
-        return self._access.enter(uuid, program, {**settings, "sources": b""})
+        return self._access.enter(uuid, program, settings)
 
     def interrupt(self, uuid: str, facts: Mapping[str, Any]) -> bool:
         return interrupt(None, uuid, facts)

@@ -90,7 +90,7 @@ class EnginesBackend:
         fits: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self._client = client
-        self._access = access_to(client)
+        self.access = access_to(client)
         self._directory = directory
         self._care = care
         self._fits = fits
@@ -132,7 +132,7 @@ class EnginesBackend:
         self._care.want()
         if self._sockets is None:
             self._sockets = LowLatencySockets(
-                self._access.client, self._directory, self._watch.handle, self._fits
+                self.access.client, self._directory, self._watch.handle, self._fits
             )
         held = {engine.uuid for engine in self._engines.values()}
         self._ends.keep(set((listed := self._listed()).values()))
@@ -142,7 +142,7 @@ class EnginesBackend:
 
     def _listed(self) -> dict[int, str]:
         """Return the engines in the cluster's list; thread-safe."""
-        return self._access.listed()
+        return self.access.listed()
 
     def spoiled(self) -> str:
         """The reason why no engine is usable; "" if one is.  Thread-safe."""
@@ -252,7 +252,7 @@ class EnginesBackend:
         ask = self._care.interrupt
         if ask is not None and not is_here(engine.facts) and ask(engine.uuid):
             return True
-        return self._access.interrupt(engine.uuid, engine.facts)
+        return self.access.interrupt(engine.uuid, engine.facts)
 
     def kill(self, worker: WorkerId, reason: str) -> bool:
         engine = self._engines.get(worker)
@@ -301,7 +301,7 @@ class EnginesBackend:
         """Release the workers, and wait a moment until they have left."""
         for worker in list(self._engines):
             self.release(worker)
-        taken_back = self._access.take_back(self._engines.values())
+        taken_back = self.access.take_back(self._engines.values())
         began = time.monotonic()
         while any_leaving(self._engines.values(), taken_back, time.monotonic() - began):
             self.receive(0.05)
@@ -365,7 +365,7 @@ class EnginesBackend:
         engine = EngineLoop(worker, engine_id, uuid, identity, packing)
         self._sockets.admit(identity)
         try:
-            result = self._access.enter(engine_id, uuid, bootstrap(), settings)
+            result = self.access.enter(engine_id, uuid, bootstrap(), settings | self.access.outfit)
         except LookupError:  # it was removed since its id was read
             self._sockets.dismiss(identity)
             return
