@@ -98,10 +98,11 @@ class ImportsAhead:
 
     def _import_next(self) -> bool:
         """Have one worker import one module; return whether there may be another."""
-        workers = self._workers()
-        if workers is None or not is_on() or not workers.idle:
+        if (workers := self._workers()) is None:
             return False
         try:
+            if not (is_on() and workers.idle):
+                return False
             processes = workers.processes()
             if (task := self._next(processes)) is None:
                 return False

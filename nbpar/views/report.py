@@ -54,6 +54,9 @@ def slow_items(snapshot: Snapshot, stage: str = "") -> list[SlowItem]:
     return rows
 
 
+PACKAGES = 3
+"""Number of imported packages that are named."""
+
 HOSTS = 8
 """Maximal number of hosts that are named."""
 
@@ -111,7 +114,9 @@ class Report:
         if self.advice:
             lines += ["", "advice", *(f"  - {finding}" for finding in self.advice)]
         lines += ["", "where the time went"]
-        lines += [f"  {name:<15}{time:>10}{share:>7}".rstrip() for name, time, share in self._table()]
+        table = self._table()
+        width = max(15, *(len(name) for name, _, _ in table))
+        lines += [f"  {name:<{width}}{time:>10}{share:>7}".rstrip() for name, time, share in table]
         if self.slowest:
             lines += ["", "slowest items"]
             lines += [
@@ -166,10 +171,20 @@ class Report:
             f"{wording.percent(figures.efficiency)} of worker time spent computing"
         )
 
+    def _importing(self) -> str:
+        """Return the name of the time of imports, with the packages, slowest first."""
+        names = [row.name for row in sorted(self.snapshot.imports, key=lambda row: -row.seconds)]
+        more = [f"{len(names) - PACKAGES} more"] if len(names) > PACKAGES else []
+        return f"importing {', '.join([*names[:PACKAGES], *more])}".strip()
+
     def _table(self) -> list[tuple[str, str, str]]:
         total = self.figures.total
         rows = [
-            (name, wording.seconds(time), wording.percent(time / total if total else 0.0))
+            (
+                self._importing() if name == "importing" else name,
+                wording.seconds(time),
+                wording.percent(time / total if total else 0.0),
+            )
             for name, time in self.parts
         ]
         extra = [("pickling here", self.figures.packing_here), ("reading input", self.figures.reading)]

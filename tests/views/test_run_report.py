@@ -35,6 +35,21 @@ def test_it_says_where_the_time_went():
     assert re.search(r"waiting +2.0 s +50 %", text)
 
 
+def test_imports_are_called_by_the_packages_slowest_first():
+    run = FakeRun(12)
+    run.send("0", 12)
+    packages = [("json", 0.01), ("pandas", 1.2), ("numpy", 0.4), ("scipy", 0.2), ("six", 0.02)]
+    run.tell(events.PackagesImported(run.now, "0", tuple(packages)))
+    run.now += 2.0
+    run.finish()
+
+    report = _report(run)
+
+    assert re.search(r"^  importing pandas, numpy, scipy, 2 more +1\.8 s +46 %$", repr(report), re.MULTILINE)
+    assert "importing pandas, numpy, scipy, 2 more" in report._repr_html_()
+    assert dict(report.parts)["importing"] == pytest.approx(1.83)
+
+
 def _on(*places):
     run = FakeRun(2, workers=0)
     for number, (host, where) in enumerate(places):
