@@ -1,9 +1,9 @@
-"""Measure how fast clusters start, heal and stop, and their memory and idle CPU: nbpar beside ipyparallel.
+"""Measure how fast clusters start, heal and stop, and their memory and idle CPU: nbpar beside its peers.
 
     python benchmarks/startup.py [--rounds N] [--quick]
 
 Every figure comes from a fresh Python process, so that imports count where a user would wait
-for them; rounds alternate between the two libraries, and the best of each is shown.
+for them; rounds alternate between the libraries, and the best of each is shown.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ told["cold"] = since()
 start = now()
 pool.close()
 told["stop"] = now() - start
+told["cpu"] = cpu()
 """
 
 NBPAR_WARM = """
@@ -111,6 +112,18 @@ told["idle"] = idle([child.pid for child in psutil.Process().children(recursive=
 client.close(); cluster.stop_cluster_sync()
 """
 
+MULTIPROCESSING_COLD = """
+import multiprocessing
+pool = multiprocessing.get_context("fork").Pool(4)
+pool.map(abs, range(4))
+told["cold"] = since()
+start = now()
+pool.close()
+pool.join()
+told["stop"] = now() - start
+told["cpu"] = cpu()
+"""
+
 FRAME = """
 import json, os, sys, time
 now = time.perf_counter
@@ -118,6 +131,10 @@ began = now()
 told = {}
 def since():
     return now() - began
+def cpu():
+    import resource
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(it.ru_utime + it.ru_stime for it in used)
 def memory(pids):
     import psutil
     return max(psutil.Process(pid).memory_full_info().uss for pid in pids) / 1e6
@@ -160,6 +177,7 @@ ROWS = (
         lambda a, b: b is None or 5 * a <= b,
         "5 x",
     ),
+    Row("cpu", "CPU time of all processes of that script", "s", lambda a, b: True, ""),
     Row("warm", "warm: first result, 2 workers", "s", lambda a, b: a <= 0.05, "<= 0.05 s"),
     Row("replace", "replace a killed engine", "s", lambda a, b: a <= 1.0, "<= 1 s"),
     Row("stop", "stop 4 workers", "s", lambda a, b: a <= 0.5, "<= 0.5 s"),
@@ -171,6 +189,7 @@ ROWS = (
 PROGRAMS = {
     "nbpar": (NBPAR_COLD, NBPAR_WARM, NBPAR_HEAL, NBPAR_MANY, NBPAR_IDLE),
     "ipyparallel": (IPYPARALLEL_COLD, IPYPARALLEL_WARM, IPYPARALLEL_MANY, IPYPARALLEL_IDLE),
+    "multiprocessing": (MULTIPROCESSING_COLD,),
 }
 
 
@@ -194,7 +213,7 @@ def run(program: str, numbers: dict[str, int]) -> dict[str, float]:
 
 
 def measure(rounds: int, numbers: dict[str, int]) -> dict[str, dict[str, float]]:
-    """The best figure of each program over all rounds, the two libraries taking turns."""
+    """The best figure of each program over all rounds, the libraries taking turns."""
     best: dict[str, dict[str, float]] = {name: {} for name in PROGRAMS}
     for _ in range(rounds):
         for name, programs in PROGRAMS.items():
@@ -206,16 +225,18 @@ def measure(rounds: int, numbers: dict[str, int]) -> dict[str, dict[str, float]]
 
 def table(best: dict[str, dict[str, float]], numbers: dict[str, int]) -> tuple[list[str], bool]:
     """The lines to print, and whether every promise was kept."""
-    lines = [f"{'':56} {'nbpar':>9} {'ipyparallel':>12}   promise"]
+    lines = [f"{'':56} {'nbpar':>9} {'ipyparallel':>12} {'multiprocessing':>16}   promise"]
     kept = True
     for row in ROWS:
         ours, theirs = best["nbpar"][row.key], best["ipyparallel"].get(row.key)
         good = row.goal(ours, theirs)
         kept = kept and good
-        other = f"{theirs:.3g} {row.unit}" if theirs is not None else "never"
+        other = f"{theirs:.3g} {row.unit}" if theirs is not None else "never" if row.key == "replace" else ""
+        figure = best["multiprocessing"].get(row.key)
+        bare = f"{figure:.3g} {row.unit}" if figure is not None else ""
         verdict = f"{row.promise}: {'kept' if good else 'NOT KEPT'}" if row.promise else ""
         title = row.title.format(**numbers)
-        lines.append(f"{title:56} {f'{ours:.3g} {row.unit}':>9} {other:>12}   {verdict}")
+        lines.append(f"{title:56} {f'{ours:.3g} {row.unit}':>9} {other:>12} {bare:>16}   {verdict}")
     return lines, kept
 
 
