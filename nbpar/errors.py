@@ -161,6 +161,10 @@ class StrayExceptionWarning(RuntimeWarning):
     """Something that an earlier item has left behind raised an exception into a worker between two items."""
 
 
+class BlockedLoopWarning(RuntimeWarning):
+    """An item of an async function computes, or waits without `await`: it holds up others on its worker."""
+
+
 class RemoteTraceback(Exception):  # noqa: N818 (a cause that carries text, never raised)
     """Text of a remote traceback, for front ends that would not show it otherwise."""
 

@@ -30,9 +30,10 @@ from nbpar.wire.messages import (
     Missing,
     Output,
     Ready,
+    Stop,
 )
 from nbpar.wire.pickling import Packed
-from nbpar.worker.asked_waits import telling
+from nbpar.worker.asked_waits import Describe, telling
 from nbpar.worker.cleanup import ItemCleanup, Leftovers
 from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution
@@ -44,6 +45,8 @@ from nbpar.worker.signals import Interrupts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from nbpar.backends.serial_coroutines import SerialCoroutines
 
 
 class DeferredSigint(Interrupts):
@@ -99,6 +102,10 @@ class DeferredSigint(Interrupts):
             _strike_owner(handler, self)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.instead is not None:
+            self.came = True
+            self.instead()
+            return
         again = self._struck and frame is not None and not is_own(frame)  # user code has swallowed it
         if self.armed or again:
             self._strike()
@@ -146,6 +153,8 @@ class SerialBackend:
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         """Ends a wait; other threads and the handler of Ctrl-C ring it, at any step."""
 
+        self._coroutines: SerialCoroutines | None = None
+
     def acquire(self) -> None:
         if not self._here:
             self._here = True
@@ -162,8 +171,10 @@ class SerialBackend:
                     del self._functions[next(iter(self._functions))]
             elif isinstance(message, Call):
                 self._calls.append(message)
-            elif isinstance(message, Cancel):
+            elif isinstance(message, (Cancel, Stop)):
                 self._cancel(message.ids)
+                if isinstance(message, Stop) and self._coroutines is not None:
+                    self._arrived += self._coroutines.stop(message.ids)
             elif isinstance(message, Begin):
                 self._settings[message.run] = message
                 if len(self._settings) > FUNCTIONS:
@@ -180,8 +191,8 @@ class SerialBackend:
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         if not self._arrived and not self.interrupts.came:
-            if self._calls:
-                self._run(self._calls.popleft())
+            if self._calls or (self._coroutines is not None and self._coroutines.busy):
+                self._advance()
             elif timeout:
                 self._wait(timeout)
         return self._take_arrived()  # no variable: an item's error holds this frame
@@ -217,6 +228,36 @@ class SerialBackend:
     def close(self) -> None:
         self._calls.clear()
         self._functions.clear()
+        if self._coroutines is not None:
+            self._coroutines.close()
+            self._coroutines = None
+
+    def _advance(self) -> None:
+        """Run a call of an ordinary function; or coroutines, until an item of theirs has ended."""
+        coroutines = self._coroutines
+        while self._calls and self._calls[0].concurrency:
+            call = self._calls.popleft()
+            if (function := self._function(call)) is not None:
+                if coroutines is None:
+                    from nbpar.backends.serial_coroutines import SerialCoroutines
+
+                    coroutines = self._coroutines = SerialCoroutines(self.interrupts, self._make_recorder)
+                coroutines.begin(call, function, self._describe(call))
+        if self._calls:
+            self._run(self._calls.popleft())
+        elif coroutines is not None and coroutines.busy:
+            self._arrived += coroutines.advance()
+
+    def _describe(self, call: Call) -> Describe:
+        return telling(self._codec.describe, self._settings.get(call.run))
+
+    def _function(self, call: Call) -> Callable[[Any], Any] | None:
+        """Return the function of a call; None if it must be sent again."""
+        lent = self._functions.get(call.digest)
+        if lent is None or lent.fn is None:
+            self._arrived.append(Missing(call.digest, (call.id,)))
+            return None
+        return caller(lent.fn, call.spread)
 
     def _take_arrived(self) -> list[tuple[WorkerId, Message]]:
         arrived = [(WORKER, message) for message in self._arrived]
@@ -224,16 +265,13 @@ class SerialBackend:
         return arrived
 
     def _run(self, call: Call) -> None:
-        lent = self._functions.get(call.digest)
-        if lent is None or lent.fn is None:
-            self._arrived.append(Missing(call.digest, (call.id,)))
+        if (function := self._function(call)) is None:
             return
-        function = caller(lent.fn, call.spread)
         first_call = self._begin(call.run)
         recorder, look = self._recorder, self._look
         execution = Execution(
             function, call.items, call, call.broken, interrupts=self.interrupts, look=look,
-            describe=telling(self._codec.describe, self._settings.get(call.run)), first_call=first_call,
+            describe=self._describe(call), first_call=first_call,
         )  # fmt: skip
         over = False
         recorder.follow(execution)

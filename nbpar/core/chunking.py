@@ -84,6 +84,9 @@ class Chunker:
         self.window = 1
         """Number of chunks in flight that keep a worker busy."""
 
+    concurrency = 0
+    """How many items of an async function are under way at once on each worker; 0: it is an ordinary one."""
+
     @property
     def fixed(self) -> int | None:
         """The requested size; None if it is automatic."""

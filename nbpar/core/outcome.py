@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from inspect import iscoroutine
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -72,13 +73,18 @@ class Failure:
     def replay(self) -> Any:
         """Run the item in this thread, for a debugger.
 
-        Returns the function's result, if it succeeds this time.
+        Returns the function's result, if it succeeds this time.  A coroutine is run to its end.
         """
         __tracebackhide__ = True
         if self.function is None:
             raise ValueError(f"item {self.index} cannot be replayed: its function is not known here")
         with no_event_loop():
-            return caller(self.function, self.spread)(self.item)
+            value = caller(self.function, self.spread)(self.item)
+            if not iscoroutine(value):
+                return value
+            import asyncio
+
+            return asyncio.run(value)
 
 
 @dataclass(slots=True)

@@ -355,7 +355,8 @@ class RunState:
         self.workers = workers
         if self.within is not None:
             self._within = self.within(self.appetite())
-        ahead = 2 * max(workers, 1) * self.chunker.current * min(self.chunker.window, 8)
+        deep = self.chunker.window if self.chunker.concurrency else min(self.chunker.window, 8)
+        ahead = 2 * max(workers, 1) * self.chunker.current * deep
         self.source.want(self.taken + min(ahead, self._room()))
         if self.watcher is not None:
             self.watcher.enter(self)
@@ -364,6 +365,8 @@ class RunState:
         """Number of items that keep its workers busy for a moment: a few chunks for each."""
         chunk = self.chunker.coming
         workers = max(min(self.workers, self.most_workers or self.workers), 1)
+        if self.chunker.concurrency:
+            return 2 * workers * self.chunker.window
         number = 4 * workers * max(chunk, min(chunk * self.chunker.window, ENOUGH))
         if each := max(self._each, self.chunker.bytes_per_item):
             number = min(number, max(int(MOST_BYTES / each), 2 * workers))

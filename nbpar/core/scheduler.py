@@ -22,9 +22,6 @@ from nbpar.core.windows import Assignment, Window, Windows, WorkerId
 CATCH_UP = 0.5
 """Maximal credit, in seconds of workers' time, of a run that could not use its turn."""
 
-SUSPECT = 1e-3
-"""Calls shorter than this are answered together: any of them may have been running when their worker died."""
-
 MOST_STALE = 64
 """Maximal number of stale entries in a heap, besides as many as there are valid ones."""
 
@@ -118,6 +115,7 @@ class Scheduler:
             self._attended[run.id] = run
         if run.most_workers is not None or run.pinned is not None:
             self._limited[run.id] = run
+        self._hungry.update(dict.fromkeys(self.windows.beside(run)))
         self.touch(run)
 
     def remove(self, run: RunState) -> list[Assignment]:
@@ -197,8 +195,8 @@ class Scheduler:
         window = self.windows[assignment.worker]
         window.heard = now
         run.priority += seconds
-        in_one_piece = values == len(assignment.chunk.items)
-        wait = now - assignment.sent - seconds if assignment.alone and in_one_piece else None
+        timely = (assignment.alone or run.chunker.concurrency) and values == len(assignment.chunk.items)
+        wait = now - assignment.sent - seconds if timely else None
         run.chunker.learn(values, seconds, moved=moved, round_trip=wait)
         if final:
             self._close(assignment)
@@ -259,13 +257,13 @@ class Scheduler:
         if lost is None:
             return []
         hopeless = []
-        for n, assignment in reversed(list(enumerate(lost.calls.values()))):
+        suspects = lost.suspects if died else ()
+        for assignment in reversed(list(lost.calls.values())):
             self._close(assignment)
             if assignment.superseded:
                 continue
             rest = assignment.chunk.rest(assignment.done)
-            guilty = died and (n == 0 or assignment.expected < SUSPECT)
-            if not guilty:
+            if assignment.id not in suspects:
                 assignment.run.give_back(rest)
             elif len(rest.items) and not assignment.run.split_after_death(rest):
                 assignment.chunk, assignment.done = rest, 0
@@ -279,12 +277,11 @@ class Scheduler:
             self._close(assignment)
             self._forget_if_done(assignment.run)
 
-    def condemn(self, worker: WorkerId) -> None:
+    def condemn(self, call: Assignment) -> None:
         """Do not retry an overdue item if its worker dies, if it is certainly the running one."""
-        head = self.windows.head(worker)
-        if head is not None and len(head.chunk.items) - head.done == 1:
-            head.overdue = True
-            head.chunk = replace(head.chunk, deaths=max(head.chunk.deaths, 1))
+        if len(call.chunk.items) - call.done == 1:
+            call.overdue = True
+            call.chunk = replace(call.chunk, deaths=max(call.chunk.deaths, 1))
 
     def _orphans(self, worker: WorkerId) -> list[Assignment]:
         """Return the chunks reserved for this worker."""
@@ -306,7 +303,8 @@ class Scheduler:
             if not self._admits(run, worker):
                 full = False
                 continue
-            if load < run.chunker.window:
+            mine = window.coroutines if run.chunker.concurrency else load - window.coroutines
+            if mine < run.chunker.window:
                 full = False
                 chunk = run.next_chunk(worker, len(self.windows), now, idle=not load)
                 if chunk is not None:
@@ -316,7 +314,7 @@ class Scheduler:
             if run.idle(now):
                 self._ready.discard(run)
                 continue
-            if load and run.waits(worker, now):
+            if mine and not run.chunker.concurrency and run.waits(worker, now):
                 full = True  # it is served when the worker has less work: others must not fill it up
                 break
             full = full is not False

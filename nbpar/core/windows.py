@@ -18,6 +18,9 @@ EARLY = 0.004
 A chunk sent earlier would only wait there, while another worker may be idle.
 """
 
+SUSPECT = 1e-3
+"""Calls shorter than this are answered together: any of them may have been running when their worker died."""
+
 LASTS = 0.05
 """Seconds after which a call delays those behind it, if another worker is idle."""
 
@@ -66,7 +69,7 @@ class Assignment:
     @property
     def divisible(self) -> bool:
         """Whether its worker may have items of it that it has not begun, and was not asked for."""
-        several = len(self.chunk.items) - self.done > 1
+        several = len(self.chunk.items) - self.done > 1 and not self.run.chunker.concurrency
         return several and not (self.cut or self.superseded) and self.run.pinned is None
 
     @property
@@ -106,6 +109,9 @@ class Window:
     silent: bool = False
     """It does not answer and gets no new work."""
 
+    coroutines: int = 0
+    """How many of the calls are of async functions: they are under way at once, beside one of the others."""
+
     on_trial: bool = False
     """It runs a chunk that killed another worker, alone."""
 
@@ -121,8 +127,23 @@ class Window:
 
     @property
     def behind(self) -> list[Assignment]:
-        """The calls queued behind the running one."""
-        return list(self.calls.values())[1:]
+        """The calls queued behind the running one, which can be recalled."""
+        calls = list(self.calls.values())[1:]
+        return [call for call in calls if not call.run.chunker.concurrency] if self.coroutines else calls
+
+    @property
+    def limited(self) -> Assignment | None:
+        """The call whose function is known to run under a time limit."""
+        return next((call for call in self.calls.values() if call.limited_since is not None), None)
+
+    @property
+    def suspects(self) -> set[int]:
+        """Numbers of the calls that may have killed the worker: an overdue one, if it was killed for that."""
+        calls = list(self.calls.values())
+        if overdue := {call.id for call in calls if call.overdue}:
+            return overdue
+        first = next((call.id for call in calls if not call.run.chunker.concurrency), None)
+        return {call.id for call in calls if call.id == first or call.expected < SUSPECT}
 
     @property
     def opens(self) -> float:
@@ -196,6 +217,11 @@ class Windows(dict[WorkerId, Window]):
         super().__setitem__(worker, window)
         self._idle[worker] = None
 
+    def beside(self, run: RunState) -> list[WorkerId]:
+        """Return the open workers that calls of the other kind, async or not, do not fill up for a run."""
+        concurrent = run.chunker.concurrency
+        return [worker for worker, at in self.items() if at.open and (concurrent or at.coroutines)]
+
     def lose(self, worker: WorkerId) -> Window | None:
         """Remove a worker; return its window."""
         self._idle.pop(worker, None)
@@ -217,6 +243,8 @@ class Windows(dict[WorkerId, Window]):
         if not window.calls:
             window.since = window.heard = now
         window.calls[call.id] = self._calls[call.id] = call
+        if run.chunker.concurrency:
+            window.coroutines += 1
         if len(window.calls) == 1:
             self._idle.pop(worker, None)
         if len(window.calls) > 1 or len(chunk.items) > 1:
@@ -231,6 +259,8 @@ class Windows(dict[WorkerId, Window]):
         if (window := self.get(call.worker)) is not None:
             del window.calls[call.id]
             window.on_trial = False
+            if call.run.chunker.concurrency:
+                window.coroutines -= 1
             if not window.calls:
                 self._idle[call.worker] = None
             if len(window.calls) < 2 and ((head := window.head) is None or not head.divisible):
@@ -264,8 +294,8 @@ class Windows(dict[WorkerId, Window]):
         return window.head if window is not None else None
 
     def behind(self, worker: WorkerId) -> list[int]:
-        """Return the numbers of a worker's calls behind the running one."""
-        return list(self[worker].calls)[1:]
+        """Return the numbers of a worker's calls behind the running one, which can be recalled."""
+        return [call.id for call in self[worker].behind]
 
     def load(self, worker: WorkerId) -> int:
         """Return the number of a worker's calls in flight."""

@@ -166,6 +166,11 @@ class Job:
     begun: float = 0.0
     failed: int = 0
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether its function is async."""
+        return self.state.chunker.concurrency > 0
+
     def release(self) -> Sink:
         """Drop all that only a current run needs, so that its record keeps nothing alive; return the sink.
 
@@ -214,7 +219,7 @@ class Job:
         return Order(self.begin, load, Call(
             assignment.id, state.id, load.digest, chunk.first, self.spread._value_,
             state.chunker.timed, self.fail_fast and not state.retry.times, self.timeout, self.seed,
-            {}, chunk.items,
+            state.chunker.concurrency, {}, chunk.items,
         ))  # fmt: skip
 
 

@@ -86,8 +86,13 @@ class Jobs:
     def runs(self, assignment: Assignment, index: int) -> bool:
         """Whether a worker runs this item of a call, as far as is known; thread-safe."""
         try:
+            if assignment.run.chunker.concurrency:
+                return (
+                    index in assignment.unanswered
+                    and assignment.id in self._scheduler.windows[assignment.worker].calls
+                )
             return assignment.next == index and self._scheduler.windows.head(assignment.worker) is assignment
-        except RuntimeError:  # it changed in another thread
+        except (RuntimeError, KeyError):  # it changed in another thread
             return False
 
     def running(self) -> dict[WorkerId, str]:
@@ -217,10 +222,10 @@ class Jobs:
             by_worker.setdefault(assignment.worker, []).append(assignment)
         answer = False
         for worker, assignments in by_worker.items():
-            self._workforce.cancel(worker, [assignment.id for assignment in assignments])
+            self._cancel(worker, assignments)
             # The worker may start any of them before the message arrives, and not react between two of them.
             has, runs = partial(self._has, assignments), partial(self._runs, worker, assignments)
-            answer |= self._workforce.stop_item(worker, self.now, has, runs)
+            answer |= self._workforce.stop_item(worker, self.now, has, runs, at_once=not job.concurrent)
         if self._workforce.preparing and all(other is job or other.ending for other in self._jobs.values()):
             self._workforce.stop_initializers(self.now)
         if held := [*self._collected.pop(job, ()), *job.state.flush()]:
@@ -269,13 +274,13 @@ class Jobs:
         for call in under_way:
             self.shut_out(call)
             awaited, runs = self.watch(call, index)
-            self._workforce.stop_item(call.worker, self.now, awaited, runs)
+            self._workforce.stop_item(call.worker, self.now, awaited, runs, at_once=not job.concurrent)
         self.end_if_done(job.state.id)
 
     def shut_out(self, call: Assignment) -> None:
         """Let a worker begin no item of a call after the one at hand."""
         if len(call.chunk.items) == 1:
-            self._workforce.cancel(call.worker, [call.id])
+            self._cancel(call.worker, [call])
         elif not call.cut:
             call.cut = True
             self._workforce.cut(call.worker, call.id)
@@ -317,18 +322,20 @@ class Jobs:
         self._looked = self.now
         before, self._overdue = self._overdue, {}
         for worker in self._workforce.ready:
-            head = self._scheduler.windows.head(worker)
+            head = self._scheduler.windows[worker].limited
             job = self.get(head.run.id) if head is not None else None
             if head is None or job is None or job.timeout is None or job.ending is not None:
                 continue
             if head.superseded or worker in self._workforce.silent or head.limited_since is None:
                 continue  # it is unpickling or pickling, which has no limit
             silence = min(self._scheduler.windows.silence(worker, self.now), self.now - head.limited_since)
+            if job.concurrent:  # its worker tells of it when its time is over
+                silence = job.timeout + self.now - head.limited_since
             if silence <= job.timeout + OVERTIME:
                 continue
             self._overdue[worker] = (head.id, head.done)
             if before.get(worker) == (head.id, head.done):  # else its answer may be here, and not read
-                self._scheduler.condemn(worker)
+                self._scheduler.condemn(head)
                 self._backend.kill(worker, OVERDUE)
 
     def abandon(self, error: BaseException) -> None:
@@ -336,12 +343,21 @@ class Jobs:
         for job in self:
             self._finish(job, error)
 
+    def _cancel(self, worker: WorkerId, calls: list[Assignment]) -> None:
+        """Tell a worker not to start a run's calls; of coroutines also to cancel them."""
+        running = bool(calls[0].run.chunker.concurrency)
+        self._workforce.cancel(worker, [call.id for call in calls], running=running)
+
     def _has(self, assignments: list[Assignment]) -> bool:
         """Whether one of a worker's calls is unanswered."""
         return any(self._scheduler.windows.call(assignment.id) is not None for assignment in assignments)
 
     def _runs(self, worker: WorkerId, assignments: list[Assignment]) -> Assignment | None:
-        """Return a worker's oldest call if it is one of these."""
+        """Return what a worker runs of these calls: its oldest, or of coroutines any that is unanswered."""
+        if assignments[0].run.chunker.concurrency:
+            return next(
+                (call for call in assignments if self._scheduler.windows.call(call.id) is not None), None
+            )
         head = self._scheduler.windows.head(worker)
         return head if any(head is assignment for assignment in assignments) else None
 
@@ -354,6 +370,8 @@ class Jobs:
 
         A worker tells of items that are over when the next one lasts; before, it may be any of them.
         """
+        if call.run.chunker.concurrency:
+            return call
         if not self.runs(call, index):
             return None
         sure = len(call.chunk.items) == 1 or self._scheduler.windows.silence(call.worker, self.now) >= LASTS

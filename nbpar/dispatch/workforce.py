@@ -14,7 +14,7 @@ from nbpar.core.events import WorkerJoined
 from nbpar.dispatch.job import Order, Preparation
 from nbpar.errors import WorkerDied
 from nbpar.host.ctrl_c import may_be_ctrl_c
-from nbpar.wire.messages import INITIALIZER, Begin, Call, Cancel, Cut, Done, Load, Message
+from nbpar.wire.messages import INITIALIZER, Begin, Call, Cancel, Cut, Done, Load, Message, Stop
 
 INTERRUPT_AGAIN = 0.2
 """Seconds after which an interrupt that had no effect is repeated."""
@@ -120,7 +120,8 @@ class Workforce:
         load, arguments = self._initializer
         call = Call(
             INITIALIZER, run=INITIALIZER, digest=load.digest, first=0, spread=CallStyle.CALL.value,
-            timed=True, stop_early=True, timeout=None, seed=None, broken={}, items=[(arguments, {})],
+            timed=True, stop_early=True, timeout=None, seed=None, concurrency=0, broken={},
+            items=[(arguments, {})],
         )  # fmt: skip
         self._backend.send(worker, [load, call])
 
@@ -199,9 +200,9 @@ class Workforce:
             state.loaded -= {message.digest for message in messages if isinstance(message, Load)}
             state.begun -= {message.run for message in messages if isinstance(message, Begin)}
 
-    def cancel(self, worker: WorkerId, calls: Sequence[int]) -> None:
-        """Tell a worker not to start calls."""
-        self._backend.send(worker, [Cancel(tuple(calls))])
+    def cancel(self, worker: WorkerId, calls: Sequence[int], *, running: bool = False) -> None:
+        """Tell a worker not to start calls; `running`: to cancel those of async functions as well."""
+        self._backend.send(worker, [Stop(tuple(calls)) if running else Cancel(tuple(calls))])
 
     def cut(self, worker: WorkerId, call: int) -> None:
         """Tell a worker to end a call with the item at hand."""
@@ -215,15 +216,17 @@ class Workforce:
         runs: Callable[[], object] | None = None,
         *,
         kill: bool = True,
+        at_once: bool = True,
     ) -> bool:
         """Interrupt a worker's work repeatedly, while `still` returns true; then `kill` it.
 
-        It is not interrupted while, by `runs`, it runs something else.  Returns whether it was interrupted.
+        It is not interrupted while, by `runs`, it runs something else, nor `at_once` what was told to end.
+        Returns whether it was interrupted, or will be.
         """
         patience = KILL_AFTER if kill else math.inf
         stop = _Stop(now + INTERRUPT_AGAIN, now + patience, patience, still, runs or still)
         stop.seen = stop.runs()
-        if stop.seen and not self._interrupt(worker):
+        if stop.seen and at_once and not self._interrupt(worker):
             return False
         self._stopping.setdefault(worker, []).append(stop)
         return bool(stop.seen)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbpar.core.chunking import Chunker
+from nbpar.core.concurrency import ConcurrentChunker, concurrency_of
 from nbpar.core.events import Event, ItemPrinted
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.runstate import RunState
@@ -63,7 +64,9 @@ class CallQueue:
         self._lock = threading.Lock()  # guards the number of outstanding results
         self._due = 0
         self._patient = patient
-        state = RunState(self._desk.new_id(), self._inputs, Chunker(1), ordered=False, most_workers=workers)
+        concurrency = concurrency_of(fn, None)
+        chunker = ConcurrentChunker(concurrency) if concurrency else Chunker(1)
+        state = RunState(self._desk.new_id(), self._inputs, chunker, ordered=False, most_workers=workers)
         stir.state = state
         name = function_name(fn)
         job = Job(state, self._results, launcher.load(fn), fn, name, fail_fast=False)

@@ -64,8 +64,8 @@ class Calls(ABC):
         interrupt, stops it; finished results are kept in `nbpar.last_run.results()`.
 
         Args:
-            fn: any function, also one defined in a notebook; objects it uses are sent along, and its changes
-                to them stay on the worker.
+            fn: any function, also an `async def`, or one defined in a notebook; objects it uses are sent
+                along, and its changes to them stay on the worker.
             iterables: the items; iterables other than sequences are read lazily.
             options: those of `nbpar.pool.options.Options`, which all maps take.
 
@@ -81,6 +81,7 @@ class Calls(ABC):
                 - buffersize: `imap` only: maximal number of items running or waiting to be consumed.
                 - resume: keep results under this name; the same map, run again after a crash,
                   computes only the missing ones.
+                - concurrency: items of an `async def` under way at once on each worker; by default 100.
                 - workers: maximal number of workers for this call.
 
         Raises:

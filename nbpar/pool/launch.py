@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.chunking import Chunker
+from nbpar.core.concurrency import CONCURRENCY, ConcurrentChunker, concurrency_of
 from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
 from nbpar.core.source import Arms, HandedOverSource, SequenceSource, Source
@@ -145,6 +146,7 @@ class Launcher:
             rules=care.rules(place.renew, place.lifetime),
         )  # fmt: skip
         self._calls = SubmittedCalls(self.dispatcher)
+        self._coroutines = SubmittedCalls(self.dispatcher, ConcurrentChunker(CONCURRENCY))
         self._outstanding = OutstandingWork()
 
     def over(
@@ -191,7 +193,8 @@ class Launcher:
         __tracebackhide__ = True
         load = self.load(fn)
         begin = self.begin_of(self.dispatcher.new_id(), fn, load, brief=True)
-        return self._calls.submit(fn, load, begin, args, kwargs)
+        calls = self._coroutines if concurrency_of(fn, None) else self._calls
+        return calls.submit(fn, load, begin, args, kwargs)
 
     def finish_before_exit(self, future: CallFuture) -> None:
         """Finish a call before the interpreter ends, unless it is ending already."""
@@ -220,9 +223,10 @@ class Launcher:
         stir: Stir | None = None,
     ) -> Launch[Run]:
         __tracebackhide__ = True
-        self._check(fn, options)
+        concurrency = concurrency_of(fn, options.concurrency)
+        self._check(fn, options, concurrent=concurrency > 0)
         load = self.load(fn)
-        chunker = self._chunker(options.fixed_chunksize, load, streaming=streaming)
+        chunker = self._chunker(options.fixed_chunksize, load, streaming=streaming, concurrency=concurrency)
         state = RunState(
             self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming,
             buffersize=options.buffersize, retry=options.retry, most_workers=options.workers,
@@ -247,12 +251,14 @@ class Launcher:
             run.make_views = views_on_demand(options.progress, total)
         return Launch(run, remember=remember)
 
-    def _chunker(self, fixed: int | None, load: Load, *, streaming: bool) -> Chunker:
+    def _chunker(self, fixed: int | None, load: Load, *, streaming: bool, concurrency: int) -> Chunker:
         """Return what decides the size of chunks.
 
         The thread that takes a stream's values also computes them in a serial pool: an item of a larger
         chunk would be late by all that follow it there.  Elsewhere short chunks are joined.
         """
+        if concurrency:
+            return ConcurrentChunker(concurrency)
         if streaming and self.dispatcher.blocking:
             return Chunker(largest=1)
         largest = {"largest": STREAM_CHUNK} if streaming else {}
@@ -268,9 +274,15 @@ class Launcher:
                 self._costs.popitem(last=False)
         return chunker
 
-    def _check(self, fn: Callable[..., Any], options: Options) -> None:
+    def _check(self, fn: Callable[..., Any], options: Options, *, concurrent: bool) -> None:
         """Reject options that this backend cannot honor, and warn about `seed=` on shared generators."""
         __tracebackhide__ = True
+        if concurrent:
+            if options.seed is not None:
+                from nbpar.pool.seed_warning import warn_of_shared_generator
+
+                warn_of_shared_generator(fn, "in async functions, whose items")
+            return
         if not self._backend.in_process:
             return
         here = self.dispatcher.blocking

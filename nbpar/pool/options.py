@@ -79,6 +79,9 @@ class Options:
     resume: str | None = None
     """Keep results under this name; the same map, run again after a crash, computes only the missing ones."""
 
+    concurrency: int | None = None
+    """Items of an async function under way at once on each worker; by default 100."""
+
     workers: int | None = None
     """Maximal number of workers for this call; a default pool with fewer adds some until it is over."""
 
@@ -100,6 +103,8 @@ class Options:
             at_least(0, "total", self.total, "None or ")
         if self.buffersize is not None:
             at_least(1, "buffersize", self.buffersize)
+        if self.concurrency is not None:
+            object.__setattr__(self, "concurrency", at_least(1, "concurrency", self.concurrency, "None or "))
         if self.workers is not None:
             object.__setattr__(self, "workers", number_of_workers(self.workers, otherwise="None or "))
         if self.seed is not None:
@@ -155,6 +160,7 @@ class MapOptions(TypedDict, total=False):
     total: int | None
     buffersize: int | None
     resume: str | None
+    concurrency: int | None
     workers: int | None
 
 

@@ -20,11 +20,11 @@ from nbpar.journal.sources import importable
 _NUMPY_RANDOM = "numpy.random"
 
 
-def warn_of_shared_generator(function: object) -> None:
-    """Warn about a function that draws from global generators, with a seed and on threads."""
+def warn_of_shared_generator(function: object, where: str = "on threads, which") -> None:
+    """Warn about a function that draws from global generators, with a seed, where items share them."""
     if (used := shared_generator(function)) is not None:
         warn(
-            f"seed= makes only nbpar.rng() repeatable on threads, which share what `{used}` draws from; "
+            f"seed= makes only nbpar.rng() repeatable {where} share what `{used}` draws from; "
             "take numbers from nbpar.rng(), or use engines",
             UserWarning,
         )

@@ -204,11 +204,11 @@ class SubmittedCalls:
     workers are released.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, chunker: Chunker | None = None) -> None:
         self.dispatcher = dispatcher
         self.lock = threading.RLock()  # for all state, and for every future between two states
         # its estimate carries over from one job to the next
-        self.chunker = Chunker(largest=TOGETHER, target=WITHIN, shortest=WITHIN)
+        self.chunker = chunker or Chunker(largest=TOGETHER, target=WITHIN, shortest=WITHIN)
         self._batch: _CallStream | None = None
         self._shared: dict[bytes, _Shared] = {}
         """By digest of the function."""
@@ -477,7 +477,7 @@ class _CallsJob(Job):
         timed = self.state.chunker.timed or len(assignment.chunk.items) > 1
         return Order(shared.begin, shared.load, Call(
             assignment.id, run, shared.load.digest, 0, self.spread.value, timed,
-            False, None, None, {}, assignment.chunk.items,
+            False, None, None, self.state.chunker.concurrency, {}, assignment.chunk.items,
         ))  # fmt: skip
 
     def _shared(self, assignment: Assignment) -> _Shared:

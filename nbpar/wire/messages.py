@@ -39,6 +39,10 @@ class Call(NamedTuple):
 
     timeout: float | None
     seed: int | None
+    concurrency: int
+    """How many items of the run are under way at once on a worker, as tasks of its event loop; 0: an
+    ordinary function, whose items run one after another."""
+
     broken: dict[int, Fault]
     """Errors of items that could not be sent, by offset: they have failed already."""
 
@@ -126,6 +130,12 @@ class Drop(NamedTuple):
     """Forget buffers: no call that follows refers to them."""
 
     keys: tuple[int, ...]
+
+
+class Stop(NamedTuple):
+    """Do not start these calls of an async function, and cancel their items that are under way."""
+
+    ids: tuple[int, ...]
 
 
 class Cut(NamedTuple):
@@ -363,6 +373,7 @@ Message = (
     | Drop
     | Call
     | Cancel
+    | Stop
     | Cut
     | Ping
     | Release
@@ -395,6 +406,6 @@ Message = (
 KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
     Printed, Begin, Items, Running, Imported, Cut, Shortened, SeekModule,
-    FoundModule, LateOutput, SeekBuffers, FoundBuffers, KeptBuffers, Keep, Drop,
+    FoundModule, LateOutput, SeekBuffers, FoundBuffers, KeptBuffers, Keep, Drop, Stop,
 )  # fmt: skip
 """All kinds of messages; the index of a kind is its number in the encoding."""

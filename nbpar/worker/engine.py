@@ -114,6 +114,8 @@ def _recorded(loop: Loop) -> Iterator[WorkerHooks]:
     recorder = loop.recorder
 
     def note(stream: str, text: str, index: int | None) -> bool:
+        if index in (None, NOTHING) and loop.coroutines is not None and recorder.item == NOTHING:
+            return loop.coroutines.note(stream, text)
         if index is None and recorder.item == NOTHING:
             return False
         recorder.note(stream, text, index)

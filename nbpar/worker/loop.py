@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nbpar.core.call_style import CallStyle
 from nbpar.host.cpus import queued_seconds
@@ -40,12 +40,16 @@ from nbpar.worker.execution import Execution
 from nbpar.worker.function_cache import FunctionCache
 from nbpar.worker.host_buffers import HostBuffers
 from nbpar.worker.imports import Imports
-from nbpar.worker.mailbox import Mailbox, Transport
+from nbpar.worker.mail_ports import Transport
+from nbpar.worker.mailbox import Mailbox
 from nbpar.worker.module_requests import ModuleRequests
 from nbpar.worker.output.plain import plain_stray
 from nbpar.worker.output.recorder import NOTHING, ItemId, OutputRecorder, Piece, Pieces
 from nbpar.worker.run_setup import WorkerHooks
 from nbpar.worker.signals import Interrupts, Shield
+
+if TYPE_CHECKING:
+    from nbpar.worker.coroutines.service import CoroutineService
 
 SILENCE = 60.0
 """Seconds of silence of the client after which the loop ends."""
@@ -138,6 +142,8 @@ class Loop:
         """Whether the client knows that there will be no more messages; that there will be some."""
 
         self._strikes = Strikes()
+        self.coroutines: CoroutineService | None = None
+        """Items of async functions; None before the first."""
 
     @property
     def index(self) -> int:
@@ -151,12 +157,14 @@ class Loop:
         self._hooks = hooks or self._hooks
         with Attendant(
             self._mailbox,
-            look=self._early.look,
+            look=self._look,
             abandon=self._interrupts.stop,
             client_ended=self._client_ended,
         ):
             while not self._answer_all():
                 pass
+            if self.coroutines is not None:
+                self.coroutines.close()
         self.channels.break_all(self._mailbox.reason)
         if not self._mailbox.garbled:  # else this end counts as a loss, or messages would be repeated
             self._mailbox.send(Bye(self._mailbox.reason))
@@ -189,13 +197,22 @@ class Loop:
                 self._go_on()
             else:
                 self._greet()
-            while (call := self._mailbox.next_call()) is not None:
+            while (call := self._next_call()) is not None:
                 self._take_up(call)
                 call = None  # do not keep its items while idle
         except BaseException as error:  # noqa: BLE001 (an item's timer, or a thread, may raise anything here)
             self._survive(error)
             return False
         return True
+
+    def _next_call(self) -> Call | Open | None:
+        return self._mailbox.next_call() if self.coroutines is None else self.coroutines.next_call()
+
+    def _look(self) -> None:
+        """Look after items that last; called often, in the attendant's thread."""
+        self._early.look()
+        if self.coroutines is not None:
+            self.coroutines.watch()
 
     def _greet(self) -> None:
         self._mailbox.greet(Ready(self._facts), self._answered_within)
@@ -246,11 +263,7 @@ class Loop:
         if function is None:
             self._mailbox.ask_for_function(call)
             return
-        if call.run != self._run_number:
-            self._run_number = call.run
-            begin = self._mailbox.begin(call.run)
-            self._codec.apart = begin is not None and begin.apart
-            self._describe = telling(self._codec.describe, begin)
+        self._enter_run(call.run)
         began = time.perf_counter()
         try:
             items, broken = self._codec.items(call.items, call.first)
@@ -264,6 +277,9 @@ class Loop:
             function = _never
         elif call.spread == CallStyle.CALL and len(items) > 1 and self._far:
             function = self._functions.anew(call, function)
+        if call.concurrency:
+            self._begin_coroutines(call, function, items, broken)
+            return
         cleanup = self._hooks.cleanup
         if cleanup is not None:
             cleanup.clears = call.run != INITIALIZER
@@ -274,6 +290,33 @@ class Loop:
             is_given_up=self._mailbox.is_given_up, tell_running=self._tell_running, look=cleanup,
             first_call=self._functions.just_made,
         ))  # fmt: skip
+
+    def _enter_run(self, run: int) -> None:
+        """Prepare the codec for items and values of a run."""
+        if run != self._run_number:
+            self._run_number = run
+            begin = self._mailbox.begin(run)
+            self._codec.apart = begin is not None and begin.apart
+            self._describe = telling(self._codec.describe, begin)
+
+    def _begin_coroutines(
+        self, call: Call, function: Callable[[Any], Any], items: Sequence[Any], faults: dict[int, Fault]
+    ) -> None:
+        from nbpar.worker.coroutines.item import CoroutineCall
+
+        if self.coroutines is None:
+            from nbpar.worker.coroutines.service import CoroutineService, WorkerSide
+
+            self.coroutines = CoroutineService(WorkerSide(
+                self._mailbox, self._codec, self._interrupts, self._far,
+                self._send_late_output if self._far else None, self._enter_run, self._after_coroutines,
+                self._cpu_since,
+            ))  # fmt: skip
+        self.coroutines.begin(CoroutineCall(call, function, list(items), faults, self._describe))
+
+    def _after_coroutines(self) -> None:
+        if (cleanup := self._hooks.cleanup) is not None:
+            cleanup.look(NOTHING)
 
     def _run(self, execution: Execution) -> None:
         self._execution = execution

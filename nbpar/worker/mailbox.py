@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from nbpar.endpoint.outbox import Outbox
 from nbpar.wire.common_buffers import with_kept
@@ -38,7 +38,9 @@ from nbpar.wire.messages import (
     Ping,
     Pong,
     Release,
+    Stop,
 )
+from nbpar.worker.mail_ports import ChannelEnds, Transport
 from nbpar.worker.signals import Shield
 
 LOOK = 0.001
@@ -69,42 +71,6 @@ OF_CHANNELS = frozenset({Item, Items, Credit, Close, Open})
 """Messages that channels may take."""
 
 _clock = time.monotonic
-
-
-class Transport(Protocol):
-    """A transport to the client.  Any thread may send and wake; one at a time polls and receives."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether the client has gone."""
-
-    def poll(self, timeout: float) -> None:
-        """Wait up to `timeout` seconds until a message may have arrived, or `wake` is called."""
-
-    def receive(self, timeout: float) -> Sequence[Message]:
-        """Return the received messages; wait up to `timeout` seconds for one."""
-
-    def send(self, messages: Sequence[Message]) -> None:
-        """Send messages together."""
-
-    def wake(self) -> None:
-        """Make `poll` return; takes no lock."""
-
-
-class ChannelEnds(Protocol):
-    """The worker's channels, as the mailbox needs them."""
-
-    def take(self, message: Any) -> bool:
-        """Handle one `OF_CHANNELS`; False if it is for the loop."""
-
-    dropped: deque[Any]
-    """Ends of unreferenced channels."""
-
-    def close_dropped(self) -> None:
-        """Close these; called before a thread waits or flushes."""
-
-    def tell_printed(self) -> None:
-        """Send what code has printed so far, ahead of the messages that are about to be sent."""
 
 
 class Mailbox:
@@ -147,6 +113,15 @@ class Mailbox:
 
         self.take_buffers: Callable[[FoundBuffers], None] = lambda _: None
         """Handles buffers that were asked for."""
+
+        self.notified: Callable[[], None] | None = None
+        """Called after messages were read, by the thread that has read them."""
+
+        self.stopped: OrderedDict[int, None] = OrderedDict()
+        """The latest calls of async functions whose items are to be canceled, also if they come later."""
+
+        self._to_stop: deque[int] = deque()
+        """Those that `take_stopped` has not returned."""
 
         self._transport = transport
         self._shield = shield
@@ -196,11 +171,13 @@ class Mailbox:
         if within is not None:
             self.reason = self.reason or UNANSWERED
 
-    def next_call(self) -> Call | Open | None:
-        """Return the next call, code of channels first; wait for one.  None: the loop must end."""
+    def next_call(self, *, wait: bool = True) -> Call | Open | None:
+        """Return the next call, code of channels first; `wait` for one.  None: there is none, or no more."""
         while not self.reason:
-            if not self._has_work:
-                self._await_work()
+            if not self.has_work and not wait:
+                return None
+            if not self.has_work:
+                self.read_until(lambda: self.has_work)
             elif _clock() - self._looked > LOOK:
                 self.exchange()
             if self._opened:  # earlier answers must not wait for the end of the code
@@ -211,6 +188,13 @@ class Mailbox:
                     self.taken = waiting[0]
                     return waiting.popleft()
         return None
+
+    def take_stopped(self) -> list[int]:
+        """Return the calls of async functions whose items are to be canceled, once."""
+        taken = []
+        while self._to_stop:
+            taken.append(self._to_stop.popleft())
+        return taken
 
     def take_again(self) -> Call | Open | None:
         """Return the loop's current message after an exception hit it; None if there was none."""
@@ -370,6 +354,8 @@ class Mailbox:
         self.reason = self.reason or "the client is gone"
         self._client_lost = True
         self.notify()
+        if (notified := self.notified) is not None:
+            notified()
 
     @property
     def ended(self) -> bool:
@@ -387,11 +373,13 @@ class Mailbox:
         return self.ended or self._left(None) <= 0
 
     @property
-    def _has_work(self) -> bool:
+    def has_work(self) -> bool:
+        """Whether `next_call` returns at once."""
         return bool(self._calls or self._opened or self.reason)
 
-    def _await_work(self) -> None:
-        if not self.wait(lambda: self._has_work, None):
+    def read_until(self, ready: Callable[[], bool]) -> None:
+        """Read until `ready()`; if the client is gone before, the loop must end."""
+        if not self.wait(ready, None):
             silent = f"the client was silent for {self._silence:g} s"
             self.reason = self.reason or ("the client is gone" if self.ended else silent)
 
@@ -435,13 +423,15 @@ class Mailbox:
             for message in messages:
                 if type(message) not in OF_CHANNELS or not self._channels.take(message):
                     self._take(message)
+            if messages and (notified := self.notified) is not None:
+                notified()
         except BaseException:
             self._torn = True
             raise
 
     def _take(self, message: Message) -> None:
         """Queue a message for the loop."""
-        if isinstance(message, (Cancel, Cut)):
+        if isinstance(message, (Cancel, Cut, Stop)):
             self._recall(message)
         elif isinstance(message, Ping):
             self.put([Pong(message.token)])
@@ -474,11 +464,16 @@ class Mailbox:
             for key in message.keys:
                 self._kept.pop(key, None)
 
-    def _recall(self, message: Cancel | Cut) -> None:
+    def _recall(self, message: Cancel | Cut | Stop) -> None:
         """Give back what has not begun; a call that runs and is to be cut is left to the attendant."""
         ids = (message.call,) if isinstance(message, Cut) else message.ids
         with self._lock:
-            if isinstance(message, Cancel):
+            if isinstance(message, Stop):
+                self.stopped.update(dict.fromkeys(ids))
+                self._to_stop.extend(ids)
+                while len(self.stopped) > max(GIVEN_UP, len(ids)):
+                    self.stopped.popitem(last=False)
+            elif isinstance(message, Cancel):
                 self._given_up.extend(ids)
             elif isinstance(self.taken, Call) and self.taken.id == message.call:
                 self.cut = message.call

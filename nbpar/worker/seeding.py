@@ -71,6 +71,14 @@ def seeded(seed: int, index: int) -> Iterator[None]:
         _current.reset(token)
 
 
+def give_stream(seed: int, index: int) -> None:
+    """Make `rng` the item's generator for the rest of the current context: that of a coroutine.
+
+    `random` and NumPy's legacy state stay as they are: concurrent items draw from the same two.
+    """
+    _current.set(_ItemStream(seed, index))
+
+
 @contextmanager
 def randomness_kept() -> Iterator[None]:
     """Restore `random` and NumPy's legacy state at the end, once for all items seeded within.

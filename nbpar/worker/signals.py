@@ -59,6 +59,8 @@ class Interrupts:
         """Seconds since the limit was set that do not count."""
 
         self._tell_running: Callable[[bool], None] = _tell_nobody
+        self.instead: Callable[[], None] | None = None
+        """Called in place of raising, while an event loop runs items."""
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -177,10 +179,12 @@ class Interrupts:
         return new.with_traceback(error.__traceback__)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.armed:
+        if self.instead is not None:
+            self.instead()
+        elif self.armed:
             self.armed = self._was_armed = False
             raise Interrupted
-        if self._shielded:
+        elif self._shielded:
             self._missed = True
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002

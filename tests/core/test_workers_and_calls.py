@@ -28,7 +28,6 @@ def test_a_worker_that_is_gone_is_asked_for_nothing():
 
     assert (scheduler.retire("a"), scheduler.hold("a"), scheduler.lose("a")) == ([], [], [])
     scheduler.free("a")
-    scheduler.condemn("a")
     scheduler.shorten(calls["a"].id, 0)
     scheduler.drop(calls["a"].id)
     assert list(scheduler.assign(1.0)) == []
@@ -73,7 +72,7 @@ def test_a_call_that_could_not_be_sent_is_dropped_and_its_run_goes_on():
 
 def test_an_item_that_did_not_stop_at_its_limit_is_not_tried_again():
     scheduler, calls = begun(1)
-    scheduler.condemn("a")
+    scheduler.condemn(scheduler.windows.head("a"))
 
     hopeless = scheduler.lose("a")
 
@@ -85,11 +84,11 @@ def test_an_item_that_did_not_stop_at_its_limit_is_not_tried_again():
 def test_of_several_items_it_is_not_certain_which_one_runs():
     scheduler, calls = begun(4, chunksize=4)
 
-    scheduler.condemn("a")
+    scheduler.condemn(scheduler.windows.head("a"))
 
     assert not calls["a"].overdue
     scheduler.answer(calls["a"], 3, 0.1, 0.5, final=False)
-    scheduler.condemn("a")
+    scheduler.condemn(scheduler.windows.head("a"))
     assert calls["a"].overdue
 
 

@@ -35,7 +35,7 @@ FAULT = Fault(b"payload", "ValueError", "no", (("file.py", "f", 3, 1, (3, 0, 4))
 def call(body, **fields):
     values = {
         "id": 1, "run": 2, "digest": b"d", "first": 0, "spread": "one", "timed": True, "stop_early": False,
-        "timeout": None, "seed": None, "broken": {}, "items": body,
+        "timeout": None, "seed": None, "concurrency": 0, "broken": {}, "items": body,
     }  # fmt: skip
     known = {name: values.get(name) for name in Call._fields}
     return Call(**{**known, **fields})

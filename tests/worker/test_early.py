@@ -42,7 +42,7 @@ class Client:
         packed = pack_one(function)
         body, _ = pack(items)
         call = Call(
-            7, 1, digest(packed), 0, spread.value, timed, False, timeout, None, {}, body
+            7, 1, digest(packed), 0, spread.value, timed, False, timeout, None, 0, {}, body
         )  # fmt: skip
         self.coming = [Begin(1, (), ()), Load(digest(packed), "function", packed), call]
         self.sent = []
@@ -284,7 +284,7 @@ def test_a_call_that_has_not_begun_goes_back_whole_when_it_is_to_be_cut(gate):
 
 @pytest.mark.parametrize("timed", [False, True])
 def test_whoever_looks_at_any_moment_nothing_is_lost_or_told_twice(timed):
-    call = Call(1, 1, b"", 100, CallStyle.ONE.value, timed, False, None, None, {}, None)
+    call = Call(1, 1, b"", 100, CallStyle.ONE.value, timed, False, None, None, 0, {}, None)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

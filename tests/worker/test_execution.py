@@ -24,7 +24,7 @@ interrupts = Interrupts()
 def call(**fields):
     values = {
         "id": 1, "run": 2, "digest": b"d", "first": 0, "spread": "one", "timed": True, "stop_early": False,
-        "timeout": None, "seed": None, "broken": {}, "items": None,
+        "timeout": None, "seed": None, "concurrency": 0, "broken": {}, "items": None,
     }  # fmt: skip
     known = {name: values.get(name) for name in Call._fields}
     return Call(**{**known, **fields})

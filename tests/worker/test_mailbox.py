@@ -74,7 +74,7 @@ def make_mailbox(client, *, silence=60.0):
 
 
 def call(number, digest=b"f"):
-    return Call(number, 1, digest, 0, "one", False, False, None, None, {}, None)
+    return Call(number, 1, digest, 0, "one", False, False, None, None, 0, {}, None)
 
 
 def in_thread(function):

@@ -87,7 +87,7 @@ def messages():
     def call(number, first, count, *, timed=False, timeout=None):
         body, _ = pack(list(range(first, first + count)))
         return Call(
-            number, 1, digest(packed), first, "one", timed, False, timeout, None, {}, body
+            number, 1, digest(packed), first, "one", timed, False, timeout, None, 0, {}, body
         )  # fmt: skip
 
     calls = [call(1, 0, 1), call(2, 1, 4), call(3, 5, 2, timed=True), call(4, 7, 2, timeout=60.0)]

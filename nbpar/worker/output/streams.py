@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from nbpar.host.shell import this_shell
+from nbpar.worker.output.coroutines import CoroutineOutput, output_of_this_coroutine
 from nbpar.worker.output.plain import (
     WIDGET,
     finished_record,
@@ -46,6 +47,8 @@ _process: OutputRecorder | None = None
 
 def current() -> OutputRecorder | None:
     """Return the recorder that takes the output of this thread now; None if none does."""
+    if (coroutine := output_of_this_coroutine.get()) is not None:
+        return coroutine.recorder
     if _thread.recorder is None and (output := _thread.output) is not None:
         return output.recorder
     recorder = _thread.recorder or _process
@@ -54,7 +57,9 @@ def current() -> OutputRecorder | None:
 
 def _put(recorder: OutputRecorder, kind: str, content: Any) -> None:
     """Record output of this thread."""
-    if _thread.recorder is None and (output := _thread.output) is not None:
+    if (coroutine := output_of_this_coroutine.get()) is not None:
+        coroutine.put(recorder, kind, content)
+    elif _thread.recorder is None and (output := _thread.output) is not None:
         output.put(recorder, kind, content)
     else:
         recorder.put(kind, content)
@@ -70,9 +75,11 @@ def caught(recorder: OutputRecorder, *, whole_process: bool) -> Iterator[None]:
         _process = recorder
     else:
         _thread.recorder = recorder
+    outer = output_of_this_coroutine.set(None)
     try:
         yield
     finally:
+        output_of_this_coroutine.reset(outer)
         if whole_process:
             _process = before
         else:
@@ -81,19 +88,22 @@ def caught(recorder: OutputRecorder, *, whole_process: bool) -> Iterator[None]:
 
 
 @contextmanager
-def uncaught(outer: OutputRecorder | None = None) -> Iterator[None]:
-    """Do not record the output of this thread, or use another recorder."""
-    inner, _thread.recorder = _thread.recorder, outer
+def uncaught(outer: OutputRecorder | CoroutineOutput | None = None) -> Iterator[None]:
+    """Do not record the output of this thread, or record it elsewhere."""
+    coroutine = outer if isinstance(outer, CoroutineOutput) else None
+    inner, _thread.recorder = _thread.recorder, None if isinstance(outer, CoroutineOutput) else outer
     output, _thread.output = _thread.output, None
+    token = output_of_this_coroutine.set(coroutine)
     try:
         yield
     finally:
+        output_of_this_coroutine.reset(token)
         _thread.recorder, _thread.output = inner, output
 
 
-def outer_recorder() -> OutputRecorder | None:
-    """Return the recorder of the item inside which this thread runs, if any."""
-    return _thread.recorder
+def outer_recorder() -> OutputRecorder | CoroutineOutput | None:
+    """Return where the output of the item goes inside which this code runs, if any."""
+    return output_of_this_coroutine.get() or _thread.recorder
 
 
 # ---- stand-ins
@@ -219,7 +229,7 @@ def _handle(logger: logging.Logger, record: logging.LogRecord) -> None:
 
 
 def _start(thread: threading.Thread) -> None:
-    output = _thread.output if _thread.recorder is None else None
+    output = output_of_this_coroutine.get() or (_thread.output if _thread.recorder is None else None)
     mark(thread, _thread.recorder or _process, output)
     _outer.start(thread)
 

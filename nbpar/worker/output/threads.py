@@ -39,11 +39,15 @@ class ThreadOutput:
             return None
         if self.item is None:
             return recorder if recorder.item != NOTHING else None
-        return recorder if recorder.running() == self.item or recorder.takes_late(self.item) else None
+        return recorder if self.runs(recorder) or recorder.takes_late(self.item) else None
+
+    def runs(self, recorder: OutputRecorder) -> bool:
+        """Whether its item is the one that runs."""
+        return recorder.running() == self.item
 
     def put(self, recorder: OutputRecorder, kind: str, content: Any) -> None:
         """Record output of the thread."""
-        if self.item is None or recorder.running() == self.item:
+        if self.item is None or self.runs(recorder):
             recorder.put(kind, content, None if self.item is None else self.item.index)
         elif self._late <= PER_ITEM:
             self._late += size_of(kind, content)

@@ -1,0 +1,142 @@
+"""Items of async functions in the caller's own thread: several wait at once, while the caller waits for them.
+
+Between two waits their event loop stands still.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+from nbpar.host.event_loops import no_event_loop
+from nbpar.host.memory import resident_bytes
+from nbpar.wire.messages import NO_COSTS, Call, Done, Message, Output
+from nbpar.worker.asked_waits import Describe
+from nbpar.worker.codec import ByReference
+from nbpar.worker.coroutines.item import CoroutineCall
+from nbpar.worker.coroutines.runner import LASTS, CoroutineRunner
+from nbpar.worker.nesting import inside
+from nbpar.worker.output.coroutines import CurrentCoroutine
+from nbpar.worker.output.recorder import FollowingRecorder
+from nbpar.worker.output.streams import caught
+from nbpar.worker.signals import ALARM_AGAIN, Interrupts, can_limit
+
+
+class SerialCoroutines:
+    """The coroutines of a serial pool.
+
+    Args:
+        interrupts: notes Ctrl-C while they run.
+        recorder: makes what shows the output of a run's items.
+    """
+
+    def __init__(self, interrupts: Interrupts, recorder: Callable[[str], FollowingRecorder]) -> None:
+        self._make_recorder = recorder
+        self._recorders: dict[int, FollowingRecorder] = {}
+        """By run, of those with items."""
+
+        with no_event_loop():
+            self._runner = CoroutineRunner(
+                describe=ByReference().describe, interrupts=interrupts, recorder=self._recorder,
+                is_unwanted=lambda _: bool(getattr(interrupts, "came", False)),
+            )  # fmt: skip
+        self._busy = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are items to run, or answers to give."""
+        return self._runner.busy or bool(self._runner.finished)
+
+    def begin(self, call: Call, function: Callable[[Any], Any], describe: Describe) -> None:
+        """Take a call; its items begin with the next `advance`, as slots become free."""
+        with self._inside(call.run):
+            self._runner.add(CoroutineCall(call, function, list(call.items), dict(call.broken), describe))
+
+    def advance(self) -> list[Message]:
+        """Run items until one has ended, or Ctrl-C came; return the messages about them."""
+        if not self._runner.finished:
+            run = next(iter(self._runner.calls.values())).call.run
+            with self._inside(run), self._limited():
+                self._runner.turn()
+        return self._answers()
+
+    def stop(self, ids: Iterable[int]) -> list[Message]:
+        """Cancel calls, and wait for the short time that this takes."""
+        ids = [number for number in ids if number in self._runner.calls]
+        if not ids:
+            return []
+        with self._inside(self._runner.calls[ids[0]].call.run):
+            self._runner.stop(ids)
+            while any(number in self._runner.calls for number in ids):
+                self._runner.turn()
+        return self._answers()
+
+    def close(self) -> None:
+        """End all coroutines, and the event loop."""
+        with no_event_loop():
+            self._runner.close()
+
+    def _inside(self, run: int) -> AbstractContextManager[Any]:
+        stack = ExitStack()
+        stack.enter_context(no_event_loop())
+        stack.enter_context(inside(whole_process=False))
+        stack.enter_context(caught(self._recorder_of(run), whole_process=False))
+        return stack
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Strike steps that block the loop beyond the time limit of their item, where signals can."""
+        limits = [limit for call in self._runner.calls.values() if (limit := call.call.timeout) is not None]
+        if not limits or not can_limit():
+            yield
+            return
+        handler = signal.signal(signal.SIGALRM, lambda *_: self._runner.strike())
+        before = signal.setitimer(signal.ITIMER_REAL, min(limits) + LASTS, ALARM_AGAIN)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, *before)
+            signal.signal(signal.SIGALRM, handler)
+
+    def _recorder(self, call: CoroutineCall) -> FollowingRecorder:
+        return self._recorder_of(call.call.run)
+
+    def _recorder_of(self, run: int) -> FollowingRecorder:
+        recorder = self._recorders.get(run)
+        if recorder is None:
+            recorder = self._recorders[run] = self._make_recorder("here")
+            recorder.follow(CurrentCoroutine())
+        return recorder
+
+    def _answers(self) -> list[Message]:
+        finished = list(self._runner.finished)
+        self._runner.finished.clear()
+        messages: list[Message] = []
+        share = self._share(sum(len(call.values) for call in finished))
+        left = {call.call.run for call in self._runner.calls.values()}
+        for call in finished:
+            run = call.call.run
+            if pieces := self._recorder_of(run).take(over=run not in left):
+                messages.append(Output(call.call.id, pieces))
+            messages.append(_done(call, share))
+        for run in self._recorders.keys() - left:
+            self._recorders.pop(run).end_lines()
+        return messages
+
+    def _share(self, items: int) -> float:
+        """Return the seconds for which each of a number of items kept the loop busy."""
+        busy = self._runner.loop.times.busy
+        seconds, self._busy = busy - self._busy, busy
+        return seconds / max(items, 1)
+
+
+def _done(call: CoroutineCall, share: float) -> Done:
+    message = call.call
+    stop = min(call.unanswered, default=len(call.values))
+    faults = {place: fault for place, fault in call.faults.items() if place < stop}
+    return Done(
+        message.id, message.first, True, False, share * stop, tuple(call.each[:stop]), resident_bytes(),
+        faults, NO_COSTS, 0, call.values[:stop],
+    )  # fmt: skip

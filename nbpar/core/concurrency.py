@@ -1,0 +1,93 @@
+"""Which functions are async, and how many of their items a worker has.
+
+Waiting is not work: an item's seconds are those in which it kept its worker busy.  Its whole time, from
+being sent to being answered, decides how many others are sent in advance.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from nbpar.core.chunking import Chunker
+
+CONCURRENCY = 100
+"""Items of an async function under way at once on each worker, unless `concurrency=` says otherwise."""
+
+SPARE = 0.3
+"""Maximal share of items that wait on a worker for a slot, beyond those under way."""
+
+REFILL = 0.02
+"""Seconds within which a free slot gets another item, if that has to be sent first."""
+
+COST = 5e-5
+"""Seconds for which an item keeps its worker busy, until that is known."""
+
+
+class ConcurrentChunker(Chunker):
+    """Sends items of an async function one by one, as many as keep the slots of each worker filled.
+
+    Args:
+        concurrency: items under way at once on each worker.
+    """
+
+    def __init__(self, concurrency: int) -> None:
+        super().__init__(1)
+        self.concurrency = self.window = concurrency
+        self._wait: float | None = None
+        """Running estimate of the seconds from sending an item to its answer; None before the first."""
+
+    @property
+    def seconds_per_item(self) -> float:
+        return COST if self._seconds is None else self._seconds
+
+    @property
+    def timed(self) -> bool:
+        return True
+
+    def _windowed(self) -> int:
+        if self._wait is None:
+            return self.concurrency
+        rate = self.concurrency / max(self._wait, REFILL / 2)
+        return self.concurrency + math.ceil(min(SPARE * self.concurrency, rate * REFILL))
+
+    def learn(self, items: int, seconds: float, *, moved: int = 0, round_trip: float | None = None) -> None:
+        if round_trip is not None and items:
+            wait = max(round_trip, 0.0)
+            self._wait = wait if self._wait is None else self._wait + 0.05 * (wait - self._wait)
+        super().learn(items, seconds, moved=moved)
+
+
+def is_async(fn: object) -> bool:
+    """Whether a function's calls return coroutines, as far as that can be seen without a call.
+
+    So for functions written or marked as coroutine functions, partials and methods of these, and objects
+    whose `__call__` is one.  A decorator's wrapper counts as what it is itself: it may run the coroutine.
+    """
+    while isinstance(fn, partial):
+        fn = fn.func
+    if inspect.iscoroutinefunction(fn):
+        return True
+    if inspect.isroutine(fn) or isinstance(fn, type):
+        return False
+    return inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004 (not whether it has one)
+
+
+def concurrency_of(fn: Callable[..., Any], asked: int | None) -> int:
+    """Return how many items of a function are under way at once on each worker; 0 for an ordinary function.
+
+    Raises:
+        TypeError: it is an asynchronous generator.
+    """
+    if inspect.isasyncgenfunction(fn):
+        name = getattr(fn, "__name__", "fn")
+        raise TypeError(
+            f"`{name}` is an asynchronous generator: it yields values, and an item has one result; "
+            "collect them in a list and `return` it"
+        )
+    if asked is not None:
+        return asked
+    return CONCURRENCY if is_async(fn) else 0

@@ -1,0 +1,1 @@
+"""Items of async functions: tasks of one event loop per worker."""

@@ -1,0 +1,141 @@
+"""One item of an async function, and the call that it is part of."""
+
+from __future__ import annotations
+
+import time
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nbpar.core.text import short
+from nbpar.wire.faults import Fault
+from nbpar.wire.messages import Call
+from nbpar.worker.output.coroutines import CoroutineOutput
+
+if TYPE_CHECKING:
+    from asyncio import Task, TimerHandle
+
+_clock = time.perf_counter
+
+
+class Ends(Protocol):
+    """Takes the ends of items."""
+
+    def end(self, item: CoroutineItem, value: Any, error: BaseException | None) -> None:
+        """An item has ended."""
+
+
+class CoroutineCall:
+    """A call whose items are coroutines.
+
+    Args:
+        call: the message.
+        function: returns an awaitable for an item.
+        items: the items.
+        faults: by offset, those of items that could not be made.
+        describe: serializes an exception of an item.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        function: Callable[[Any], Any],
+        items: list[Any],
+        faults: dict[int, Fault],
+        describe: Callable[[BaseException], Fault],
+    ) -> None:
+        self.call = call
+        self.function = function
+        self.items = items
+        self.faults = faults
+        self.describe = describe
+        self.values: list[Any] = [None] * len(items)
+        self.each = [0.0] * len(items)
+        self.open = len(items)
+        """Number of its items without an outcome."""
+
+        self.stopped = False
+        """Whether its items are canceled, because nothing waits for them."""
+
+        self.unanswered: set[int] = set()
+        """Offsets of items that were stopped, and so have no outcome."""
+
+
+class CoroutineItem:
+    """An item, from the start of its coroutine to its outcome."""
+
+    __slots__ = (
+        "begun",
+        "call",
+        "coroutine",
+        "limit",
+        "output",
+        "over",
+        "overdue",
+        "place",
+        "pressed",
+        "started",
+        "task",
+    )
+
+    def __init__(self, call: CoroutineCall, place: int, output: CoroutineOutput) -> None:
+        self.call = call
+        self.place = place
+        """Its offset in the call."""
+
+        self.output = output
+        self.begun = _clock()
+        self.over = self.started = False
+        self.overdue = False
+        """Whether it has exceeded its time limit."""
+
+        self.pressed = 0
+        """How often it was told to end."""
+
+        self.limit: TimerHandle | None = None
+        """Ends it, or tells it to end again."""
+
+        self.coroutine: Any = None
+        self.task: Task[None] | None = None
+
+    @property
+    def index(self) -> int:
+        """Its index in the input."""
+        return self.call.call.first + self.place
+
+
+async def run(item: CoroutineItem, ends: Ends) -> None:
+    """Run an item; nothing that it raises gets past this."""
+    item.started = True
+    try:
+        waiting = _called(item.call, item.place)
+        value = await waiting
+    except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
+        ends.end(item, None, error)
+    else:
+        ends.end(item, value, None)
+
+
+RUN = run.__code__
+"""The code of the frame below which an item's own frames are; its local `item` tells which."""
+
+
+def _called(call: CoroutineCall, place: int) -> Awaitable[Any]:
+    """Call the function with an item.
+
+    Raises:
+        CancelledError: the call was stopped meanwhile.
+        TypeError: what the function returns cannot be awaited.
+    """
+    if call.stopped:
+        raise CancelledError
+    value = call.function(call.items[place])
+    if type(value) is CoroutineType or isawaitable(value):
+        return value
+    raise TypeError(
+        f"the function returned {short(value)}, which cannot be awaited, although concurrency= was given; "
+        "items of an ordinary function run one after another on each worker: use more workers, or an "
+        "`async def` with `await asyncio.to_thread(...)`"
+    )
