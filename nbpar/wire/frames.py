@@ -8,6 +8,7 @@ that a malformed or foreign frame can only be rejected.
 from __future__ import annotations
 
 import io
+import mmap
 import pickle
 import struct
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,9 @@ _FOREIGN = frozenset(
     {Load, Begin, Ready, Output, Imported, Bye, Open, Printed, SeekModule, FoundModule, LateOutput}
 )
 """Kinds with names, texts and facts from other code; likewise those with faults."""
+
+_AS_RECEIVED = frozenset({bytearray, mmap.mmap, Unreceived})
+"""Types of frames that need not be copied to be written to."""
 
 _ELSEWHERE = frozenset({Mapped, Kept})
 """Types that stand for buffers that are not sent with a body."""
@@ -210,8 +214,8 @@ def _buffer(entry: tuple[Any, ...] | int | None, rest: Iterator[Any]) -> Any:
     return Kept(entry) if isinstance(entry, int) else Mapped(*entry)
 
 
-def _writable(frame: Any) -> bytearray | Unreceived:
-    return frame if type(frame) in (bytearray, Unreceived) else bytearray(frame)
+def _writable(frame: Any) -> Any:
+    return frame if type(frame) in _AS_RECEIVED else bytearray(frame)
 
 
 class _HeadUnpickler(pickle.Unpickler):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from nbpar.wire.independence import independent, numpy_scalar, trees
+from nbpar.wire.large_bytes import are_likely, with_stand_ins
 from nbpar.wire.stacking import Stack, can_be_stacked
 
 
@@ -199,7 +200,7 @@ def _pack_together(items: Sequence[Any], instances: bool) -> Packed | None:
         out_of_band: list[Any] = []
         head = pickle.dumps(items, 5, buffer_callback=keeper(out_of_band))
         return Packed(head, None, out_of_band, len(items))
-    if kind not in (list, tuple):
+    if kind not in (list, tuple) or are_likely(items):
         return None
     try:
         return Packed(_plain(items), None, [], len(items))
@@ -356,12 +357,13 @@ def _pack_each(items: Sequence[Any]) -> tuple[Packed, dict[int, BaseException]]:
     buffers: list[Any] = []
     layout: list[tuple[int, int]] = []
     errors: dict[int, BaseException] = {}
+    apart = are_likely(items)
     out = io.BytesIO()
     pickler = Pickler(out, 5, buffer_callback=keeper(buffers))
     for place, item in enumerate(items):
         start, had = out.tell(), len(buffers)
         try:
-            pickler.dump(item)
+            pickler.dump(with_stand_ins(item) if apart else item)
         except BaseException as error:  # noqa: BLE001 (any user code may run here)
             errors[place] = error
             del buffers[had:]

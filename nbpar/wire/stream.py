@@ -1,19 +1,23 @@
 """Framing of messages over a byte stream.
 
-Large frames are read straight into a `bytearray` of their own and written straight from where they
+Large frames are read straight into memory of their own and written straight from where they
 are, so they are copied once on each side, by the system.
 """
 
 from __future__ import annotations
 
+import mmap
 import socket as network
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from nbpar.wire.frames import FrameError
 from nbpar.wire.pickling import Unreceived
+
+Frame = bytes | bytearray | mmap.mmap
 
 READ = 1 << 17
 """Bytes per read; a longer frame gets memory of its own."""
@@ -26,6 +30,9 @@ LONGEST_FRAME = 1 << 44
 
 LONGEST_DROPPED = 1 << 40
 """A longer frame without memory for it counts as invalid; a shorter one is read and dropped."""
+
+MAPPED = 32 << 20
+"""Bytes from which a frame gets pages of its own from the system, as it would by malloc(3), too."""
 
 LONGEST_NAME = 256
 """Maximal bytes from an unidentified sender: its name, as one message of one frame."""
@@ -65,8 +72,8 @@ class Incoming:
         self._sizes: deque[int] = deque()
         """Sizes of the remaining frames of the current message."""
 
-        self._frames: list[bytes | bytearray] = []
-        self._large: bytes | bytearray | None = None
+        self._frames: list[Frame] = []
+        self._large: Frame | None = None
         """The current frame, if it is longer than the buffer."""
 
         self._rest = self._view[:0]
@@ -78,13 +85,13 @@ class Incoming:
         self.ended = False
         """Whether the other side has gone."""
 
-    def read(self) -> list[list[bytes | bytearray]]:
+    def read(self) -> list[list[Frame]]:
         """Return the complete messages so far; never waits.
 
         Raises:
             FrameError: invalid data; nothing that follows can be understood.
         """
-        messages: list[list[bytes | bytearray]] = []
+        messages: list[list[Frame]] = []
         for _ in range(ROUNDS):
             room = self._room()
             try:
@@ -102,18 +109,18 @@ class Incoming:
                 break  # no more data now; the rest of a large frame is in transit
         return messages
 
-    def trust(self) -> list[list[bytes | bytearray]]:
+    def trust(self) -> list[list[Frame]]:
         """Accept all messages from now on; return those already received.
 
         Raises:
             FrameError: as `read`.
         """
         self._stranger = False
-        messages: list[list[bytes | bytearray]] = []
+        messages: list[list[Frame]] = []
         self._parse(messages)
         return messages
 
-    def _take_whole(self, count: int, messages: list[list[bytes | bytearray]]) -> bool:
+    def _take_whole(self, count: int, messages: list[list[Frame]]) -> bool:
         """Take one small message that arrived alone, the most frequent case."""
         if self._end or self._large is not None or self._sizes or self._frames or count < _ONE.size:
             return False
@@ -132,7 +139,7 @@ class Incoming:
             self._start = self._end = 0
         return self._view[self._end :]
 
-    def _take(self, count: int, messages: list[list[bytes | bytearray]]) -> None:
+    def _take(self, count: int, messages: list[list[Frame]]) -> None:
         if self._large is None:
             self._end += count
         elif self._unread:
@@ -146,12 +153,12 @@ class Incoming:
         if self._large is None:
             self._parse(messages)
 
-    def _end_large(self, frame: bytes | bytearray, messages: list[list[bytes | bytearray]]) -> None:
+    def _end_large(self, frame: Frame, messages: list[list[Frame]]) -> None:
         self._frames.append(frame)
         self._large, self._rest = None, self._view[:0]
         self._close_message(messages)
 
-    def _parse(self, messages: list[list[bytes | bytearray]]) -> None:
+    def _parse(self, messages: list[list[Frame]]) -> None:
         while self._large is None and self._begin_message():
             while self._sizes:
                 if not self._take_frame():
@@ -203,8 +210,8 @@ class Incoming:
     def _begin_large(self, size: int, there: int) -> None:
         """Get memory for a frame of which the beginning is in the buffer, or drop what there is none for."""
         try:
-            frame = bytearray(size) if self._fits(size) else None
-        except MemoryError:
+            frame = _memory(size) if self._fits(size) else None
+        except (MemoryError, OSError):
             frame = None
         if frame is None:
             if size > LONGEST_DROPPED:
@@ -216,7 +223,7 @@ class Incoming:
         room[:there] = self._view[self._start : self._end]
         self._rest, self._start = room[there:], self._end
 
-    def _close_message(self, messages: list[list[bytes | bytearray]]) -> None:
+    def _close_message(self, messages: list[list[Frame]]) -> None:
         if not self._sizes and self._large is None:
             messages.append(self._frames)
             self._frames = []
@@ -280,6 +287,20 @@ class Outgoing:
         except OSError:
             self._dead = True
             return 0
+
+
+def _memory(size: int) -> bytearray | mmap.mmap:
+    """Return memory for a frame: where it is fresh in any case in huge pages, which take a third of the time.
+
+    Raises:
+        MemoryError, OSError: there is none.
+    """
+    if size < MAPPED or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return bytearray(size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # the system has no huge pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 def _sane(size: int) -> int:

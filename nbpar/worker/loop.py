@@ -355,7 +355,7 @@ class Loop:
             else:
                 execution.drop_news()
             self._mailbox.put([*news, done])
-            if not done.final:
+            if not done.final or getattr(done.values, "buffers", None):  # the next item may change them
                 self._mailbox.flush()
         except BaseException:  # outcomes may be lost or sent twice
             self._strikes.torn = True

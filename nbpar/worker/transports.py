@@ -170,7 +170,8 @@ class SocketTransport(_ClientTransport):
 
         frames = encode(messages)
         with self._lock:
-            if not send_frames(self._socket, self._letters.enclosed(frames)):
+            # copied: the user's code may change what it has returned before the socket's thread sends it
+            if not send_frames(self._socket, self._letters.enclosed(frames), share=False):
                 self._letters.broken = True
                 return
             there = bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
@@ -244,15 +245,15 @@ def connect_relayed(address: str, relay: str) -> network.socket | None:
     return None
 
 
-def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any]) -> bool:
-    """Send frames as one message, without copying large ones; False if the connection is gone.
+def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any], *, share: bool = True) -> bool:
+    """Send frames as one message, large ones shared with its thread; False if the connection is gone.
 
     zmq reconnects by itself, and queues messages meanwhile.  If it has given up a connection,
     as it does when a message does not fit into memory, a sender would wait for ever.
     """
     import zmq
 
-    large = any(len(frame) > COPY_BELOW for frame in frames)
+    large = share and any(len(frame) > COPY_BELOW for frame in frames)
     try:
         socket.send_multipart(frames, zmq.NOBLOCK, copy=not large)
     except zmq.Again:

@@ -1,6 +1,7 @@
 """Frames over a stream, as the other end receives them."""
 
 import itertools
+import mmap
 import os
 import socket
 import threading
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from nbpar.host.socket_buffers import enlarge
 from nbpar.testing import until
+from nbpar.wire import stream
 from nbpar.wire.frames import FrameError
 from nbpar.wire.pickling import Unreceived
 from nbpar.wire.stream import (
@@ -345,3 +347,38 @@ def test_what_still_waits_when_the_other_side_goes_is_dropped():
     outgoing.flush()
 
     assert not outgoing.waiting
+
+
+@pytest.mark.parametrize("pages", ["huge", "small", "none"])
+def test_a_very_long_frame_gets_pages_of_its_own(ends, monkeypatch, pages):
+    class Refusing(mmap.mmap):
+        def madvise(self, *_):
+            raise OSError("no huge pages")
+
+    monkeypatch.setattr(stream, "MAPPED", 1 << 20)
+    if pages == "small":
+        monkeypatch.setattr(stream.mmap, "mmap", Refusing)
+    elif pages == "none":
+        monkeypatch.delattr(stream.mmap, "MADV_HUGEPAGE", raising=False)
+    content = os.urandom(3 << 20)
+
+    small, frame = carried(ends, [b"small", content])
+
+    assert bytes(frame) == content
+    assert bytes(small) == b"small"
+    memoryview(frame)[0] = 0  # it can be written to
+
+
+def test_a_very_long_frame_without_memory_is_dropped(ends, monkeypatch):
+    def full(*_, **__):
+        raise OSError("cannot allocate memory")
+
+    monkeypatch.setattr(stream, "MAPPED", 1 << 20)
+    monkeypatch.setattr(stream.mmap, "MADV_HUGEPAGE", 14, raising=False)
+    monkeypatch.setattr(stream.mmap, "mmap", full)
+
+    small, frame = carried(ends, [b"small", bytes(3 << 20)])
+
+    assert type(frame) is Unreceived
+    assert frame.size == 3 << 20
+    assert small == b"small"
