@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from nbpar.notebook.cell_source import line_numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from nbpar.notebook.cell_source import CellSource
 
@@ -34,7 +34,7 @@ def read_body(source: str, place: CellSource, transform: Callable[[str], str]) -
     statements = _parse(source, place, transform)
     if not statements:
         raise _error(place, None, "the body is empty; write below the magic what happens to one item")
-    _refuse_suspension(statements, place)
+    _refuse_yield(statements, place)
     _Continue(place).visit_all(statements)
     last = statements[-1]
     if isinstance(last, ast.Expr):
@@ -96,18 +96,28 @@ def _error(place: CellSource, node: ast.stmt | ast.expr | None, message: str) ->
     return SyntaxError(message, (place.filename, number, column, place.line(number)))
 
 
-def _refuse_suspension(statements: Sequence[ast.AST], place: CellSource) -> None:
-    """Reject `yield` and `await` outside nested functions: a call has one result, at its end."""
-    for node in statements:
+def _refuse_yield(statements: Sequence[ast.AST], place: CellSource) -> None:
+    """Reject `yield` outside nested functions: a call has one result, at its end."""
+    for node in _outside_functions(statements):
         if isinstance(node, ast.Yield | ast.YieldFrom):
             reason = "an item has one result; collect values in a list and make it the last expression"
             raise _error(place, node, f"`yield` cannot stand in the body of a parallel map: {reason}")
-        if isinstance(node, _AWAITS) or (isinstance(node, ast.comprehension) and node.is_async):
-            where = node.target if isinstance(node, ast.comprehension) else node
-            reason = "an item runs without an event loop; use a call that blocks, such as `asyncio.run(...)`"
-            raise _error(place, where, f"`await` cannot stand in the body of a parallel map: {reason}")
+
+
+def waits(statements: Sequence[ast.AST]) -> bool:
+    """Whether there is an `await`, `async for` or `async with` outside nested functions."""
+    return any(
+        isinstance(node, _AWAITS) or (isinstance(node, ast.comprehension) and node.is_async)
+        for node in _outside_functions(statements)
+    )
+
+
+def _outside_functions(nodes: Sequence[ast.AST]) -> Iterator[ast.AST]:
+    """Yield all nodes but those inside nested functions."""
+    for node in nodes:
+        yield node
         if not isinstance(node, _FUNCTIONS):
-            _refuse_suspension(list(ast.iter_child_nodes(node)), place)
+            yield from _outside_functions(list(ast.iter_child_nodes(node)))
 
 
 class _Continue(ast.NodeTransformer):

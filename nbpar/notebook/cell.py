@@ -9,9 +9,10 @@ It keeps the meaning that the body has in a loop where a Python function would d
 - A name that the body assigns is local to the item, but where it may be read first
   (`total = total + x`) it starts with its value in the notebook.
 - `continue` ends the item.
+- With `await`, `async for` or `async with` the function is async: many items wait at once.
 
-It differs from the loop where independent items must: `break`, `yield` and
-`await` are errors, and an item does not see assignments of the item before it.
+It differs from the loop where independent items must: `break` and `yield` are errors, and an item
+does not see assignments of the item before it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
-from nbpar.notebook.body import complete, read_body
+from nbpar.notebook.body import complete, read_body, waits
 from nbpar.notebook.captured import class_names, global_names
 from nbpar.notebook.early_reads import early_reads
 
@@ -133,9 +134,10 @@ def _compile(
     """Compile the function's definition, which spans the whole cell, and extract its code."""
     place = setting.place
     keywords = "".join(f", {name}=None" for name in starting)
-    text = f"def {FUNCTION_NAME}({argument}{', *' if starting else ''}{keywords}): pass"
+    kind = "async def" if waits(statements) else "def"
+    text = f"{kind} {FUNCTION_NAME}({argument}{', *' if starting else ''}{keywords}): pass"
     module = ast.parse(text)
-    definition = cast("ast.FunctionDef", module.body[0])
+    definition = cast("ast.FunctionDef | ast.AsyncFunctionDef", module.body[0])
     definition.body = statements
     definition.end_lineno = statements[-1].end_lineno
     definition.end_col_offset = statements[-1].end_col_offset

@@ -15,6 +15,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 from nbpar.core import text as wording
+from nbpar.core.concurrency import is_async
 from nbpar.host.frames import entrance
 from nbpar.notebook.body import complete
 from nbpar.notebook.captured import assigned_globals, captured, mentions
@@ -83,6 +84,7 @@ class ParallelMap:
         named = pool_named(asked.pool, self._namespace(), asked.backend) if asked.pool else None
         backend = self._backend(asked, named)
         function = self._function(loop, body, place)
+        _refuse_vain_concurrency(function, asked)
         _refuse_assigned_globals(function, backend)
         warn_of_lost_changes(function, starting=function.__kwdefaults__, shared=backend != "engines")
         items = self._items(loop, place)
@@ -203,6 +205,15 @@ def _refuse_assigned_globals(function: FunctionType, backend: str) -> None:
         raise UsageError(
             f"the body assigns `{names[0]}` of the notebook by `global`, but each engine has a copy of it; "
             "return the value as the item's result, or use `--backend threads`"
+        )
+
+
+def _refuse_vain_concurrency(function: FunctionType, asked: Namespace) -> None:
+    """Reject `--concurrency` for a body that never waits by `await`: its items run one after another."""
+    if asked.concurrency is not None and not is_async(function):
+        raise UsageError(
+            "option `--concurrency` is for a body with `await`, `async for` or `async with`; items of this "
+            "one run one after another on each worker: use more workers (`-n`), or `asyncio.to_thread`"
         )
 
 

@@ -82,6 +82,13 @@ _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     ),
     (("--chunk",), {"type": _chunk, "help": "Items sent together: a number, or auto (the default)."}),
     (
+        ("-c", "--concurrency"),
+        {
+            "type": whole(1),
+            "help": "Items under way at once on each worker, in a body with await; by default 100.",
+        },
+    ),
+    (
         ("--timeout",),
         {"type": _seconds, "help": "Time limit of one item in seconds; only that item is stopped."},
     ),
@@ -146,6 +153,17 @@ def magic_with_options(name: str, usage: str) -> Callable[[_Function], _Function
 def map_options(parsed: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of a pool's map: only the options given, so that the pool's defaults apply."""
     names = {"chunk": "chunksize"}
-    simple = ("workers", "chunk", "timeout", "retries", "errors", "seed", "resume", "label", "progress")
+    simple = (
+        "workers",
+        "chunk",
+        "concurrency",
+        "timeout",
+        "retries",
+        "errors",
+        "seed",
+        "resume",
+        "label",
+        "progress",
+    )
     given = {names.get(name, name): getattr(parsed, name) for name in simple}
     return {name: value for name, value in given.items() if value is not None}

@@ -77,6 +77,19 @@ def test_unordered_gives_results_as_they_come(run, pools):
     assert run("%%parallel_map --unordered x in range(3)\nx") == [2, 1, 0]
 
 
+def test_a_body_that_waits_has_many_items_under_way(run, pools):
+    run("%%parallel_map -c 7 x in [] -> values\nawait x")
+
+    assert pools.pools[-1].asked == [("map", {"label": "x in []", "concurrency": 7})]
+
+
+def test_concurrency_for_a_body_that_never_waits_is_refused(fail):
+    error, _ = fail("%%parallel_map -c 7 x in range(3)\nx")
+
+    assert "is for a body with `await`" in str(error)
+    assert "to_thread" in str(error)
+
+
 def test_background_gives_the_run(run, shell, pools):
     run("%%parallel_map --background --unordered x in range(3) -> later\nx")
 
