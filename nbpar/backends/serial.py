@@ -40,7 +40,7 @@ from nbpar.worker.execution import Execution
 from nbpar.worker.mailbox import FUNCTIONS
 from nbpar.worker.nesting import inside
 from nbpar.worker.output.recorder import FollowingRecorder
-from nbpar.worker.output.streams import caught
+from nbpar.worker.output.streams import bars_here, caught
 from nbpar.worker.signals import Interrupts
 
 if TYPE_CHECKING:
@@ -294,6 +294,7 @@ class SerialBackend:
             return False
         self._begun = run
         self._recorder = self._make_recorder(WORKER)
+        self._recorder.bars, self._recorder.outer_item = bars_here() or (None, None)
         with no_event_loop():
             self._look = ItemCleanup(Leftovers(whole_process=False))
         return True

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nbpar.core.inner_bars import Bars
 from nbpar.core.outcome import Failure
 from nbpar.core.transcript import Piece
 
@@ -193,6 +194,17 @@ class ItemPrinted:
 
 
 @dataclass(slots=True)
+class BarsMoved:
+    """Progress bars inside an item have moved, or are over."""
+
+    at: float
+    worker: str
+    call: int
+    index: int
+    bars: Bars
+
+
+@dataclass(slots=True)
 class RunPaused:
     """The run was paused or resumed."""
 
@@ -243,6 +255,7 @@ Event = (
     | ItemDelayed
     | ItemFailed
     | ItemPrinted
+    | BarsMoved
     | RunPaused
     | MemoryLow
     | WorkersAwaited

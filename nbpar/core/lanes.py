@@ -8,6 +8,7 @@ from itertools import islice
 from typing import NamedTuple, overload
 
 from nbpar.core import events
+from nbpar.core.inner_bars import Bars
 
 SPANS = 400
 """Number of latest spans of work per worker kept for its timeline."""
@@ -157,6 +158,12 @@ class Lane:
     silent: float = 0.0
     """Seconds in which it did not answer."""
 
+    inner: Bars = ()
+    """Progress bars inside an item that it runs, outermost first."""
+
+    inner_item: int = -1
+    """Index of that item."""
+
     @property
     def process(self) -> tuple[str, int | str]:
         """Its process; that of threads is one."""
@@ -205,6 +212,9 @@ class LaneCount:
     spans: list[Span] = field(default_factory=list)
     """Those that no longer grow."""
 
+    inner: dict[tuple[int, int], Bars] = field(default_factory=dict)
+    """Bars inside the items that it runs, by call and index."""
+
     def sent(self, event: events.ChunkSent) -> None:
         """Count a chunk sent to the worker."""
         calls = self.calls
@@ -242,9 +252,18 @@ class LaneCount:
         if not event.final and event.count and (call := self.calls.get(event.call)) is not None:
             done = event.first + event.count  # the next item has just begun
             self.calls[event.call] = (at, done, max(call[1] + call[2] - done, 1))
+        if self.inner:
+            self._end_bars(event)
         if event.final and self.calls.pop(event.call, None) is not None and not self.calls:
             self.state = "idle"
             self.occupied += at - self.work_since
+
+    def move_bars(self, event: events.BarsMoved) -> None:
+        """Note how far an item has come."""
+        if event.bars:
+            self.inner[event.call, event.index] = event.bars
+        else:
+            self.inner.pop((event.call, event.index), None)
 
     def fall_silent(self, at: float) -> None:
         """Note that it does not answer."""
@@ -263,6 +282,7 @@ class LaneCount:
             self.occupied += at - self.work_since
             self.dropped = sum(count for _, _, count in self.calls.values())
             self.calls.clear()
+        self.inner.clear()
         self.state, self.note, self.gone = state, note, at
 
     def come_again(self) -> None:
@@ -281,8 +301,15 @@ class LaneCount:
             self.memory, self.moved, self.note, spans, max(self.joined - begun, 0.0),
             None if gone is None else gone - begun, occupied, self.cpu, self.cpu_of_thread,
             self.queued, self.packing, self.chunks, self.dropped, self.importing, self.machine,
-            silent,
+            silent, *_shown(list(self.inner.items())),
         )  # fmt: skip
+
+    def _end_bars(self, event: events.ItemsDone) -> None:
+        """Drop the bars of items that have their outcomes."""
+        place = range(event.first, event.first + event.count)
+        for call, index in list(self.inner):
+            if call == event.call and (event.final or index in place):
+                del self.inner[call, index]
 
     def _begin_span(self, start: float, event: events.ItemsDone) -> None:
         if self.count:
@@ -295,3 +322,8 @@ class LaneCount:
     def _span(self) -> Span:
         begun = self.begun
         return Span(max(self.start - begun, 0.0), self.end - begun, self.first, self.count, self.failed)
+
+
+def _shown(inner: list[tuple[tuple[int, int], Bars]]) -> tuple[Bars, int]:
+    """Return the bars of the item that began first, and its index."""
+    return (inner[0][1], inner[0][0][1]) if inner else ((), -1)

@@ -187,6 +187,10 @@ class Progress:
         if (lane := self._lanes.get(event.worker)) is not None:
             lane.cut(event)
 
+    def _bars_moved(self, event: events.BarsMoved) -> None:
+        if (lane := self._lanes.get(event.worker)) is not None:
+            lane.move_bars(event)
+
     def _items_done(self, event: events.ItemsDone) -> None:
         settled = event.count - event.retried
         if settled:
@@ -285,6 +289,7 @@ class Progress:
         events.ItemDelayed: _item_delayed,
         events.ItemFailed: _item_failed,
         events.ItemPrinted: _printed,
+        events.BarsMoved: _bars_moved,
         events.RunPaused: _paused_or_not,
         events.MemoryLow: _memory_low,
         events.WorkersAwaited: _workers_awaited,

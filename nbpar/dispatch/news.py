@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from nbpar.core import events
+from nbpar.core.inner_bars import InnerBar
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.transcript import Piece
 from nbpar.dispatch.failures import check_cut
 from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.memory import Memory
-from nbpar.wire.messages import Imported, LateOutput, Output, Running, Shortened
+from nbpar.wire.messages import Bars, Imported, LateOutput, Output, Running, Shortened
 
-NEWS = (Output, LateOutput, Running, Imported, Shortened)
+NEWS = (Output, LateOutput, Running, Imported, Shortened, Bars)
 """Kinds of such messages."""
 
 
@@ -28,7 +29,7 @@ class CallNews:
         self._blocking = blocking
 
     def take(
-        self, worker: str, message: Output | LateOutput | Running | Imported | Shortened, now: float
+        self, worker: str, message: Output | LateOutput | Running | Imported | Shortened | Bars, now: float
     ) -> None:
         """Handle a message of a worker."""
         if isinstance(message, Output):
@@ -39,6 +40,8 @@ class CallNews:
             self._take_imports(message, now)
         elif isinstance(message, Shortened):
             self._take_cut(message, now)
+        elif isinstance(message, Bars):
+            self._take_bars(message, now)
         elif (assignment := self._scheduler.windows.call(message.call)) is not None:
             assignment.limited_since = now if message.now else None
 
@@ -61,6 +64,13 @@ class CallNews:
             piece = Piece(index, kind, content, assignment.worker, self._blocking)
             job.said.setdefault(index, []).append(piece.text)
             job.sink.emit(events.ItemPrinted(now, piece))
+
+    def _take_bars(self, message: Bars, now: float) -> None:
+        for number, index, bars in message.items:
+            call = self._scheduler.windows.call(number)
+            if call is not None and (job := self._jobs.get(call.run.id)) is not None:
+                told = tuple(InnerBar(*bar) for bar in bars)
+                job.sink.emit(events.BarsMoved(now, call.worker, call.id, index + call.base, told))
 
     def _take_imports(self, imported: Imported, now: float) -> None:
         assignment = self._scheduler.windows.call(imported.call)

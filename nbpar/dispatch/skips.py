@@ -49,7 +49,7 @@ class Skips:
             if runs():
                 job.skips[index].begun(call.worker, self._heard(call))
             give_up = partial(self._give_up, job, call, index)
-            self._workforce.skip_item(call.worker, now, awaited, runs, give_up)
+            self._workforce.skip_item(call.worker, now, awaited, runs, give_up, at_once=not job.concurrent)
 
     def note(self, done: Done) -> None:
         """Note what an item that was interrupted was busy with."""

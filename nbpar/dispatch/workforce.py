@@ -238,9 +238,12 @@ class Workforce:
         still: Callable[[], bool],
         runs: Callable[[], object],
         give_up: Callable[[], None],
+        *,
+        at_once: bool = True,
     ) -> None:
         """Do the same for an item whose run goes on; `give_up` is called if it cannot be stopped at all."""
-        stop = _Stop(now, now + KILL_AFTER, KILL_AFTER, still, runs, runs(), skip=True, give_up=give_up)
+        again = now if at_once else now + INTERRUPT_AGAIN
+        stop = _Stop(again, now + KILL_AFTER, KILL_AFTER, still, runs, runs(), skip=True, give_up=give_up)
         self._stopping.setdefault(worker, []).append(stop)
 
     def stop_again(self, now: float) -> None:

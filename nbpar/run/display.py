@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
@@ -21,6 +22,35 @@ from nbpar.run.run import REFRESH, Run, Watch
 from nbpar.views.base import View
 from nbpar.views.choose import choose
 from nbpar.worker.nesting import inside_item
+from nbpar.worker.output.streams import bars_here
+
+
+class RunBar:
+    """The progress of a run inside an item, as the lane of that item shows it: with tqdm's attributes."""
+
+    unit = "items"
+    postfix = ""
+    initial = 0
+
+    def __init__(self, run: Run) -> None:
+        self._run = weakref.ref(run)
+        self.desc = run.label
+        self.start_t = time.time()
+
+    @property
+    def disable(self) -> bool:
+        """Whether it is over."""
+        return (run := self._run()) is None or run.done
+
+    @property
+    def total(self) -> int | None:
+        """Number of items; None if unknown."""
+        return None if (run := self._run()) is None else run.item_count
+
+    @property
+    def n(self) -> int:
+        """Number of items with an outcome."""
+        return 0 if (run := self._run()) is None else run.counts[0]
 
 
 class shown:  # noqa: N801 (it reads like `closing`)
@@ -39,6 +69,11 @@ class shown:  # noqa: N801 (it reads like `closing`)
         self._picture = _Careful(f"progress of {run.label} is shown no more", gives_up=True)
         self._output = output = _Careful(f"not all output of {run.label} could be shown; it is in run.output")
         self._due = 0.0
+        self._bar: RunBar | None = None
+        if inside_item() and (here := bars_here()) is not None:
+            bars, item = here
+            self._bar = RunBar(run)
+            bars.note(self._bar, item)
         self._run: Run | None = run
         run.show_output = lambda pieces: _show_each(printer, output, pieces)
 

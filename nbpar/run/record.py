@@ -77,6 +77,11 @@ class Record:
         return RunOutput(self._transcript.pieces, self._transcript.left_out)
 
     @property
+    def item_count(self) -> int | None:
+        """Number of items; None if unknown, or not begun."""
+        return self._progress.total
+
+    @property
     def counts(self) -> tuple[int, int]:
         """Numbers of items with an outcome, and of failures; cheaper than a snapshot."""
         return self._progress.done, self._progress.failed

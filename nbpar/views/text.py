@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from nbpar.core import text as wording
+from nbpar.core.inner_bars import described
 from nbpar.core.snapshot import Snapshot
 from nbpar.views import summary
 from nbpar.views.base import Gain, Look, unknown_gain
@@ -174,12 +175,20 @@ def postfix(snapshot: Snapshot) -> str:
         parts.append("waiting for workers" if snapshot.state == "waiting" else snapshot.state)
     if snapshot.known:
         parts.append(f"{snapshot.known} from the journal")
-    if snapshot.note:
-        parts.append(snapshot.note)
+    parts += filter(None, [snapshot.note, inner_text(snapshot)])
     if len(snapshot.stages) > 1 and not snapshot.over:
         queues = (f"{stage.name} {wording.count(stage.waiting)}" for stage in snapshot.stages[1:])
         parts.append(f"queues: {', '.join(queues)}")
     return ", ".join(parts)
+
+
+def inner_text(snapshot: Snapshot) -> str:
+    """Return how far the slowest item has come that tells it: `item 17: epoch 3/10`; "" if none does."""
+    lanes = [lane for lane in snapshot.lanes if lane.inner] if not snapshot.over else []
+    if not lanes:
+        return ""
+    slowest = min(lanes, key=lambda lane: (lane.since, lane.inner_item))
+    return f"item {slowest.inner_item}: {described(slowest.inner)}"
 
 
 def _watched(file: Any) -> bool:

@@ -226,6 +226,13 @@ class LateOutput(NamedTuple):
     """As of `Output`."""
 
 
+class Bars(NamedTuple):
+    """Progress bars inside items have moved, or are over."""
+
+    items: tuple[tuple[int, int, tuple[tuple[Any, ...], ...]], ...]
+    """Call, index of the item, and its bars as an `InnerBar` each, none when they are over."""
+
+
 class Running(NamedTuple):
     """The function of a call with a time limit has started, or stopped.
 
@@ -385,6 +392,7 @@ Message = (
     | Imported
     | Shortened
     | LateOutput
+    | Bars
     | SeekModule
     | FoundModule
     | SeekBuffers
@@ -406,6 +414,6 @@ Message = (
 KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
     Printed, Begin, Items, Running, Imported, Cut, Shortened, SeekModule,
-    FoundModule, LateOutput, SeekBuffers, FoundBuffers, KeptBuffers, Keep, Drop, Stop,
+    FoundModule, LateOutput, SeekBuffers, FoundBuffers, KeptBuffers, Keep, Drop, Stop, Bars,
 )  # fmt: skip
 """All kinds of messages; the index of a kind is its number in the encoding."""

@@ -19,6 +19,7 @@ from nbpar.wire.faults import Fault
 from nbpar.wire.messages import (
     INITIALIZER,
     NO_COSTS,
+    Bars,
     Bye,
     Call,
     Done,
@@ -43,8 +44,10 @@ from nbpar.worker.imports import Imports
 from nbpar.worker.mail_ports import Transport
 from nbpar.worker.mailbox import Mailbox
 from nbpar.worker.module_requests import ModuleRequests
+from nbpar.worker.output.bars import InnerBars
 from nbpar.worker.output.plain import plain_stray
 from nbpar.worker.output.recorder import NOTHING, ItemId, OutputRecorder, Piece, Pieces
+from nbpar.worker.output.streams import take_over_bars
 from nbpar.worker.run_setup import WorkerHooks
 from nbpar.worker.signals import Interrupts, Shield
 
@@ -110,6 +113,7 @@ class Loop:
         )  # fmt: skip
         """The output of items and of channels' code, as far as it is recorded here."""
 
+        self.recorder.bars = self._bars = InnerBars()
         self.channels = Channels(
             lambda channels: Mailbox(
                 transport, shield, channels, silence=silence, not_begun=self._not_begun
@@ -213,6 +217,9 @@ class Loop:
         self._early.look()
         if self.coroutines is not None:
             self.coroutines.watch()
+        take_over_bars()  # what is loaded of tqdm without its finder
+        if bars := self._bars.take():
+            self._mailbox.send(Bars(bars))
 
     def _greet(self) -> None:
         self._mailbox.greet(Ready(self._facts), self._answered_within)
@@ -308,7 +315,7 @@ class Loop:
             from nbpar.worker.coroutines.service import CoroutineService, WorkerSide
 
             self.coroutines = CoroutineService(WorkerSide(
-                self._mailbox, self._codec, self._interrupts, self._far,
+                self._mailbox, self._codec, self._interrupts, self._far, self._bars,
                 self._send_late_output if self._far else None, self._enter_run, self._after_coroutines,
                 self._cpu_since,
             ))  # fmt: skip

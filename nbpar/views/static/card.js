@@ -239,7 +239,8 @@ class Card {
     const { state, done, memory } = tick.lanes, mb = "bi".includes(state[place]) && memory?.[place];
     const item = lasting(tick, place), skipped = this.skipped.has(item), now = skipped ? `${items(item, 1)} · skipping` : activity(tick, place, note);
     const skip = item === null || !this.settings.skips ? "" : `Skip ${items(item, 1)} on ${titled(name)}`;
-    return { name, now, skip, skipped, count: count(done[place]), more: mb ? `${count(mb)} MB` : "", state: state[place] };
+    const inner = innerOf(tick, place)?.[1].map(innerShare).filter((part) => part !== null) ?? [];
+    return { name, now, skip, skipped, inner, count: count(done[place]), more: mb ? `${count(mb)} MB` : "", state: state[place] };
   }
 
   stage(tick, place, who = ["", "", 0, false], over = false) {
@@ -258,12 +259,22 @@ class Card {
     row.dataset.chosen = String(place === this.chosen);
     write(name, told.name);
     write(now, told.now);
+    this.inner(now, told.inner ?? []);
     depth.hidden = told.full == null;
     depth.children[0].style.width = `${100 * (told.full ?? 0)}%`;
     write(waiting, told.queue ?? "");
     write(number, told.count);
     write(more, told.more);
     this.cross(row, told, place);
+  }
+
+  /** The bars of a row's item, below its text: the outermost and the innermost one. */
+  inner(cell, parts) {
+    const number = String(Math.min(2, parts.length));
+    if ((cell.dataset.bars ?? "0") !== number) cell.dataset.bars = number;
+    if (!parts.length) return;
+    cell.style.setProperty("--nbpar-outer", `${100 * parts[0]}%`);
+    cell.style.setProperty("--nbpar-inner", `${100 * parts[parts.length - 1]}%`);
   }
 
   /** The button that skips a row's item. */

@@ -65,23 +65,51 @@ export function activity(tick, place, note) {
   if (state === "x") return note ? `lost: ${note}` : "lost";
   if (state === "s") return lanes.first[place] < 0 ? "silent" : `${items(lanes.first[place], lanes.count?.[place] ?? 1)} · silent`;
   if (state !== "b" || lanes.first[place] < 0) return state === "l" ? "left" : "idle";
+  const inner = innerOf(tick, place);
+  if (inner) return `${items(inner[0], 1)} · ${inner[1].map(innerWords).join(" › ")}`;
   const now = items(lanes.first[place], lanes.count?.[place] ?? 1);
   const since = lanes.since ? tick.elapsed - lanes.since[place] : 0;
   return since >= 1 && !OVER.includes(tick.state) ? `${now} · ${duration(since)}` : now;
+}
+
+/** What an item of a worker tells of itself: its index and its bars, outermost first; null if it tells nothing. */
+export function innerOf(tick, place) {
+  const found = OVER.includes(tick.state) ? null : tick.lanes.inner?.find(([at]) => at === place);
+  return found ? found.slice(1) : null;
+}
+
+/** The part of a bar inside an item that is done, from 0 to 1; null if its total is unknown. */
+export function innerShare([, done, total]) {
+  return total > 0 && Number.isFinite(total) ? Math.min(1, Math.max(0, done / total)) : null;
+}
+
+/** A bar inside an item in few words: `epoch 3/10`, `batch 45 %`, `450 it`. */
+export function innerWords([name, done, total, unit]) {
+  const part = innerShare([name, done, total]), short = name.length > 16 ? `${name.slice(0, 15)}…` : name;
+  const how = part === null ? `${count(Math.floor(done))} ${unit}` : total < 1000 && Number.isInteger(total) ? `${Math.floor(done)}/${total}` : `${Math.floor(100 * part)} %`;
+  return `${short} ${how}`.trim();
+}
+
+/** The same in full. */
+export function innerFacts([name, done, total, unit, note, perSecond]) {
+  const part = innerShare([name, done, total]), of = part === null ? "" : ` of ${count(total)} (${Math.floor(100 * part)} %)`;
+  const left = part !== null && part < 1 && perSecond > 0 ? `${duration((total - done) / perSecond)} left` : "";
+  const pace = perSecond > 0 ? `${perSecond >= 10 ? count(Math.round(perSecond)) : perSecond.toPrecision(2)} ${unit}/s` : "";
+  return [`${name} ${count(Math.floor(done))}${of}`.trim(), pace, left, note].filter(Boolean).join(", ");
 }
 
 /** The item that a worker has had for a while, and that can be skipped; null if there is none. */
 export function lasting(tick, place) {
   const { state, first, since } = tick.lanes;
   const lasts = "bs".includes(state[place]) && first[place] >= 0 && since && tick.elapsed - since[place] >= 1;
-  return lasts && !tick.stages && !OVER.includes(tick.state) ? first[place] : null;
+  return lasts && !tick.stages && !OVER.includes(tick.state) ? (innerOf(tick, place)?.[0] ?? first[place]) : null;
 }
 
 /** The details of a worker. */
 export function workerFacts(tick, place, [name, host, pid, note, before]) {
   const { done, memory, moved } = tick.lanes;
   return [
-    titled(name), activity(tick, place, note), `${count(done[place])} done`,
+    titled(name), activity({ ...tick, lanes: { ...tick.lanes, inner: null } }, place, note), ...(innerOf(tick, place)?.[1] ?? []).map(innerFacts), `${count(done[place])} done`,
     memory?.[place] ? `${count(memory[place])} MB` : "", moved?.[place] ? `${size(moved[place])} moved` : "",
     host, pid ? `process ${pid}` : "", before ? `in the place of ${titled(before)}` : "",
   ].filter(Boolean).join(" · ");

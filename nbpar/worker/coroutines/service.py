@@ -19,6 +19,7 @@ from nbpar.worker.coroutines.item import CoroutineCall, CoroutineItem
 from nbpar.worker.coroutines.runner import CoroutineRunner
 from nbpar.worker.coroutines.watchdog import Watchdog
 from nbpar.worker.mailbox import Mailbox
+from nbpar.worker.output.bars import InnerBars
 from nbpar.worker.output.coroutines import CallRecorder
 from nbpar.worker.output.plain import plain_stray
 from nbpar.worker.output.recorder import DELAY, NOTHING, OutputRecorder, Pieces
@@ -36,6 +37,9 @@ class WorkerSide(NamedTuple):
     interrupts: Interrupts
     far: bool
     """Whether the worker is a process of its own, which its client can kill."""
+
+    bars: InnerBars
+    """Where progress bars of items are noted."""
 
     send_late: Callable[..., None] | None
     """Sends output of items that are over."""
@@ -219,6 +223,7 @@ class CoroutineService:
             recorder = CallRecorder(
                 partial(self._note_output, number), far=self._side.far, send_late=self._side.send_late
             )
+            recorder.bars = self._side.bars
             self._recorders[number] = recorder
         return recorder
 

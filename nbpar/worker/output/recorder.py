@@ -91,6 +91,12 @@ class OutputRecorder:
         self.far = far
         self.running = running
         self._send_late = send_late
+        self.bars: Any = None
+        """Where progress bars of items are noted (`bars.InnerBars`); None if nothing shows them."""
+
+        self.outer_item: ItemId | None = None
+        """The item whose bars they count as, if that is not the one that runs: of a map inside an item."""
+
         self.before: Callable[[], None] | None = None
         """Called first by `put`, so that earlier output to the descriptors keeps its place."""
 

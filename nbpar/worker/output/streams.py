@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from nbpar.host.shell import this_shell
+from nbpar.worker.output.bars import InnerBars, StandIn
 from nbpar.worker.output.coroutines import CoroutineOutput, output_of_this_coroutine
 from nbpar.worker.output.plain import (
     WIDGET,
@@ -29,7 +30,7 @@ from nbpar.worker.output.plain import (
     plain_value,
     plain_warning,
 )
-from nbpar.worker.output.recorder import DESCRIPTORS, NOTHING, OutputRecorder
+from nbpar.worker.output.recorder import DESCRIPTORS, NOTHING, ItemId, OutputRecorder
 from nbpar.worker.output.threads import mark, output_of_this_thread
 
 
@@ -53,6 +54,26 @@ def current() -> OutputRecorder | None:
         return output.recorder
     recorder = _thread.recorder or _process
     return recorder if recorder is not None and recorder.item != NOTHING else None
+
+
+def bars_here() -> tuple[InnerBars, ItemId] | None:
+    """Return where progress bars of the item that runs in this thread are noted; None if they are not."""
+    recorder = current()
+    if recorder is None or recorder.bars is None:
+        return None
+    output = output_of_this_coroutine.get() or (_thread.output if _thread.recorder is None else None)
+    item = recorder.outer_item or (output.item if output is not None else None) or recorder.running()
+    return None if item is None else (recorder.bars, item)
+
+
+def take_over_bars() -> None:
+    """Note the bars of items from now on, also of what was loaded of tqdm meanwhile; cheap."""
+    _bars.enter()
+
+
+def _is_stand_in(stream: Any) -> bool:
+    """Whether tqdm's wrapper of a stream leads to a stand-in, or is one."""
+    return type(getattr(stream, "_wrapped", stream)) is _Stream
 
 
 def _put(recorder: OutputRecorder, kind: str, content: Any) -> None:
@@ -243,6 +264,9 @@ def _handle_here_too(logger: logging.Logger, record: logging.LogRecord) -> None:
         _thread.muted = muted
 
 
+_bars = StandIn(bars_here, draws_here=_is_stand_in)
+
+
 class _Outer:
     """The originals of the stand-ins."""
 
@@ -286,6 +310,7 @@ def _put_in_place() -> None:
     shell = this_shell()
     if shell is not None and type(shell.display_pub) is not _Publisher:
         shell.display_pub = _Publisher(shell.display_pub)
+    take_over_bars()
 
 
 def _stream_for(name: str, stream: Any) -> _Stream:
@@ -316,6 +341,7 @@ def _leave() -> None:
             logging.Logger.handle = _outer.handle  # type: ignore[method-assign]
         if threading.Thread.start is _start:
             threading.Thread.start = _outer.start  # type: ignore[method-assign]
+        _bars.leave()
         shell = this_shell()
         if shell is not None and type(shell.display_pub) is _Publisher:
             shell.display_pub = shell.display_pub.outer

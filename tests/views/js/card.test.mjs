@@ -334,6 +334,27 @@ test("items that were skipped have a part of the bar, and are said", () => {
   assert.equal(heard(), "count: finished, 100 percent done, 1 failed, 5 skipped");
 });
 
+test("a lane shows how far its item has come, as the item tells", () => {
+  const epoch = ["epoch", 3, 10, "it", "loss=0.3", 0.5], batch = ["batch", 450, 1800, "it", "", 90], inner = [[1, 33, [epoch, batch]]];
+  const { model, root, press, text } = shown({ tick: tick({ lanes: { inner } }) }), cell = () => root.find("table").children[1].children[1];
+  assert.deepEqual(table(root).map((row) => row[1]), ["items 12–19", "item 33 · epoch 3/10 › batch 25 %"]);
+  assert.deepEqual([cell().dataset.bars, cell().style["--nbpar-outer"], cell().style["--nbpar-inner"]], ["2", "30%", "25%"]);
+  press("End");
+  assert.match(text("hint"), /· epoch 3 of 10 \(30 %\), 0.50 it\/s, 14 s left, loss=0.3 · batch 450 of 1,800 \(25 %\), 90 it\/s, 15 s left · 150 done/);
+  model.set("tick", tick({ lanes: { inner: [[1, 33, [["", 1234.5, null, "B", "", 0]]]] } }));
+  assert.deepEqual([table(root)[1][1], cell().dataset.bars], ["item 33 · 1,234 B", "0"]);
+  model.set("tick", tick());
+  assert.equal(table(root)[1][1], "items 12–19");
+  model.set("tick", tick({ state: "done", lanes: { inner, state: "ii" } }));
+  assert.equal(table(root)[1][1], "idle");
+});
+
+test("the item that tells of itself is the one that is skipped", () => {
+  const settings = { label: "count", skips: true, hears: true, model: "m" }, lanes = { since: [3, 0.5], inner: [[1, 14, [["", 1, 2, "it", "", 0]]]] };
+  const { root } = shown({ settings, tick: tick({ lanes }) });
+  assert.deepEqual(root.buttons().filter((one) => one.textContent === "✕").map((one) => one.getAttribute("aria-label")), ["Skip item 14 on worker 1"]);
+});
+
 test("there is no such button where items cannot be skipped, nor for stages", () => {
   const crosses = (state) => shown(state).root.buttons().filter((one) => one.textContent === "✕").length;
   assert.equal(crosses({ tick: tick({ elapsed: 60 }) }), 0);
