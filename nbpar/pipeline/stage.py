@@ -18,6 +18,7 @@ from nbpar.core.checks import (
     check_word,
     number_of_workers,
 )
+from nbpar.core.concurrency import concurrency_of
 from nbpar.core.retry import Retry
 from nbpar.core.text import function_name, plural, short
 from nbpar.host.deadlines import CENTURY
@@ -28,7 +29,8 @@ class Stage:
     """A function of one item, applied by workers of its own.
 
     Args:
-        fn: called as `fn(item)`; with `batched` as `fn(items)`, which returns one result per item.
+        fn: called as `fn(item)`; with `batched` as `fn(items)`, which returns one result per item.  Of an
+            `async def` many items are under way at once on each worker.
         workers: maximal number; None: all free ones, so that the slowest stage gets most;
             0: this thread, where breakpoints work.
         backend: "engines", "threads" or "serial"; by default that of the pipeline's pool.
@@ -41,6 +43,7 @@ class Stage:
             only the faulty ones fail.
         batch_size: overrides the pipeline's.
         timeout, retries: override the map's.
+        concurrency: items of an `async def` under way at once on each worker; by default 100.
 
     Raises:
         TypeError, ValueError: an argument is invalid; the message says what is allowed.
@@ -58,6 +61,7 @@ class Stage:
     timeout: float | None = None
     retries: Any = None
     name: str = ""
+    concurrency: int | None = None
     token: str = field(init=False, repr=False)
     """Identifies the initializer's preparation on a worker."""
 
@@ -68,6 +72,7 @@ class Stage:
             check_function("initializer", self.initializer, "None or ")
         initargs = arguments_of("initargs", self.initargs, self.initializer, "initializer=")
         object.__setattr__(self, "initargs", initargs)
+        self._check_concurrency()
         self._check_workers()
         self._check_limits()
         check_batch_size(self.batch_size)
@@ -77,6 +82,20 @@ class Stage:
         check_text("name", self.name)
         if not self.name:
             object.__setattr__(self, "name", function_name(self.fn))
+
+    @property
+    def at_once(self) -> int:
+        """Items under way at once on each worker if its function is async; otherwise 0."""
+        return concurrency_of(self.fn, self.concurrency)
+
+    def _check_concurrency(self) -> None:
+        if self.concurrency is not None:
+            at_least(1, "concurrency", self.concurrency, "None or ")
+        if self.at_once and self.batched:
+            raise ValueError(
+                f"`{function_name(self.fn)}` is async, and its items are under way one by one, many at once; "
+                "leave out batched=True, or give batches as items"
+            )
 
     def _check_workers(self) -> None:
         if self.backend is not None:
@@ -93,7 +112,7 @@ class Stage:
             return
         if check_seconds("timeout", self.timeout) == CENTURY:
             object.__setattr__(self, "timeout", None)
-        elif self.backend == "threads":
+        elif self.backend == "threads" and not self.at_once:
             raise ValueError("timeout= needs engines: Python cannot stop what a thread runs")
 
     def _settle_worker_args(self) -> None:

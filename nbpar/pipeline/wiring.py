@@ -10,6 +10,7 @@ from typing import Any
 
 from nbpar.core.call_style import CallStyle
 from nbpar.core.chunking import Chunker
+from nbpar.core.concurrency import ConcurrentChunker
 from nbpar.core.outcome import Part
 from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
@@ -139,7 +140,10 @@ class Wiring:
     ) -> RunState:
         order, batch = self._order, self._batch(stage)
         streaming = order.streaming or not then.last
-        chunker = Chunker(batch, largest=STREAM_CHUNK) if streaming else Chunker(batch)
+        if stage.at_once:
+            chunker: Chunker = ConcurrentChunker(stage.at_once)
+        else:
+            chunker = Chunker(batch, largest=STREAM_CHUNK) if streaming else Chunker(batch)
         retries = order.options.retry if stage.retries is None else Retry.of(stage.retries)
         limit = stage.workers or None
         state = RunState(
@@ -157,12 +161,12 @@ class Wiring:
             return asked if asked is None or batch is None else max(asked, batch)
         if then.queue is None:
             return None if asked is None else max(asked, (batch or 1) + (then.batch or 1))
-        return (batch or 1) * self._places.workers_of(stage) + (then.batch or 1) * then.queue
+        return self._under_way(stage) + (then.batch or 1) * then.queue
 
     def _appetite(self, stage: Stage, then: _Next) -> LookAhead:
         """Return the default bound of the items between a stage and the next."""
         batch, following = self._batch(stage) or 1, then.batch or 0
-        under_way = batch * self._places.workers_of(stage)
+        under_way = self._under_way(stage)
         whole = under_way + 2 * following * then.workers
         return LookAhead(max(under_way, batch + following), whole=whole, under_way=under_way)
 
@@ -184,7 +188,13 @@ class Wiring:
             preparation=_preparation_of(stage),
         )  # fmt: skip
 
+    def _under_way(self, stage: Stage) -> int:
+        """Number of items that a stage's workers have at once."""
+        return (stage.at_once or self._batch(stage) or 1) * self._places.workers_of(stage)
+
     def _batch(self, stage: Stage) -> int | None:
+        if stage.at_once:
+            return None
         size = self._order.batch_size if stage.batch_size is None else stage.batch_size
         return None if isinstance(size, str) else size
 
