@@ -72,12 +72,12 @@ def independent(items: Sequence[Any], *, smaller_than: int, instances: bool = Tr
     """
     known = _Parts()
     level: Sequence[Any] = items
-    own = _own_class(items) if instances else None
+    own = own_class(items) if instances else None
     for _ in range(DEEPEST):
         kinds = set(map(type, level))
         if any(kind is not own and not _is_known(kind) for kind in kinds):
             return False
-        atoms = set(filter(_is_atom, kinds))
+        atoms = set(filter(is_atom, kinds))
         if len(atoms) == len(kinds):
             return True
         parts = [part for part in level if type(part) not in atoms] if atoms else level
@@ -104,7 +104,7 @@ class _Parts:
         return len(self._known) == self._number
 
 
-def _own_class(items: Sequence[Any]) -> type | None:
+def own_class(items: Sequence[Any]) -> type | None:
     """Return the class of all items, if its objects are pickled and made without code of its own."""
     kinds = set(map(type, items))
     kind = kinds.pop()
@@ -124,12 +124,13 @@ def _is_array(kind: type) -> bool:
     return kind.__module__ == "numpy" and kind.__name__ == "ndarray"
 
 
-def _is_atom(kind: type) -> bool:
+def is_atom(kind: type) -> bool:
+    """Whether objects of a type cannot be changed, and are pickled and made without code of the user's."""
     return kind in _ATOMS or numpy_scalar(kind)
 
 
 def _is_known(kind: type) -> bool:
-    return kind in _CONTAINERS or kind is datetime or _is_atom(kind) or _is_array(kind)
+    return kind in _CONTAINERS or kind is datetime or is_atom(kind) or _is_array(kind)
 
 
 def _are_plain(parts: Sequence[Any], kinds: set[type], smaller_than: int) -> bool:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
+from nbpar.wire.columns import columns_of
 from nbpar.wire.independence import independent, numpy_scalar, trees
 from nbpar.wire.large_bytes import are_likely, with_stand_ins
 from nbpar.wire.stacking import Stack, can_be_stacked
@@ -215,11 +216,19 @@ def _pack_stack(arrays: Sequence[Any]) -> Packed:
 
 def _pack_bulk(items: Sequence[Any], instances: bool) -> Packed | None:
     """Pickle items as one, if they are independent and have no large arrays, or None."""
-    if len(items) < 2 or not independent(items, smaller_than=OUT_OF_BAND, instances=instances):
+    if len(items) < 2:
+        return None
+    buffers: list[Any] = []
+    what: Any = items
+    keep: Any = None
+    protocol = SMALL_ARRAYS
+    if columns := columns_of(items, smaller_than=OUT_OF_BAND, instances=instances):
+        what, keep, protocol = columns, keeper(buffers), 5
+    elif not independent(items, smaller_than=OUT_OF_BAND, instances=instances):
         return None
     quick = importable(type(items[0]))  # there is nothing else in them that could need cloudpickle
-    head = pickle.dumps(items, SMALL_ARRAYS) if quick else dumps(items, protocol=SMALL_ARRAYS)
-    return Packed(head, None, [], len(items))
+    head = pickle.dumps(what, protocol, buffer_callback=keep) if quick else dumps(what, keep, protocol)
+    return Packed(head, None, buffers, len(items))
 
 
 def pack_apart(items: Sequence[Any]) -> Packed | None:
