@@ -98,8 +98,8 @@ class CommonBuffers:
 
     def __init__(self, fits: Callable[[int], bool] = lambda _: True) -> None:
         self._fits = fits
-        self._seen: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        """Samples of buffers, by place and size."""
+        self._seen: OrderedDict[tuple[int, int], tuple[int, bytes]] = OrderedDict()
+        """The run in which a buffer was seen last, and samples of it, by place and size."""
 
         self._kept: OrderedDict[tuple[int, int], tuple[CommonBuffer, int]] = OrderedDict()
         """Copies of buffers, and when they were last used."""
@@ -107,17 +107,23 @@ class CommonBuffers:
         self._keys = count()
         self._looked = 0
 
-    def among(self, buffers: Sequence[Any], run: int | None = None) -> list[CommonBuffer | None]:
-        """Return for each buffer the copy to be used in its stead, or None where it is to be sent.
+    def among(
+        self, buffers: Sequence[Any], run: int = 0, *, settled: bool = False, again: bool = False
+    ) -> list[CommonBuffer | None]:
+        """Return for each buffer of items the copy to be used in its stead, or None where it is to be sent.
 
-        `run`: the items are of this settled run.
+        What is in different items of a run is copied; what is in one item each of several runs is not, nor
+        what is in an item that is sent `again`.
         """
         places = [_place(buffer) for buffer in buffers]
         found: dict[tuple[int, int], CommonBuffer | None] = {}
         for place, buffer in zip(places, buffers, strict=True):
             if place is not None and place not in found:
                 view = memoryview(buffer).cast("B")
-                found[place] = self._look(place, view, run, repeated=places.count(place) > 1)
+                known = self._known(place, view, run if settled else None)
+                if known is None and not again:
+                    known = self._look(place, view, run, settled=settled, repeated=places.count(place) > 1)
+                found[place] = known
         return [found.get(place) if place is not None else None for place in places]
 
     def current(self) -> Iterable[CommonBuffer]:
@@ -129,18 +135,21 @@ class CommonBuffers:
         self._seen.clear()
         self._kept.clear()
 
-    def _look(
-        self, place: tuple[int, int], buffer: memoryview, run: int | None, *, repeated: bool
-    ) -> CommonBuffer | None:
+    def _known(self, place: tuple[int, int], buffer: memoryview, settled: int | None) -> CommonBuffer | None:
         self._looked += 1
-        if (known := self._kept.pop(place, None)) is not None and known[0].stands_for(buffer, run):
+        if (known := self._kept.pop(place, None)) is not None and known[0].stands_for(buffer, settled):
             self._kept[place] = known[0], self._looked
             return known[0]
-        sample, before = _sample(buffer), self._seen.pop(place, None)
-        if (repeated or sample == before) and (copy := self._copy(buffer, run)) is not None:
+        return None
+
+    def _look(
+        self, place: tuple[int, int], buffer: memoryview, run: int, *, settled: bool, repeated: bool
+    ) -> CommonBuffer | None:
+        now, before = (run, _sample(buffer)), self._seen.pop(place, None)
+        if (repeated or now == before) and (copy := self._copy(buffer, run if settled else None)) is not None:
             self._kept[place] = copy, self._looked
             return copy
-        self._seen[place] = sample
+        self._seen[place] = now
         while len(self._seen) > PLACES:
             self._seen.popitem(last=False)
         return None

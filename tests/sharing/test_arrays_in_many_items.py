@@ -59,6 +59,16 @@ def test_it_is_not_moved_with_each_item(pool, path, array):
         assert nbpar.last_run.snapshot.moved <= 3 * array.nbytes
 
 
+def test_different_arrays_are_not_kept_for_another_run(pool, path, memory_files):
+    arrays = [np.full(SIZE, float(n)) for n in range(4)]
+    until(lambda: not memory_files())
+
+    for _ in range(3):
+        assert pool.map(lambda a: a[0], arrays) == list(range(4))
+
+    assert not memory_files()
+
+
 def test_an_item_that_changes_it_changes_no_other(pool, array):
     def change(n, a):
         a[0] += 1

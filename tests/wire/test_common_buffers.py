@@ -32,7 +32,7 @@ def buffers_of(*items):
 
 
 def call(body):
-    return Call(1, 2, b"digest", 0, "one", False, False, None, None, {}, body)
+    return Call(**{**dict.fromkeys(Call._fields), "id": 1, "run": 2, "broken": {}, "items": body})
 
 
 def test_a_buffer_that_is_in_several_items_is_recognized(common, array):
@@ -47,6 +47,19 @@ def test_one_that_is_twice_in_one_message_is_recognized_at_once(common, array):
     [one, other] = common.among(buffers_of((1, array), (2, array)))
 
     assert one is other is not None
+
+
+def test_what_each_of_several_runs_has_once_is_not_copied(common, array):
+    assert [common.among(buffers_of(array), run) for run in range(3)] == [[None]] * 3
+
+
+def test_an_item_that_is_sent_again_is_no_other_item(common, array):
+    common.among(buffers_of(array))
+    assert common.among(buffers_of(array), again=True) == [None]
+    [copy] = common.among(buffers_of(array))
+
+    assert copy is not None
+    assert common.among(buffers_of(array), again=True) == [copy]
 
 
 def test_small_ones_and_different_ones_are_sent(common, array):
@@ -72,43 +85,43 @@ def test_one_that_was_changed_is_another(common, array, place):
 
 
 def test_in_a_settled_run_it_is_compared_once(common, array):
-    common.among(buffers_of(array), 7)
-    [before] = common.among(buffers_of(array), 7)
+    common.among(buffers_of(array), 7, settled=True)
+    [before] = common.among(buffers_of(array), 7, settled=True)
     array[1000] = -1
 
-    assert common.among(buffers_of(array), 7) == [before]
-    assert common.among(buffers_of(array), 8) != [before]
+    assert common.among(buffers_of(array), 7, settled=True) == [before]
+    assert common.among(buffers_of(array), 8, settled=True) != [before]
 
 
 def test_views_of_it_that_come_and_go_are_the_same_in_a_settled_run(common, array):
     square = array.reshape(256, -1).T
-    common.among(buffers_of(square), 7)
-    [before] = common.among(buffers_of(square), 7)
+    common.among(buffers_of(square), 7, settled=True)
+    [before] = common.among(buffers_of(square), 7, settled=True)
     array[1000] = -1
 
-    assert common.among(buffers_of(square), 7) == [before]
+    assert common.among(buffers_of(square), 7, settled=True) == [before]
 
 
 def test_another_array_in_its_place_is_compared_also_in_a_settled_run(common):
     memory = bytearray(WORTH)
     first = np.frombuffer(memory, "u1")
-    common.among(buffers_of(first), 7)
-    [before] = common.among(buffers_of(first), 7)
+    common.among(buffers_of(first), 7, settled=True)
+    [before] = common.among(buffers_of(first), 7, settled=True)
     del first
     memory[1000] = 1
     second = np.frombuffer(memory, "u1")
 
-    assert common.among(buffers_of(second), 7) != [before]
+    assert common.among(buffers_of(second), 7, settled=True) != [before]
 
 
 def test_memory_whose_owner_cannot_be_watched_is_compared(common):
     memory = memoryview(bytearray(WORTH))
-    common.among([memory], 7)
-    [before] = common.among([memory], 7)
+    common.among([memory], 7, settled=True)
+    [before] = common.among([memory], 7, settled=True)
     memory[1000] = 1
 
     assert before is not None
-    assert common.among([memory], 7) != [before]
+    assert common.among([memory], 7, settled=True) != [before]
 
 
 def test_without_numpy_it_is_recognized_by_its_object(common, monkeypatch):

@@ -158,8 +158,9 @@ class Packing:
         self, call: Call, body: Packed, seconds: float, ahead: list[Message], *, local: bool
     ) -> Packed:
         """Return pickled items without the buffers that the engine has, or can open; note what is sent."""
-        run = call.run if call.run in self._settled else None
-        copies = self._lodgings.common.among(body.buffers, run) if body.buffers else []
+        settled, common = call.run in self._settled, self._lodgings.common
+        again = isinstance(call.items, SentItems)
+        copies = common.among(body.buffers, call.run, settled=settled, again=again) if body.buffers else []
         if not any(copies):
             self._sent[call.id] = (body.nbytes, seconds, ())
             return body
