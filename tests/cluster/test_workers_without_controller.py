@@ -98,8 +98,9 @@ def test_workers_come_and_go_with_the_pool_s_size(pool):
     more = set(pool.each(os.getpid))
     pool.resize(2)
 
-    until(lambda: len(pool.workers) == 2, 60)
+    until(lambda: not any(map(psutil.pid_exists, more - first)), 60)
     assert first < more
+    assert len(pool.workers) == 2
     assert set(pool.each(os.getpid)) == first
 
 
@@ -119,10 +120,10 @@ def test_an_item_that_imports_ipython_has_a_shell_and_one_that_does_not_has_not(
 
         assert sys.modules["__main__"] is get_ipython().user_module
         result = get_ipython().run_cell("6 * 7", store_history=False).result
-        return before, type(get_ipython()).__name__, result, type(sys.excepthook).__name__
+        return before, type(get_ipython()).__name__, result
 
     with nbpar.Pool(1, progress="none") as fresh:
-        assert fresh.map(shell, [0]) == [(False, "ZMQInteractiveShell", 42, "builtin_function_or_method")]
+        assert fresh.map(shell, [0]) == [(False, "ZMQInteractiveShell", 42)]
 
 
 def test_displays_are_recorded_from_the_item_on_that_imports_ipython():
