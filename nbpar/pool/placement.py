@@ -353,7 +353,10 @@ def place_on_engines(
     """
     if cluster is None:
         own = Cluster(workers, env=env)
-        own.direct = own.forked and path == "auto" and not in_ipython()
+        streams = path == "auto" and bool(
+            machine()
+        )  # a worker opens one if it can prove that it is on this host
+        own.direct = own.forked and streams and not in_ipython()
         return EnginesPlacement(own.start(), path, owned=True)
     if isinstance(cluster, Cluster):
         if again and cluster.was_stopped:

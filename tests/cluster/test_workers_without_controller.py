@@ -64,6 +64,21 @@ def test_a_notebook_s_pool_has_a_controller(monkeypatch):
         assert cluster_of(pool).client[:].apply_sync(os.getpid) == [process]
 
 
+def test_a_pool_has_a_controller_where_nothing_proves_that_workers_are_on_this_host():
+    program = """
+import nbpar
+from nbpar.host import machine
+machine._proof = lambda: (_ for _ in ()).throw(OSError)
+with nbpar.Pool(1, progress="none") as pool:
+    print(pool.map(abs, [-1]), [facts["local"] for facts in pool.workers])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert done.stdout == "[1] [False]\n", done.stderr
+
+
 def test_a_client_is_refused_with_what_to_do(pool):
     pool.each(int)
 
