@@ -121,6 +121,9 @@ STAGES = [
     ({"worker_args": []}, ValueError, r"^worker_args needs one tuple for each of 1 worker, were 0$"),
     ({"batched": "x"}, TypeError, r"^batched must be True or False, was 'x'$"),
     ({"timeout": -1}, ValueError, r"^timeout must be a number of seconds above 0, was -1$"),
+    ({"rate": "fast"}, ValueError, r'^rate must be "10/s", "500/min", .*, was \'fast\'$'),
+    ({"rate": 0}, ValueError, r"^rate must be .*, all above 0, was 0$"),
+    ({"rate": [1]}, TypeError, r"^rate must be .*, was \[1\]$"),
     ({"retries": "x"}, TypeError, r"^retries must be a whole number or a Retry, was 'x'$"),
     ({"name": 5}, TypeError, r"^name must be a text, was 5$"),
 ]

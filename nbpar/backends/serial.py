@@ -192,7 +192,7 @@ class SerialBackend:
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         if not self._arrived and not self.interrupts.came:
             if self._calls or (self._coroutines is not None and self._coroutines.busy):
-                self._advance()
+                self._advance(timeout)
             elif timeout:
                 self._wait(timeout)
         return self._take_arrived()  # no variable: an item's error holds this frame
@@ -232,8 +232,8 @@ class SerialBackend:
             self._coroutines.close()
             self._coroutines = None
 
-    def _advance(self) -> None:
-        """Run a call of an ordinary function; or coroutines, until an item of theirs has ended."""
+    def _advance(self, timeout: float | None) -> None:
+        """Run a call of an ordinary function; or coroutines, until one has ended or the time is over."""
         coroutines = self._coroutines
         while self._calls and self._calls[0].concurrency:
             call = self._calls.popleft()
@@ -242,11 +242,11 @@ class SerialBackend:
                     from nbpar.backends.serial_coroutines import SerialCoroutines
 
                     coroutines = self._coroutines = SerialCoroutines(self.interrupts, self._make_recorder)
-                coroutines.begin(call, function, self._describe(call))
+                coroutines.begin(call, function, self._describe(call), self._settings.get(call.run))
         if self._calls:
             self._run(self._calls.popleft())
         elif coroutines is not None and coroutines.busy:
-            self._arrived += coroutines.advance()
+            self._arrived += coroutines.advance(timeout)
 
     def _describe(self, call: Call) -> Describe:
         return telling(self._codec.describe, self._settings.get(call.run))

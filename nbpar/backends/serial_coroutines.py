@@ -12,10 +12,10 @@ from typing import Any
 
 from nbpar.host.event_loops import no_event_loop
 from nbpar.host.memory import resident_bytes
-from nbpar.wire.messages import NO_COSTS, Call, Done, Message, Output
+from nbpar.wire.messages import NO_COSTS, Begin, Begun, Call, Done, Message, Output
 from nbpar.worker.asked_waits import Describe
 from nbpar.worker.codec import ByReference
-from nbpar.worker.coroutines.item import CoroutineCall
+from nbpar.worker.coroutines.item import CoroutineCall, CoroutineItem
 from nbpar.worker.coroutines.runner import LASTS, CoroutineRunner
 from nbpar.worker.nesting import inside
 from nbpar.worker.output.coroutines import CurrentCoroutine
@@ -42,6 +42,10 @@ class SerialCoroutines:
                 describe=ByReference().describe, interrupts=interrupts, recorder=self._recorder,
                 is_unwanted=lambda _: bool(getattr(interrupts, "came", False)),
             )  # fmt: skip
+        self._runner.tell_begun = self._tell_begun
+        self._begun: list[Message] = []
+        """Messages about items that last."""
+
         self._busy = 0.0
 
     @property
@@ -49,18 +53,30 @@ class SerialCoroutines:
         """Whether there are items to run, or answers to give."""
         return self._runner.busy or bool(self._runner.finished)
 
-    def begin(self, call: Call, function: Callable[[Any], Any], describe: Describe) -> None:
+    def begin(
+        self, call: Call, function: Callable[[Any], Any], describe: Describe, settings: Begin | None
+    ) -> None:
         """Take a call; its items begin with the next `advance`, as slots become free."""
+        made = CoroutineCall(call, function, list(call.items), dict(call.broken), describe)
+        made.begun_after = None if settings is None else settings.begun_after
         with self._inside(call.run):
-            self._runner.add(CoroutineCall(call, function, list(call.items), dict(call.broken), describe))
+            self._runner.add(made)
 
-    def advance(self) -> list[Message]:
-        """Run items until one has ended, or Ctrl-C came; return the messages about them."""
+    def advance(self, timeout: float | None) -> list[Message]:
+        """Run items until one has ended, Ctrl-C came or the time is over; return the messages about them."""
         if not self._runner.finished:
             run = next(iter(self._runner.calls.values())).call.run
+            loop = self._runner.loop
+            timer = None if timeout is None else loop.call_later(timeout, loop.stop)
             with self._inside(run), self._limited():
                 self._runner.turn()
+            if timer is not None:
+                timer.cancel()
         return self._answers()
+
+    def _tell_begun(self, item: CoroutineItem, age: float) -> None:
+        self._begun.append(Begun(item.call.call.id, item.place + 1, age))
+        self._runner.loop.stop()
 
     def stop(self, ids: Iterable[int]) -> list[Message]:
         """Cancel calls, and wait for the short time that this takes."""
@@ -113,7 +129,7 @@ class SerialCoroutines:
     def _answers(self) -> list[Message]:
         finished = list(self._runner.finished)
         self._runner.finished.clear()
-        messages: list[Message] = []
+        messages, self._begun = self._begun, []
         share = self._share(sum(len(call.values) for call in finished))
         left = {call.call.run for call in self._runner.calls.values()}
         for call in finished:

@@ -74,6 +74,12 @@ class Figures:
     held: float = 0.0
     """Wall time in seconds during which low memory throttled work."""
 
+    limited: float = 0.0
+    """Wall time in seconds during which the run waited for its rate."""
+
+    rate_limit: str = ""
+    """That rate."""
+
     silent: float = 0.0
     """Workers did not answer; included in the others."""
 
@@ -158,7 +164,8 @@ def figures_of(
         elapsed, workers, starting, snapshot.busy, packing, importing, snapshot.imports,
         transfer=max(occupied - snapshot.busy - packing - importing, 0.0), packing_here=snapshot.packing,
         reading=reading,
-        held=snapshot.held, items=snapshot.done - snapshot.known, chunks=sum(lane.chunks for lane in lanes),
+        held=snapshot.held, limited=snapshot.limited, rate_limit=snapshot.rate_limit,
+        items=snapshot.done - snapshot.known, chunks=sum(lane.chunks for lane in lanes),
         chunksize=chunksize, moved=snapshot.moved, slowest=slowest, cpu=sum(lane.cpu for lane in lanes),
         cpu_of_thread=sum(lane.cpu_of_thread for lane in lanes),
         queued=sum(lane.queued for lane in lanes), cpus=cpus,
@@ -172,8 +179,8 @@ def findings(figures: Figures) -> list[Finding]:
     if figures.elapsed < WORTH or not figures.items:
         return []
     looks = (
-        _memory, _silence, _threads, _slow_item, _input, _results, _chunks, _starting, _imports, _idle_cpu,
-        _busy_machine,
+        _memory, _rate, _silence, _threads, _slow_item, _input, _results, _chunks, _starting, _imports,
+        _idle_cpu, _busy_machine,
     )  # fmt: skip
     return [finding for look in looks for finding in look(figures)]
 
@@ -185,6 +192,19 @@ def _memory(figures: Figures) -> Iterator[Finding]:
             f"memory ran low: work was held back for {seconds(figures.held)} of {seconds(figures.elapsed)}",
             "use fewer workers, smaller items or results, or renew workers that have grown with "
             "`max_worker_memory=`",
+        )
+
+
+def _rate(figures: Figures) -> Iterator[Finding]:
+    if figures.limited > 0.02 * figures.elapsed:
+        used = max(math.ceil(figures.computing / max(figures.elapsed, 1e-9)), 1)
+        yield Finding(
+            "rate",
+            f"limited by rate {figures.rate_limit}: it waited for that for {seconds(figures.limited)} of "
+            f"{seconds(figures.elapsed)}",
+            f"{plural(used, 'worker')} would do at this rate; a higher one is the only way to be faster"
+            if used < figures.workers
+            else "a higher rate is the only way to be faster",
         )
 
 

@@ -223,6 +223,18 @@ class MemoryLow:
 
 
 @dataclass(slots=True)
+class RateReached:
+    """The run waits for its rate to let items begin, or does not any more."""
+
+    at: float
+    limited: bool
+    until: float | None
+    """Time when the next item may begin; None if unknown."""
+
+    rate: str
+
+
+@dataclass(slots=True)
 class WorkersAwaited:
     """Workers are on their way, and wait for something; or none waits any more."""
 
@@ -258,6 +270,7 @@ Event = (
     | BarsMoved
     | RunPaused
     | MemoryLow
+    | RateReached
     | WorkersAwaited
     | RunFinished
 )

@@ -25,6 +25,9 @@ LATEST_OUTPUT = 50
 SLOWEST = 10
 """Number of slowest items that are recorded."""
 
+TOLD_FROM = 2.0
+"""Seconds of waiting for the rate from which they are told."""
+
 RATE_OVER = 5.0
 """Seconds over which the rate is averaged."""
 
@@ -55,6 +58,11 @@ class Progress:
         self._known = self._skipped = 0
         self._lack = self._awaited = ""
         self._slow_items: dict[int, Sequence[Any]] = {}
+        self._rate_text, self._opens = "", 0.0
+        self._limited = 0.0
+        """Seconds in which it waited for its rate, but for the current ones."""
+
+        self._limited_since: float | None = None
         self._delayed: dict[int, tuple[float, str]] = {}
         """When items that wait long for their next attempt are due, and what has failed them."""
 
@@ -106,16 +114,26 @@ class Progress:
             tuple(self._failures), tuple(self._output), slowest, self._known, self._note(end),
             tuple(self._slow_items.get(index, ()) for _, index in slowest),
             elapsed if self._first_joined is None else max(self._first_joined - self._begun, 0.0),
-            self._held + (0.0 if self._low_since is None else max(end - self._low_since, 0.0)),
+            self._held + _since(self._low_since, end),
             self._packing, self._most, failure_groups=self._groups.known(),
             paused=max(end - self._paused, 0.0) if paused and self._paused is not None else 0.0,
             low=self._low_since is not None and self._ended is None, imports=self._imports_by_package(),
             skipped=self._skipped,
+            limited=self._limited + _since(self._limited_since, end), rate_limit=self._rate_text,
         )  # fmt: skip
 
     def _note(self, now: float) -> str:
         """Return why the run is slower than possible."""
-        return self._lack or self._awaited or self._waiting(now)
+        return self._lack or self._awaited or self._rate_note(now) or self._waiting(now)
+
+    def _rate_note(self, now: float) -> str:
+        """Return that the run waits for its rate, and for how long if that is worth telling."""
+        if self._limited_since is None or self._ended is not None:
+            return ""
+        left = self._opens - now
+        return f"limited by rate {self._rate_text}" + (
+            f", next in {wording.whole_seconds(left)}" if left >= TOLD_FROM else ""
+        )
 
     def _waiting(self, now: float) -> str:
         """Return for how long items wait for their next attempts, and why."""
@@ -267,6 +285,12 @@ class Progress:
             self._held += event.at - self._low_since
         self._low_since = event.at if event.low else None
 
+    def _rate_reached(self, event: events.RateReached) -> None:
+        if self._limited_since is not None:
+            self._limited += event.at - self._limited_since
+        self._limited_since = event.at if event.limited else None
+        self._rate_text, self._opens = event.rate, event.until or 0.0
+
     def _workers_awaited(self, event: events.WorkersAwaited) -> None:
         self._awaited = event.words
 
@@ -292,6 +316,12 @@ class Progress:
         events.BarsMoved: _bars_moved,
         events.RunPaused: _paused_or_not,
         events.MemoryLow: _memory_low,
+        events.RateReached: _rate_reached,
         events.WorkersAwaited: _workers_awaited,
         events.RunFinished: _finished,
     }
+
+
+def _since(begun: float | None, now: float) -> float:
+    """Return the seconds for which something has lasted, if it does."""
+    return 0.0 if begun is None else max(now - begun, 0.0)

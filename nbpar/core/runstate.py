@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.outcome import Failure, Part
+from nbpar.core.rate import NEVER, OPEN, Gate
 from nbpar.core.retry import Retry
 from nbpar.core.sizes import estimated_bytes
 from nbpar.core.source import HandedOverSource, SequenceSource, Source
@@ -76,6 +77,9 @@ class RunState:
     """Number of workers when the run was last attended to."""
 
     retry: Retry = field(default_factory=Retry)
+    gate: Gate | None = None
+    """Limits how many items begin in a time; None: nothing does."""
+
     dice: Callable[[], float] = random.random
     """Numbers from 0 to 1, for the jitter of delays."""
 
@@ -164,12 +168,14 @@ class RunState:
 
     @property
     def next_retry(self) -> float | None:
-        """Time of the next delayed retry, a lower bound; None if there is none."""
+        """Time of the next delayed retry, or when its rate lets more begin, a lower bound; None: neither."""
+        if self.gate is not None and self.gate.opens > OPEN:
+            return self.gate.opens if self.gate.opens < NEVER else None
         return self._later[0][0] if self._later else None
 
     def idle(self, now: float) -> bool:
         """Whether it has no work for any worker."""
-        if self._paused or self.cancelled:
+        if self._paused or self.cancelled or (self.gate is not None and self._shut(self.gate, now)):
             return True
         if self._again or self._retry_due(now):
             return False
@@ -177,7 +183,7 @@ class RunState:
 
     def waits(self, worker: str, now: float) -> bool:
         """Whether it has work for this worker, if that were idle."""
-        if self.paused or self.cancelled:
+        if self.paused or self.cancelled or (self.gate is not None and self._shut(self.gate, now)):
             return False
         if self.pinned is not None:
             return any(self.pinned[chunk.first] == worker for chunk in self._again)
@@ -206,10 +212,13 @@ class RunState:
             ready += self._deliver([part])
         return ready
 
-    def next_chunk(self, worker: str, workers: int, now: float, *, idle: bool) -> Chunk | None:
+    def next_chunk(
+        self, worker: str, workers: int, now: float, *, idle: bool, most: int = sys.maxsize
+    ) -> Chunk | None:
         """Return the next chunk for a worker, one of a number of workers, or None if there is none now.
 
-        A chunk that killed a worker is run alone, so only when the worker is `idle`.
+        If it is a new one it has at most `most` items.  A chunk that killed a worker is run alone, so only
+        when the worker is `idle`.
         """
         if self._paused or self.cancelled:
             return None
@@ -220,7 +229,19 @@ class RunState:
         if self._again:
             return self._again.popleft() if idle or not self._again[0].deaths else None
         self.workers = workers
-        return self._next_new(idle=idle)
+        return self._next_new(idle=idle, most=most)
+
+    def permitted_chunk(self, worker: str, workers: int, now: float, *, idle: bool) -> Chunk | None:
+        """Return the next chunk likewise, of not more items than the rate lets begin now."""
+        if (gate := self.gate) is None or self.idle(now) or (most := gate.available(now)) < 1:
+            return None
+        share = max(most // max(workers, 1), 1)
+        if (chunk := self.next_chunk(worker, workers, now, idle=idle, most=share)) is None:
+            return None
+        taken = gate.take(min(len(chunk.items), most), now)  # others may share the rate
+        if taken < len(chunk.items):
+            self._again.appendleft(chunk.rest(taken))
+        return chunk.head(taken) if taken else None
 
     def settle(
         self,
@@ -387,10 +408,10 @@ class RunState:
             return self.buffersize
         return self.appetite() if self.within is None else self._within
 
-    def _next_new(self, *, idle: bool) -> Chunk | None:
+    def _next_new(self, *, idle: bool, most: int) -> Chunk | None:
         if self.source.ended:
             return None
-        size = self.chunker.size(self._remaining(), self.workers)
+        size = min(self.chunker.size(self._remaining(), self.workers), most)
         if self.streaming and (size := min(size, self._room())) < 1:
             return None
         items = self.source.take(size, eager=idle)
@@ -402,7 +423,7 @@ class RunState:
         self.taken += len(items)
         if self._dropped:  # some of them were skipped before they were read
             self._again.extend(self._undropped(chunk))
-            return self._again.popleft() if self._again else self._next_new(idle=idle)
+            return self._again.popleft() if self._again else self._next_new(idle=idle, most=most)
         return chunk
 
     def _remaining(self) -> int | None:
@@ -426,6 +447,13 @@ class RunState:
                 self._again.remove(chunk)
                 return chunk
         return None
+
+    def _shut(self, gate: Gate, now: float) -> bool:
+        """Whether its rate lets nothing begin now."""
+        if now < gate.opens:
+            return True
+        gate.opens = OPEN
+        return False
 
     def _retry_due(self, now: float) -> bool:
         return bool(self._later) and self._later[0][0] <= now

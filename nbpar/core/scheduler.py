@@ -13,6 +13,7 @@ from dataclasses import replace
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
+from nbpar.core import starts
 from nbpar.core.chunking import Chunk
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.runstate import RunState
@@ -183,7 +184,16 @@ class Scheduler:
         self.asked = None
 
     def answer(
-        self, assignment: Assignment, values: int, seconds: float, now: float, *, final: bool, moved: int = 0
+        self,
+        assignment: Assignment,
+        values: int,
+        seconds: float,
+        now: float,
+        *,
+        final: bool,
+        moved: int = 0,
+        each: Sequence[float] = (),
+        struck: bool = False,
     ) -> None:
         """Record outcomes of the next `values` items of a call in flight.
 
@@ -191,6 +201,8 @@ class Scheduler:
         follow, also without outcomes: until then the run is kept.
         """
         run = assignment.run
+        if assignment.permits:
+            starts.answered(assignment, values, each, now, final=final, struck=struck)
         assignment.done += values
         window = self.windows[assignment.worker]
         window.heard = now
@@ -214,9 +226,21 @@ class Scheduler:
         They go back to their run, in as many parts as workers have nothing to do.
         """
         if (assignment := self.windows.call(call)) is not None:
+            starts.cut(assignment, items)
             rest, assignment.chunk = assignment.chunk.rest(items), assignment.chunk.head(items)
             for part in reversed(rest.parts(max(self.windows.idle, 1))):
                 assignment.run.give_back(part)
+
+    def begun(self, call: int, items: int, age: float, now: float) -> None:
+        """Record that the first `items` of a call began some seconds ago, in a run at a limited rate."""
+        if (assignment := self.windows.call(call)) is not None and assignment.permits:
+            starts.began(assignment, items, age, now)
+
+    def lose_permits(self) -> None:
+        """Give up all calls: nothing will be heard of them, and others may share their rates."""
+        for worker in self.windows:
+            for assignment in list(self.windows[worker].calls.values()):
+                starts.lost(assignment)
 
     def settle(
         self,
@@ -306,13 +330,15 @@ class Scheduler:
             mine = window.coroutines if run.chunker.concurrency else load - window.coroutines
             if mine < run.chunker.window:
                 full = False
-                chunk = run.next_chunk(worker, len(self.windows), now, idle=not load)
+                chunk = (run.next_chunk if run.gate is None else run.permitted_chunk)(
+                    worker, len(self.windows), now, idle=not load
+                )
                 if chunk is not None:
                     return self._record(worker, run, chunk, now)
                 if run.id in self._attended and run.source.ended:
                     self._touched[run.id] = run  # perhaps just now, when it was read
             if run.idle(now):
-                self._ready.discard(run)
+                self._discard(run)
                 continue
             if mine and not run.chunker.concurrency and run.waits(worker, now):
                 full = True  # it is served when the worker has less work: others must not fill it up
@@ -321,6 +347,12 @@ class Scheduler:
         if full:
             self._hungry.pop(worker, None)
         return None
+
+    def _discard(self, run: RunState) -> None:
+        """Note that a run has no work until it is entered again, or until its rate lets items begin."""
+        self._ready.discard(run)
+        if run.gate is not None:
+            self._delay(run)
 
     def _shut_until(self, worker: WorkerId, opens: float) -> None:
         """Give a worker no more work until a given time."""
@@ -355,7 +387,9 @@ class Scheduler:
         """Reconsider the runs with a retry that is due; drop stale entries."""
         delayed = self._delayed
         while delayed and (delayed[0][0] <= now or delayed[0][0] != delayed[0][2].next_retry):
-            run = heappop(delayed)[2]
+            due, _, run = heappop(delayed)
+            if run.retry_noted == due:  # it may be due then again
+                run.retry_noted = None
             self.enter(run)
 
     def _admits(self, run: RunState, worker: WorkerId) -> bool:
@@ -402,13 +436,18 @@ class Scheduler:
             self._delay(run)
         if not run.streaming and run.source.ended and run.idle(now):
             self._ready.discard(run)
-        return self.windows.add(worker, run, chunk, now, expected)
+        assignment = self.windows.add(worker, run, chunk, now, expected)
+        if run.gate is not None:
+            assignment.permits = len(chunk.items)
+        return assignment
 
     def _close(self, assignment: Assignment) -> None:
         window = self.windows.remove(assignment)
         if window is not None and not window.retiring:
             self._hungry[assignment.worker] = None
         self._shut_by.pop(assignment.worker, None)
+        if assignment.permits:
+            starts.lost(assignment)
         assignment.run.priority -= assignment.expected
         assignment.run.running -= not assignment.superseded
         self._ready.correct(assignment.run)

@@ -99,6 +99,12 @@ class Snapshot:
     skipped: int = 0
     """Number of failed items that the user has let go of."""
 
+    limited: float = 0.0
+    """Seconds in which it waited for its `rate`."""
+
+    rate_limit: str = ""
+    """That rate, if it had to wait for it: `500/min`."""
+
     @property
     def bad(self) -> int:
         """Number of items that failed by themselves."""

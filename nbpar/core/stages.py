@@ -105,6 +105,8 @@ def whole(
         packing=sum(one.packing for one in snapshots),
         waited=min(one.waited for one in snapshots),
         held=max(one.held for one in snapshots),
+        limited=(most := max(snapshots, key=lambda one: one.limited)).limited,
+        rate_limit=most.rate_limit,
         note=next((one.note for one in snapshots if one.note), ""),
         lost_workers=sum(pool.lost_workers for pool in pools),
         workers=sum(pool.workers for pool in pools),

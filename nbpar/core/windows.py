@@ -51,6 +51,12 @@ class Assignment:
     nbytes: int = 0
     """Size of its items in transit, if they are large."""
 
+    permits: int = 0
+    """Number of its items, from the first on, that have had permits, at a limited rate."""
+
+    begun: int = 0
+    """Number of these that are known to have begun."""
+
     limited_since: float | None = None
     """Time when a function with a time limit started, as reported by the worker; None: it is not running."""
 

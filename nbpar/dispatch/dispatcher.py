@@ -343,6 +343,7 @@ class Dispatcher:
                 self._driver.end(job, error)
             self._backend.close()
         finally:  # also if the backend itself is broken
+            self._driver.close()
             self._driver.jobs.abandon(error)
 
 

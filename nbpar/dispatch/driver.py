@@ -139,6 +139,8 @@ class Driver:
         self.lingers = (acted or busy) and self.jobs.linger
         self._workforce.stop_again(now)
         self.lines.flush(now)
+        if self.jobs.rated:
+            self.jobs.tell_limits()
         self.jobs.end_overdue()
         self.jobs.kill_overdue()
         self.skips.settle()
@@ -174,6 +176,10 @@ class Driver:
         if (due := self.jobs.next_ending) is not None:
             times.append(due - now)
         return max(0.0, min(times)) if times else None
+
+    def close(self) -> None:
+        """Let go of what others share: nothing will be heard of its calls."""
+        self._scheduler.lose_permits()
 
     def _look_for_workers(self, now: float) -> None:
         if not len(self.jobs):
@@ -352,7 +358,10 @@ class Driver:
         values = done.values  # the same list, from which the consumer of a stream takes them one by one
         if type(values) is not list and not isinstance(values, PackedItems):
             values = list(values)
-        self._scheduler.answer(assignment, len(values), done.seconds, now, final=done.final, moved=done.moved)
+        self._scheduler.answer(
+            assignment, len(values), done.seconds, now, final=done.final, moved=done.moved,
+            each=done.each, struck=done.interrupted,
+        )  # fmt: skip
         if (job := self.jobs.get(assignment.run.id)) is None:
             return  # its run was stopped
         try:

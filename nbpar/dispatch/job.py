@@ -19,6 +19,11 @@ from nbpar.wire.messages import Begin, Call, Load
 DEATHS = 3
 """Number of consecutive workers that may die in an initializer before its runs fail."""
 
+
+def nothing_to_do() -> None:
+    """Do nothing."""
+
+
 ADVICE = "call it in this process to see what it does; each worker needs memory for what it loads"
 
 
@@ -163,6 +168,12 @@ class Job:
     skips: dict[int, Skip] = field(default_factory=dict)
     """Items that users have let go of."""
 
+    limited: bool = False
+    """Whether its sink was told that it waits for its rate."""
+
+    opens: float = 0.0
+    """Until when, as was told."""
+
     begun: float = 0.0
     failed: int = 0
 
@@ -179,6 +190,8 @@ class Job:
         sink, self.sink = self.sink, _NO_SINK
         state = self.state
         source = state.source
+        if state.gate is not None:
+            state.gate.stir = nothing_to_do
         state.source = EndedSource(source.reading, source.error)
         state.known, state.within, self.keep = nothing_known, None, None
         for load in (self.load, *self.loads):

@@ -9,6 +9,7 @@ from functools import partial
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
+from nbpar.core.rate import NEVER
 from nbpar.core.scheduler import Scheduler
 from nbpar.core.windows import LASTS, Assignment
 from nbpar.dispatch.failures import OVERDUE, unhandled
@@ -17,6 +18,9 @@ from nbpar.dispatch.workforce import Workforce
 from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.host.error_log import call_safely
 from nbpar.wire.messages import Done
+
+REFUSED = (429, 503)
+"""HTTP statuses of a server that can take no request from this client for a while."""
 
 LAST_ANSWERS = 0.15
 """Seconds that a stopped run waits for answers of its interrupted workers."""
@@ -29,6 +33,9 @@ LOOK_FOR_OVERDUE = 0.1
 
 BRIEF = 2e-4
 """Independent calls that take less than these seconds wait for each other, to be sent together."""
+
+TELL_AGAIN = 0.5
+"""Seconds by which a limited rate must open at another time than was told, to be told again."""
 
 GATHER_WITHIN = 3.0
 """Seconds after which a job for every worker starts with those that are present."""
@@ -50,6 +57,9 @@ class Jobs:
 
         self._limited: dict[int, Job] = {}
         """Jobs with a time limit for items."""
+
+        self.rated: dict[int, Job] = {}
+        """Jobs at a limited rate."""
 
         self._single: dict[int, Job] = {}
         """Jobs of independent calls."""
@@ -115,6 +125,8 @@ class Jobs:
             self._limited[job.state.id] = job
         if job.state.singly:
             self._single[job.state.id] = job
+        if job.state.gate is not None:
+            self.rated[job.state.id] = job
         job.begun = self.now
         job.sink.emit(events.RunStarted(self.now, job.label, job.total))
         for worker in self._workforce.ready:
@@ -164,7 +176,21 @@ class Jobs:
         for index, due in delays.items():
             fault = done.faults[index - done.first]
             why = f"{fault.kind} {fault.status}" if fault.status else fault.kind
+            if fault.after is not None and fault.status in REFUSED and job.state.gate is not None:
+                job.state.gate.shut(self.now + fault.after)
             job.sink.emit(events.ItemDelayed(self.now, index, due, why))
+
+    def tell_limits(self) -> None:
+        """Tell of each job at a limited rate whether that is what it waits for, when this has changed."""
+        for job in list(self.rated.values()):
+            gate = job.state.gate
+            if gate is None or job.ending is not None:
+                continue
+            limited = gate.opens > self.now and not job.state.paused
+            if limited != job.limited or (limited and abs(gate.opens - job.opens) > TELL_AGAIN):
+                job.limited, job.opens = limited, gate.opens
+                opens = gate.opens if limited and gate.opens < NEVER else None
+                job.sink.emit(events.RateReached(self.now, limited, opens, str(gate.rate)))
 
     def deliver_collected(self) -> None:
         """Deliver what was collected."""
@@ -388,6 +414,7 @@ class Jobs:
         self._endings.pop(job.state.id, None)
         self._limited.pop(job.state.id, None)
         self._single.pop(job.state.id, None)
+        self.rated.pop(job.state.id, None)
         if job in self._gathering:
             self._gathering.remove(job)
         self.idle_since = self.now

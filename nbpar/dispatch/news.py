@@ -9,10 +9,12 @@ from nbpar.core.transcript import Piece
 from nbpar.dispatch.failures import check_cut
 from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.memory import Memory
-from nbpar.wire.messages import Bars, Imported, LateOutput, Output, Running, Shortened
+from nbpar.wire.messages import Bars, Begun, Imported, LateOutput, Output, Running, Shortened
 
-NEWS = (Output, LateOutput, Running, Imported, Shortened, Bars)
+NEWS = (Output, LateOutput, Running, Imported, Shortened, Begun, Bars)
 """Kinds of such messages."""
+
+News = Output | LateOutput | Running | Imported | Shortened | Begun | Bars
 
 
 class CallNews:
@@ -28,9 +30,7 @@ class CallNews:
         self._memory = memory
         self._blocking = blocking
 
-    def take(
-        self, worker: str, message: Output | LateOutput | Running | Imported | Shortened | Bars, now: float
-    ) -> None:
+    def take(self, worker: str, message: News, now: float) -> None:
         """Handle a message of a worker."""
         if isinstance(message, Output):
             self._take_output(message, now)
@@ -42,6 +42,8 @@ class CallNews:
             self._take_cut(message, now)
         elif isinstance(message, Bars):
             self._take_bars(message, now)
+        elif isinstance(message, Begun):
+            self._scheduler.begun(message.call, message.items, message.age, now)
         elif (assignment := self._scheduler.windows.call(message.call)) is not None:
             assignment.limited_since = now if message.now else None
 

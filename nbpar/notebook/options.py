@@ -9,6 +9,7 @@ from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import argument, kwds, magic_arguments
 
 from nbpar.core.checks import BACKENDS, ERRORS, PROGRESS
+from nbpar.core.rate import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,6 +58,17 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _rate(text: str) -> str | float:
+    rate: str | float = float(text) if text.replace(".", "", 1).isdecimal() else text
+    try:
+        Rate(rate)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected 10/s, 500/min, 1000/h or a number per second, was {text!r}"
+        ) from None
+    return rate
+
+
 _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (
         ("-n", "--workers"),
@@ -93,6 +105,14 @@ _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         {"type": _seconds, "help": "Time limit of one item in seconds; only that item is stopped."},
     ),
     (("--retries",), {"type": whole(0), "help": "Number of times a failed item is retried."}),
+    (
+        ("--rate",),
+        {
+            "type": _rate,
+            "metavar": "RATE",
+            "help": "Limit of items that begin in any window of time: 500/min, 10/s.",
+        },
+    ),
     (
         ("--errors",),
         {
@@ -159,6 +179,7 @@ def map_options(parsed: argparse.Namespace) -> dict[str, Any]:
         "concurrency",
         "timeout",
         "retries",
+        "rate",
         "errors",
         "seed",
         "resume",

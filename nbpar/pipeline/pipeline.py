@@ -115,6 +115,8 @@ class _Steps:
             raise TypeError("a pipeline has no option 'chunksize'; give it batch_size= when it is made")
         if "workers" in given:
             raise TypeError("a pipeline has no option 'workers'; each Stage has its own workers=")
+        if "rate" in given:
+            raise TypeError("a pipeline has no option 'rate'; give it to the Stage that it limits")
         options = Options.of({"progress": self._places.progress, **given})
         if options.timeout is not None and not self._places.can_limit:
             raise ValueError(

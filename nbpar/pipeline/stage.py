@@ -19,6 +19,7 @@ from nbpar.core.checks import (
     number_of_workers,
 )
 from nbpar.core.concurrency import concurrency_of
+from nbpar.core.rate import Rate
 from nbpar.core.retry import Retry
 from nbpar.core.text import function_name, plural, short
 from nbpar.host.deadlines import CENTURY
@@ -44,6 +45,8 @@ class Stage:
         batch_size: overrides the pipeline's.
         timeout, retries: override the map's.
         concurrency: items of an `async def` under way at once on each worker; by default 100.
+        rate: limit of items that begin here in any window of time: "500/min", "10/s", a number per second,
+            `(number, seconds)`, or a `Rate` that several stages and runs share.
 
     Raises:
         TypeError, ValueError: an argument is invalid; the message says what is allowed.
@@ -62,6 +65,7 @@ class Stage:
     retries: Any = None
     name: str = ""
     concurrency: int | None = None
+    rate: Any = None
     token: str = field(init=False, repr=False)
     """Identifies the initializer's preparation on a worker."""
 
@@ -108,6 +112,12 @@ class Stage:
     def _check_limits(self) -> None:
         if self.retries is not None:
             Retry.of(self.retries)
+        if self.rate is not None:
+            object.__setattr__(self, "rate", Rate.of(self.rate))
+            if self.batched:
+                raise ValueError(
+                    "rate= needs batched=False: it counts items, and those of a batch may be tried one by one"
+                )
         if self.timeout is None:
             return
         if check_seconds("timeout", self.timeout) == CENTURY:

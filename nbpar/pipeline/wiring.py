@@ -12,6 +12,7 @@ from nbpar.core.call_style import CallStyle
 from nbpar.core.chunking import Chunker
 from nbpar.core.concurrency import ConcurrentChunker
 from nbpar.core.outcome import Part
+from nbpar.core.rate import Gate, Rate
 from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
 from nbpar.core.text import function_name
@@ -151,6 +152,9 @@ class Wiring:
             buffersize=self._room(stage, batch, then), retry=retries, most_workers=limit,
             within=None if link is None else link.appetite.bound,
         )  # fmt: skip
+        if (rate := Rate.of(stage.rate)) is not None:
+            desk = self._launchers[self._places.kind_of(stage)].dispatcher
+            state.gate = Gate(rate, self._conductor.wake(desk, state))
         state.known = partial(_known, state, source)
         return state
 
@@ -176,7 +180,8 @@ class Wiring:
         loads = tuple(launcher.load(fn) for fn in functions_of(stage))
         engines = self._places.kind_of(stage) == "engines"
         keeps_packed = engines and not then.last and not then.in_process
-        begin = launcher.begin_of(state.id, stage.fn, loads[0], retry=state.retry)
+        limit = None if state.gate is None else state.gate.rate
+        begin = launcher.begin_of(state.id, stage.fn, loads[0], retry=state.retry, limit=limit)
         return Job(
             state, link if link is not None else self._run, loads[0], stage.fn, stage.name, self._order.total,
             CallStyle.BATCH if stage.batched else CallStyle.ONE,

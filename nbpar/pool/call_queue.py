@@ -13,6 +13,7 @@ from nbpar.core.chunking import Chunker
 from nbpar.core.concurrency import ConcurrentChunker, concurrency_of
 from nbpar.core.events import Event, ItemPrinted
 from nbpar.core.outcome import Failure, Part
+from nbpar.core.rate import Gate, Rate
 from nbpar.core.runstate import RunState
 from nbpar.core.source import ReadySource
 from nbpar.core.text import function_name
@@ -45,6 +46,7 @@ class CallQueue:
         launcher: starts the calls.
         patient: `get` waits for another thread's `put` instead of raising `LookupError`.
         workers: maximal number of workers; None: all.
+        rate: limit of items that begin in any window of time, as of `Pool.map`.
     """
 
     @entrance
@@ -55,6 +57,7 @@ class CallQueue:
         *,
         patient: bool = False,
         workers: int | None = None,
+        rate: Any = None,
     ) -> None:
         self._desk = launcher.dispatcher
         stir = Stir(launcher.dispatcher)
@@ -64,13 +67,16 @@ class CallQueue:
         self._lock = threading.Lock()  # guards the number of outstanding results
         self._due = 0
         self._patient = patient
-        concurrency = concurrency_of(fn, None)
+        concurrency, limit = concurrency_of(fn, None), Rate.of(rate)
         chunker = ConcurrentChunker(concurrency) if concurrency else Chunker(1)
-        state = RunState(self._desk.new_id(), self._inputs, chunker, ordered=False, most_workers=workers)
+        state = RunState(
+            self._desk.new_id(), self._inputs, chunker, ordered=False, most_workers=workers,
+            gate=None if limit is None else Gate(limit, stir),
+        )  # fmt: skip
         stir.state = state
         name = function_name(fn)
         job = Job(state, self._results, launcher.load(fn), fn, name, fail_fast=False)
-        job.begin = launcher.begin_of(state.id, fn, job.load)
+        job.begin = launcher.begin_of(state.id, fn, job.load, limit=limit)
         self._desk.start(job)
         self._end = weakref.finalize(self, self._desk.stop, job, _closed())
         self._end.atexit = False  # the pool is closed by then

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.core.call_style import CallStyle
 from nbpar.core.checks import check_flag
+from nbpar.core.rate import Rate
 from nbpar.core.results import Results
 from nbpar.core.text import function_name
 from nbpar.host.frames import entrance
@@ -72,6 +73,8 @@ class Calls(ABC):
                 - chunksize: items sent together; "auto" aims at 50 ms of work.
                 - timeout: time limit of one item in seconds; only that item is stopped.
                 - retries: number of times a failed item is retried, or a `Retry`.
+                - rate: limit of items that begin in any window of time: "500/min", "10/s", a number per
+                  second, `(number, seconds)`, or a `Rate` that several runs share.
                 - errors: "raise" the first, "collect" a `Failure` in the item's place, "skip" the item.
                 - max_errors: with "collect" and "skip", one more failure than this raises.
                 - seed: makes random numbers reproducible: item i gets the same on any number of workers.
@@ -196,12 +199,18 @@ class Calls(ABC):
         return self.launcher.share(value)
 
     @entrance
-    def queue(self, fn: Callable[[Any], Any]) -> CallQueue:
+    def queue(
+        self, fn: Callable[[Any], Any], *, rate: Rate | str | float | tuple[float, float] | None = None
+    ) -> CallQueue:
         """Return a `CallQueue`: `put(item)` calls `fn(item)` on a worker, `get()` returns a completed result.
 
         For items that arrive one by one.  Use it with `with`, or close it.
+
+        Args:
+            fn: called with each item.
+            rate: limit of items that begin in any window of time, as of `map`.
         """
-        queue: CallQueue = import_module("nbpar.pool.call_queue").CallQueue(fn, self.launcher)
+        queue: CallQueue = import_module("nbpar.pool.call_queue").CallQueue(fn, self.launcher, rate=rate)
         return queue
 
     @entrance

@@ -11,8 +11,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nbpar.core.call_style import CallStyle, Lent
-from nbpar.core.chunking import Chunker
+from nbpar.core.chunking import TARGET, Chunker
 from nbpar.core.concurrency import CONCURRENCY, ConcurrentChunker, concurrency_of
+from nbpar.core.rate import Gate, Rate
 from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
 from nbpar.core.source import Arms, HandedOverSource, SequenceSource, Source
@@ -52,6 +53,9 @@ REMEMBERED = 100
 """Number of functions whose cost is remembered for their next runs."""
 
 QUIET = Options(progress="none")
+
+SHARE_OF_WINDOW = 0.01
+"""Work in a chunk at a limited rate, as a share of the window: what begins in it is known when it ends."""
 
 NEVER = Retry()
 """Failed items are not tried again."""
@@ -226,10 +230,16 @@ class Launcher:
         concurrency = concurrency_of(fn, options.concurrency)
         self._check(fn, options, concurrent=concurrency > 0)
         load = self.load(fn)
-        chunker = self._chunker(options.fixed_chunksize, load, streaming=streaming, concurrency=concurrency)
+        limit = options.limit
+        chunker = self._chunker(
+            options.fixed_chunksize, load, streaming=streaming, concurrency=concurrency, limit=limit
+        )
+        if limit is not None:
+            stir = stir or Stir(self.dispatcher)
         state = RunState(
             self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming,
             buffersize=options.buffersize, retry=options.retry, most_workers=options.workers,
+            gate=None if limit is None or stir is None else Gate(limit, stir),
         )  # fmt: skip
         if stir is not None:
             stir.state = state
@@ -240,7 +250,7 @@ class Launcher:
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
-        if (begin := self.begin_of(state.id, fn, job.load, retry=options.retry)) is not None:
+        if (begin := self.begin_of(state.id, fn, job.load, retry=options.retry, limit=limit)) is not None:
             job.begin = begin._replace(settled=isinstance(source, SequenceSource))
         if options.resume is not None:
             from nbpar.journal.resuming import journal
@@ -251,7 +261,9 @@ class Launcher:
             run.make_views = views_on_demand(options.progress, total)
         return Launch(run, remember=remember)
 
-    def _chunker(self, fixed: int | None, load: Load, *, streaming: bool, concurrency: int) -> Chunker:
+    def _chunker(
+        self, fixed: int | None, load: Load, *, streaming: bool, concurrency: int, limit: Rate | None
+    ) -> Chunker:
         """Return what decides the size of chunks.
 
         The thread that takes a stream's values also computes them in a serial pool: an item of a larger
@@ -266,6 +278,7 @@ class Launcher:
         chunker = Chunker(
             fixed, joins=not self.dispatcher.blocking,
             expected=None if before is None or streaming else before.seconds_per_item,
+            target=TARGET if limit is None else min(TARGET, SHARE_OF_WINDOW * limit.seconds),
             **{**largest, **self._largest},
         )  # fmt: skip
         if not self._backend.in_process:  # there digests are of runs
@@ -335,14 +348,16 @@ class Launcher:
         *,
         brief: bool = False,
         retry: Retry = NEVER,
+        limit: Rate | None = None,
     ) -> Begin | None:
         """Return the settings that workers get before a run's first call; None: they need none.
 
         `brief`: it is one of calls that are submitted one by one.
         """
-        asked = self._asked(retry)
+        asked, begun_after = self._asked(retry), None if limit is None else limit.seconds / 2
+        wanted = {"asked": asked, "begun_after": begun_after}
         if self._backend.in_process:
-            return None if asked is None else Begin(run, (), (), asked=asked)
+            return None if asked is begun_after is None else Begin(run, (), (), **wanted)
         if self.before_run is not None:
             self.before_run(brief=brief)
         reach = reach_of_this_process()
@@ -352,7 +367,7 @@ class Launcher:
             modules = reach.of_call(load.function, load.digest) if brief else reach.of(load.function)
         packages = () if self._same_host else self._packages_of(fn, load, modules)
         world = tuple(self._world.changes())
-        return Begin(run, modules, levels_here(), world, packages=packages, asked=asked)
+        return Begin(run, modules, levels_here(), world, packages=packages, **wanted)
 
     def _asked(self, retry: Retry) -> Any:
         """Return how workers read the waits that exceptions ask for; None: they need not."""

@@ -19,12 +19,15 @@ from nbpar.core.checks import (
     number_of_workers,
     whole_number,
 )
+from nbpar.core.rate import Rate
 from nbpar.core.retry import Retry
 from nbpar.host.deadlines import CENTURY
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 OF_OTHERS = {
+    "rate_limit": "rate",
+    "max_per_second": "rate",
     "chunk": "chunksize",
     "batch_size": "chunksize",
     "n_jobs": "workers",
@@ -54,6 +57,9 @@ class Options:
 
     retries: int | Retry | None = 0
     """Number of times a failed item is retried, or a `Retry`."""
+
+    rate: Rate | str | float | tuple[float, float] | None = None
+    """Limit of items that begin in any window of time: "500/min", or a `Rate` that several runs share."""
 
     errors: str = "raise"
     """"raise" the first, "collect" a `Failure` in the item's place, or "skip" the item."""
@@ -86,6 +92,7 @@ class Options:
     """Maximal number of workers for this call; a default pool with fewer adds some until it is over."""
 
     retry: Retry = field(init=False)
+    limit: Rate | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._settle_numbers()
@@ -122,6 +129,7 @@ class Options:
                     "which ends the run at the first failure"
                 )
         object.__setattr__(self, "retry", Retry.of(self.retries))
+        object.__setattr__(self, "limit", Rate.of(self.rate))
 
     @classmethod
     def of(cls, given: Mapping[str, Any], fn: object = None) -> Options:
@@ -152,6 +160,7 @@ class MapOptions(TypedDict, total=False):
     chunksize: int | str
     timeout: float | None
     retries: int | Retry | None
+    rate: Rate | str | float | tuple[float, float] | None
     errors: str
     max_errors: int | None
     seed: int | None

@@ -80,6 +80,9 @@ class Begin(NamedTuple):
     packages: tuple[tuple[str, str, str], ...] = ()
     """A `Package` for each that the function imports, to be compared with what the worker has."""
 
+    begun_after: float | None = None
+    """Seconds of an item after which the worker tells that it has begun; None: it need not."""
+
     asked: Any = None
     """Whether to read how long exceptions ask to wait: None for not, True, or a function that tells it,
     pickled where it is sent to another process."""
@@ -243,6 +246,17 @@ class Running(NamedTuple):
     now: bool
 
 
+class Begun(NamedTuple):
+    """An item of a run at a limited rate lasts: it has begun, and all before it in its call."""
+
+    call: int
+    items: int
+    """How many."""
+
+    age: float
+    """Seconds since it was seen to run, at least."""
+
+
 class Imported(NamedTuple):
     """The worker imported packages, for a call's items or for its function.
 
@@ -389,6 +403,7 @@ Message = (
     | Missing
     | Running
     | Output
+    | Begun
     | Imported
     | Shortened
     | LateOutput
@@ -414,6 +429,6 @@ Message = (
 KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
     Printed, Begin, Items, Running, Imported, Cut, Shortened, SeekModule,
-    FoundModule, LateOutput, SeekBuffers, FoundBuffers, KeptBuffers, Keep, Drop, Stop, Bars,
+    FoundModule, LateOutput, SeekBuffers, FoundBuffers, KeptBuffers, Keep, Drop, Stop, Bars, Begun,
 )  # fmt: skip
 """All kinds of messages; the index of a kind is its number in the encoding."""

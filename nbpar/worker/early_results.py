@@ -7,12 +7,13 @@ meanwhile, so nothing here waits for it.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
 
 from nbpar.host.memory import resident_bytes
-from nbpar.wire.messages import NO_COSTS, Done, Message, Output, Shortened
+from nbpar.wire.messages import NO_COSTS, Begun, Done, Message, Output, Shortened
 from nbpar.worker.channel_host import Channels
 from nbpar.worker.codec import Codec
 from nbpar.worker.execution import Execution
@@ -38,6 +39,12 @@ class Early:
 
         self._since = 0.0
         """When that was first seen."""
+
+        self._under_way = math.inf
+        """When it was seen under way, at the second look at the earliest."""
+
+        self._told_begin = (-1, -1)
+        """Likewise, when the client was told that it has begun."""
 
         self._refused = (-1, -1)
         """Likewise, when the outcomes before it could not be packed."""
@@ -68,7 +75,7 @@ class Early:
         at, now = (execution.call_id, execution.index), _clock()
         lasts = at == self._at
         if not lasts:
-            self._at, self._since = at, now
+            self._at, self._since, self._under_way = at, now, math.inf
         messages: list[Message] = []
         if (lasts or now > execution.deadline) and at != self._refused:
             messages += self._told(execution)
@@ -76,8 +83,21 @@ class Early:
             self._mailbox.cut = None
             if (items := execution.cut()) is not None:
                 messages.append(Shortened(execution.call_id, items))
+        if lasts and execution.begun_after is not None:
+            messages += self._begun(execution, execution.begun_after, now)
         if messages:
             self._mailbox.send(*messages)
+
+    def _begun(self, execution: Execution, after: float, now: float) -> list[Message]:
+        """Return the message that the running item has begun, once, when it has lasted long enough."""
+        items = self._at[1] - execution.call_first + 1
+        if self._told_begin == self._at or execution.begun < items:
+            return []
+        self._under_way = min(self._under_way, now)
+        if now - self._under_way < after:
+            return []
+        self._told_begin = self._at
+        return [Begun(execution.call_id, items, now - self._under_way)]
 
     def _told(self, execution: Execution) -> list[Message]:
         """Return the messages that hand out what is done; outcomes from one on that cannot be packed stay."""

@@ -167,6 +167,9 @@ class Execution(Outcomes):
     interruption: Fault | None = None
     """The exception that interrupted an item, as its failure: only the client knows whether it caused it."""
 
+    begun_after: float | None = None
+    """Seconds of an item after which the client is told that it has begun, if it wants that."""
+
     strays: Sequence[Fault] = ()
     """Exceptions raised while no item ran, so by leftovers of an earlier one."""
 
@@ -192,7 +195,7 @@ class Execution(Outcomes):
         self._items = items if type(items) is list else list(items)
         self._total = len(self._items)
         self._iterator = iter(self._items)
-        self.call_id = call.id
+        self.call_id, self.call_first = call.id, call.first
         self._call = call
         self._broken = broken
         self._interrupts = interrupts
@@ -410,10 +413,15 @@ class Execution(Outcomes):
             self.finished = True
 
     @property
+    def begun(self) -> int:
+        """Number of the call's items that were taken; the last of them may have no outcome yet."""
+        begun = _position(self._iterator)
+        return self.index - self._call.first if begun is None else begun
+
+    @property
     def _under_way(self) -> bool:
         """Whether an item was taken that has no outcome yet."""
-        begun = _position(self._iterator)
-        return begun is not None and begun > self.index - self._call.first
+        return self.begun > self.index - self._call.first
 
     def _fail(self, error: BaseException) -> None:
         if self._under_way:

@@ -132,6 +132,9 @@ class Loop:
         self._describe: Callable[[BaseException], Fault] = codec.describe
         """Serializes exceptions of the current run's items."""
 
+        self._begun_after: float | None = None
+        """As of the current run's settings."""
+
         self._interrupts = interrupts
         self._facts = facts
         self._answered_within = answered_within
@@ -292,11 +295,13 @@ class Loop:
             cleanup.clears = call.run != INITIALIZER
         if call.timeout is not None:
             self._mailbox.send(Running(call.id, True))
-        self._run(Execution(
+        execution = Execution(
             function, items, call, broken, interrupts=self._interrupts, describe=self._describe,
             is_given_up=self._mailbox.is_given_up, tell_running=self._tell_running, look=cleanup,
             first_call=self._functions.just_made,
-        ))  # fmt: skip
+        )  # fmt: skip
+        execution.begun_after = self._begun_after
+        self._run(execution)
 
     def _enter_run(self, run: int) -> None:
         """Prepare the codec for items and values of a run."""
@@ -305,6 +310,7 @@ class Loop:
             begin = self._mailbox.begin(run)
             self._codec.apart = begin is not None and begin.apart
             self._describe = telling(self._codec.describe, begin)
+            self._begun_after = None if begin is None else begin.begun_after
 
     def _begin_coroutines(
         self, call: Call, function: Callable[[Any], Any], items: Sequence[Any], faults: dict[int, Fault]
@@ -319,7 +325,9 @@ class Loop:
                 self._send_late_output if self._far else None, self._enter_run, self._after_coroutines,
                 self._cpu_since,
             ))  # fmt: skip
-        self.coroutines.begin(CoroutineCall(call, function, list(items), faults, self._describe))
+        made = CoroutineCall(call, function, list(items), faults, self._describe)
+        made.begun_after = self._begun_after
+        self.coroutines.begin(made)
 
     def _after_coroutines(self) -> None:
         if (cleanup := self._hooks.cleanup) is not None:

@@ -31,6 +31,11 @@ def test_nothing_is_said_of_a_run_that_went_well():
     [
         ("memory", "held back for 2.0 s of 10 s", {"held": 2.0}),
         (
+            "rate",
+            "limited by rate 5/s: it waited for that for 9.0 s of 10 s",
+            {"limited": 9.0, "rate_limit": "5/s"},
+        ),
+        (
             "silence",
             "engine 0 on gpu01, engine 1 on gpu02 did not answer for 9.0 s",
             {"silent": 9.0, "silent_workers": ("engine 0 on gpu01", "engine 1 on gpu02")},
@@ -193,3 +198,11 @@ def test_times_have_the_unit_that_suits(number, text):
 
 def test_shares_and_sizes():
     assert (percent(0.256), size(999), size(1500)) == ("26 %", "999 B", "1.5 kB")
+
+
+def test_a_run_at_a_rate_is_told_how_many_workers_would_do():
+    few = replace(GOOD, computing=4.0, limited=9.0, rate_limit="5/s")
+    all_of_them = replace(GOOD, limited=9.0, rate_limit="5/s")
+
+    assert "1 worker would do at this rate" in findings(few)[0].advice
+    assert findings(all_of_them)[0].advice == "a higher rate is the only way to be faster"

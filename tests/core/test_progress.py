@@ -459,3 +459,22 @@ def test_a_run_that_is_over_waits_for_nothing():
     fold = progress(events.ItemDelayed(101.0, 0, 113.0, "Busy"), events.RunFinished(102.0, "stopped"))
 
     assert fold.snapshot(102.0).note == ""
+
+
+def test_a_run_says_that_its_rate_limits_it_and_until_when():
+    fold = progress(events.RateReached(101.0, True, 113.5, "5/min"))
+
+    assert fold.snapshot(102.0).note == "limited by rate 5/min, next in 12 s"
+    assert fold.snapshot(112.0).note == "limited by rate 5/min"
+
+    fold(events.RateReached(114.0, False, None, "5/min"))
+    fold(events.RateReached(120.0, True, None, "5/min"))
+
+    snapshot = fold.snapshot(121.0)
+    assert (snapshot.limited, snapshot.rate_limit) == (14.0, "5/min")
+    assert snapshot.note == "limited by rate 5/min"
+
+    fold(events.RunFinished(125.0, "done"))
+
+    assert fold.snapshot(130.0).limited == 18.0
+    assert fold.snapshot(130.0).note == ""

@@ -37,7 +37,7 @@ def test_what_the_body_assigns_does_not_reach_the_notebook(run, shell):
 def test_all_options_reach_the_pool(run, pools):
     run(
         "%%parallel_map -n 3 --backend threads --chunk 5 --timeout 1.5 --retries 2 --errors collect --seed -7"
-        " --label 'my run' --resume=night --progress none x in [1]\nx"
+        " --rate 3/min --label 'my run' --resume=night --progress none x in [1]\nx"
     )
 
     pool = pools.pools[-1]
@@ -50,6 +50,7 @@ def test_all_options_reach_the_pool(run, pools):
                 "chunksize": 5,
                 "timeout": 1.5,
                 "retries": 2,
+                "rate": "3/min",
                 "errors": "collect",
                 "seed": -7,
                 "label": "my run",

@@ -10,7 +10,7 @@ import pytest
 
 from nbpar.core.call_style import CallStyle
 from nbpar.wire.faults import describe, restore
-from nbpar.wire.messages import Begin, Call, Cut, Done, Load, Output, Ping, Pong, Release, Shortened
+from nbpar.wire.messages import Begin, Begun, Call, Cut, Done, Load, Output, Ping, Pong, Release, Shortened
 from nbpar.wire.pickling import digest, pack, pack_one, unpack
 from nbpar.worker.codec import Pickled
 from nbpar.worker.execution import Execution
@@ -328,3 +328,30 @@ def test_whoever_looks_at_any_moment_nothing_is_lost_or_told_twice(timed):
             assert number == (cut[0] if cut and cut[0] is not None else 700)
     finally:
         sys.setswitchinterval(interval)
+
+
+def begun_after(client, seconds):
+    client.coming[0] = client.coming[0]._replace(begun_after=seconds)
+    return client
+
+
+def test_an_item_that_lasts_is_told_to_have_begun_once_where_that_is_wanted(gate):
+    client = begun_after(Client(lasting(gate), list(range(9))), 0.05)
+
+    def meanwhile():
+        begun = client.wait_for(Begun)
+        assert begun.items == LAST + 1
+        assert begun.age >= 0.05
+
+    serve(client, meanwhile)
+
+    assert len(client.said(Begun)) == 1
+    assert client.outcomes() == {n: 10 * n for n in range(9)}
+
+
+def test_nothing_is_told_of_items_that_are_over_before(gate):
+    client = begun_after(Client(lasting(gate), list(range(9))), 1000.0)
+
+    serve(client, lambda: client.wait_for(Done))
+
+    assert client.said(Begun) == []

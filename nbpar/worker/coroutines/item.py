@@ -56,6 +56,9 @@ class CoroutineCall:
         self.open = len(items)
         """Number of its items without an outcome."""
 
+        self.begun_after: float | None = None
+        """Seconds of an item after which the client is told that it has begun, if it wants that."""
+
         self.stopped = False
         """Whether its items are canceled, because nothing waits for them."""
 
@@ -68,6 +71,7 @@ class CoroutineItem:
 
     __slots__ = (
         "begun",
+        "begun_timer",
         "call",
         "coroutine",
         "limit",
@@ -94,6 +98,9 @@ class CoroutineItem:
         self.pressed = 0
         """How often it was told to end."""
 
+        self.begun_timer: TimerHandle | None = None
+        """Tells the client that it has begun."""
+
         self.limit: TimerHandle | None = None
         """Ends it, or tells it to end again."""
 
@@ -108,7 +115,7 @@ class CoroutineItem:
 
 async def run(item: CoroutineItem, ends: Ends) -> None:
     """Run an item; nothing that it raises gets past this."""
-    item.started = True
+    item.started, item.begun = True, _clock()
     try:
         waiting = _called(item.call, item.place)
         value = await waiting

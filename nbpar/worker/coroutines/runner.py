@@ -73,6 +73,9 @@ class CoroutineRunner:
         self.when_finished: Callable[[], None] = self.loop.stop
         """Called, inside the loop, when a call is finished."""
 
+        self.tell_begun: Callable[[CoroutineItem, float], None] = lambda *_: None
+        """Called there with an item that lasts, and for how long it has, where the client wants that."""
+
         self._describe = describe
         self._interrupts = interrupts
         self._recorder = recorder
@@ -211,8 +214,18 @@ class CoroutineRunner:
             give_stream(message.seed, item.index)
         item.coroutine = run(item, self)
         item.task = self.loop.create_task(item.coroutine)
+        if (after := item.call.begun_after) is not None:
+            item.begun_timer = self.loop.call_later(after, self._tell_begun, item)
         if message.timeout is not None:
             item.limit = self.loop.call_later(message.timeout, self._expire, item)
+
+    def _tell_begun(self, item: CoroutineItem) -> None:
+        """Tell that an item has begun, when it has lasted long enough since."""
+        after, age = item.call.begun_after or 0.0, _clock() - item.begun
+        if not item.started or age < after:
+            item.begun_timer = self.loop.call_later(max(after - age, 0.0), self._tell_begun, item)
+        else:
+            self.tell_begun(item, age)
 
     def end(self, item: CoroutineItem, value: Any, error: BaseException | None) -> None:
         """Record the end of an item; called once by its coroutine."""
@@ -222,6 +235,8 @@ class CoroutineRunner:
         call, place = item.call, item.place
         if item.limit is not None:
             item.limit.cancel()
+        if item.begun_timer is not None:
+            item.begun_timer.cancel()
         call.each[place] = _clock() - item.begun
         if item.overdue:
             call.faults[place] = call.describe(_timeout(item, error, swallows=item.pressed > 2))

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from nbpar.host.memory import resident_bytes
-from nbpar.wire.messages import NO_COSTS, Call, Done, Message, Open, Output, Running
+from nbpar.wire.messages import NO_COSTS, Begun, Call, Done, Message, Open, Output, Running
 from nbpar.worker.codec import Codec
 from nbpar.worker.coroutines.item import CoroutineCall, CoroutineItem
 from nbpar.worker.coroutines.runner import CoroutineRunner
@@ -65,6 +65,7 @@ class CoroutineService:
             is_unwanted=self._is_unwanted, unstoppable=self._leave_to_client,
         )  # fmt: skip
         self._runner.when_finished = self._answer_soon
+        self._runner.tell_begun = self._tell_begun
         self._loop = self._runner.loop
         self._watchdog = Watchdog(self._runner, side.interrupts, self._mailbox)
         self._recorders: dict[int, CallRecorder] = {}
@@ -246,7 +247,10 @@ class CoroutineService:
         strays, self._runner.strays = self._runner.strays, []
         return tuple((NOTHING, "warning", plain_stray(fault)) for fault in strays)
 
-    # ---- items that do not end
+    # ---- items that last
+
+    def _tell_begun(self, item: CoroutineItem, age: float) -> None:
+        self._mailbox.send(Begun(item.call.call.id, item.place + 1, age))
 
     def _leave_to_client(self, item: CoroutineItem) -> bool:
         """Whether the client ends an item by killing this worker."""
