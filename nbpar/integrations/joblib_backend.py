@@ -207,7 +207,7 @@ class NbparBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no 
             None if pool.backend == "threads" else self._sealer(pool),
             threads=self.inner_max_num_threads,
             label=self._label or label_of(function, kwargs),
-            total=total_of(kwargs, parallel.n_tasks if parallel is not None else None),
+            total=total_of(kwargs, getattr(parallel, "n_tasks", None)),  # as of joblib 1.5
             progress=self._progress or pool.progress,
             keep=getattr(parallel, "return_as", "list") == "list",
         )

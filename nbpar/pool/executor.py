@@ -29,6 +29,10 @@ class Workers(Protocol):
     """The part of a pool that an executor uses."""
 
     @property
+    def size(self) -> int:
+        """Number of workers."""
+
+    @property
     def launcher(self) -> Launcher:
         """Starts calls and maps."""
 
@@ -50,6 +54,11 @@ class PoolExecutor(Executor):
         self._lock = threading.Lock()  # between what begins and `shutdown`
         self._closed = False
         interpreter.finish_first(self._work)
+
+    @property
+    def _max_workers(self) -> int:
+        """Number of workers, under the name that the standard's executors have for it: dask reads it."""
+        return self._pool.size
 
     @entrance
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

@@ -295,3 +295,7 @@ def test_futures_that_are_done_are_not_kept(executor):
 
     executor.shutdown()
     assert not executor._work.futures
+
+
+def test_it_tells_the_number_of_workers_as_the_standards_executors_do(pool):
+    assert pool.executor()._max_workers == pool.size

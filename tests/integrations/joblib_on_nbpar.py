@@ -1,6 +1,6 @@
 """A plugin of pytest: what asks joblib for processes gets nbpar's workers.
 
-With a number in NBPAR_JOBS, what asks for nothing gets as many.
+With a number in NBPAR_JOBS, what asks for nothing gets as many.  With NBPAR_JOBLIB=loky they are loky's.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from joblib.parallel import BACKENDS
 
 import nbpar
 
+name = os.environ.get("NBPAR_JOBLIB", "nbpar")
 nbpar.register_joblib()
-for name in ("loky", "multiprocessing"):
-    BACKENDS[name] = BACKENDS["nbpar"]
+for replaced in ("loky", "multiprocessing") if name == "nbpar" else ():
+    BACKENDS[replaced] = BACKENDS[name]
 
 if jobs := int(os.environ.get("NBPAR_JOBS", "0")):
-    joblib.parallel_config("nbpar", n_jobs=jobs, progress="none")
+    joblib.parallel_config(name, n_jobs=jobs, **({"progress": "none"} if name == "nbpar" else {}))
 
 
 def pytest_unconfigure():

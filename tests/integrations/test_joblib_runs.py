@@ -22,6 +22,9 @@ from nbpar.testing import Gate
 
 pytestmark = pytest.mark.engines
 
+OLD = tuple(map(int, joblib.__version__.split(".")[:2])) < (1, 5)
+"""It does not tell the number of tasks, and takes no options for backends."""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def known():
@@ -83,7 +86,7 @@ def test_all_tasks_are_one_run(on_pool, labels):
 def test_the_number_of_tasks_of_a_list_is_known(on_pool):
     Parallel()([delayed(square)(n) for n in range(30)])
 
-    assert nbpar.last_run.snapshot.total == 30
+    assert nbpar.last_run.snapshot.total in (30, None if OLD else 30)
 
 
 def test_a_generators_results_are_not_kept(on_pool):
@@ -326,7 +329,7 @@ def test_a_search_is_told_by_candidates_and_splits(on_pool, dice):
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
 
-    GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0, 10.0]}, cv=4).fit(*dice)
+    GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0, 10.0]}, cv=4, refit=False).fit(*dice)
 
     run = nbpar.last_run
     assert run.label.endswith("(3 candidates, 4 splits)")
@@ -337,19 +340,13 @@ def test_a_fit_that_fails_is_named_by_candidate_and_split(on_pool, dice):
     from sklearn.model_selection import GridSearchCV
     from sklearn.tree import DecisionTreeClassifier
 
-    class Moody(DecisionTreeClassifier):
-        def fit(self, features, labels):
-            if self.max_depth == 2:
-                raise RuntimeError("not today")
-            return super().fit(features, labels)
-
-    search = GridSearchCV(Moody(), {"max_depth": [1, 2, 3]}, cv=2, error_score="raise")
-    with pytest.raises(RuntimeError, match="not today") as caught:
+    search = GridSearchCV(DecisionTreeClassifier(), {"max_depth": [1, -2, 3]}, cv=2, error_score="raise")
+    with pytest.raises(ValueError, match="max_depth") as caught:
         search.fit(*dice)
 
     text = "".join(traceback.format_exception(caught.value))
-    assert "candidate 2 of 3 (max_depth=2), split " in text
-    assert "in fit" in text
+    assert "candidate 2 of 3 (max_depth=-2), split " in text
+    assert "in _fit_and_score" in text
 
 
 # ---- options of joblib
@@ -391,6 +388,8 @@ def test_options_of_other_workers_are_not_ignored(pool, option):
     refused = f"no option '{next(iter(option))}'"
     with pytest.raises(TypeError, match=refused):
         joblib.parallel_config(backend="nbpar", pool=pool, **option)
+    if OLD:  # `Parallel` refuses them itself
+        return
     with joblib.parallel_config(backend="nbpar", pool=pool), pytest.raises(TypeError, match=refused):
         Parallel(**option)(delayed(square)(n) for n in range(3))
 
