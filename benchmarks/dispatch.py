@@ -88,8 +88,8 @@ class SimulatedWorkers:
     def take_pickled(self) -> Sequence[tuple[int, Packed]]:
         return ()
 
-    def is_sending(self, worker: str) -> bool:
-        return False
+    def in_transit(self, worker: str) -> tuple[int, int]:
+        return 0, 0
 
     def receive(self, timeout: float | None) -> list[tuple[str, Message]]:
         """Return the answers of all calls."""

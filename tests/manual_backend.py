@@ -56,6 +56,9 @@ class ManualBackend:
         self.sent: list[tuple[WorkerId, Message]] = []
         self.interrupted: list[WorkerId] = []
         self.killed: list[WorkerId] = []
+        self.transit: dict[WorkerId, tuple[int, int]] = {}
+        """Bytes on their way to workers, and from them."""
+
         self.timeouts: list[float | None] = []
         self.acquired = 0
         self.closed = False
@@ -178,8 +181,8 @@ class ManualBackend:
     def take_pickled(self) -> Sequence[tuple[int, Packed]]:
         return ()
 
-    def is_sending(self, worker: WorkerId) -> bool:
-        return False
+    def in_transit(self, worker: WorkerId) -> tuple[int, int]:
+        return self.transit.get(worker, (0, 0))
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         self._fail()

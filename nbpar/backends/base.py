@@ -51,8 +51,8 @@ class Backend(Protocol):
     def take_pickled(self) -> Sequence[tuple[int, Packed]]:
         """Take what is worth keeping of items pickled since the last time, by call; nothing if none are."""
 
-    def is_sending(self, worker: WorkerId) -> bool:
-        """Whether messages to a worker are partly unsent, as far as that is known."""
+    def in_transit(self, worker: WorkerId) -> tuple[int, int]:
+        """Unsent bytes for a worker, and missing ones of a large message of it, as far as that is known."""
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         """Return the received messages; wait up to `timeout` seconds for one, or until `wake`."""

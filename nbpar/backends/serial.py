@@ -186,8 +186,8 @@ class SerialBackend:
     def take_pickled(self) -> Sequence[tuple[int, Packed]]:
         return ()
 
-    def is_sending(self, worker: WorkerId) -> bool:  # noqa: ARG002 (a queue takes everything at once)
-        return False
+    def in_transit(self, worker: WorkerId) -> tuple[int, int]:  # noqa: ARG002 (a queue takes all at once)
+        return 0, 0
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         if not self._arrived and not self.interrupts.came:

@@ -239,12 +239,15 @@ class Driver:
         for messages, bug in self._workforce.send():
             self._take_back(messages, bug)
         keep_pickled(self._scheduler.windows, self._backend.take_pickled())
-        for call in () if self._memory.low else self._scheduler.windows.recall(now, self._backend.is_sending):
+        for call in () if self._memory.low else self._scheduler.windows.recall(now, self._is_sending):
             if call.cut:
                 self._workforce.cut(call.worker, call.id)
             else:
                 self._workforce.cancel(call.worker, [call.id])
         return acted
+
+    def _is_sending(self, worker: WorkerId) -> bool:
+        return self._backend.in_transit(worker)[0] > 0
 
     def _assign_once(self, now: float) -> bool:
         """Fill the workers' windows; return whether there was work."""

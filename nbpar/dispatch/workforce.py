@@ -14,6 +14,7 @@ from nbpar.core.events import WorkerJoined
 from nbpar.dispatch.job import Order, Preparation
 from nbpar.errors import WorkerDied
 from nbpar.host.ctrl_c import may_be_ctrl_c
+from nbpar.host.machine import is_here
 from nbpar.wire.messages import INITIALIZER, Begin, Call, Cancel, Cut, Done, Load, Message, Stop
 
 INTERRUPT_AGAIN = 0.2
@@ -21,6 +22,12 @@ INTERRUPT_AGAIN = 0.2
 
 KILL_AFTER = 0.8
 """Seconds after which a worker that ignores interrupts, deep in C code, is killed."""
+
+KILL_ELSEWHERE_AFTER = 3.0
+"""The same on another machine: its network may be slow, or interrupted for a moment."""
+
+MOVED = 3
+"""Times as long it may take while large data is moved to it, or from it."""
 
 
 @dataclass
@@ -59,6 +66,9 @@ class _Stop:
 
     give_up: Callable[[], None] = lambda: None
     """Called when it can neither be interrupted nor killed."""
+
+    transit: tuple[int, int] = (0, 0)
+    """Bytes on their way to the worker and from it at the last check."""
 
 
 class Workforce:
@@ -223,7 +233,7 @@ class Workforce:
         It is not interrupted while, by `runs`, it runs something else, nor `at_once` what was told to end.
         Returns whether it was interrupted, or will be.
         """
-        patience = KILL_AFTER if kill else math.inf
+        patience = self._patience_with(worker) if kill else math.inf
         stop = _Stop(now + INTERRUPT_AGAIN, now + patience, patience, still, runs or still)
         stop.seen = stop.runs()
         if stop.seen and at_once and not self._interrupt(worker):
@@ -243,7 +253,8 @@ class Workforce:
     ) -> None:
         """Do the same for an item whose run goes on; `give_up` is called if it cannot be stopped at all."""
         again = now if at_once else now + INTERRUPT_AGAIN
-        stop = _Stop(again, now + KILL_AFTER, KILL_AFTER, still, runs, runs(), skip=True, give_up=give_up)
+        patience = self._patience_with(worker)
+        stop = _Stop(again, now + patience, patience, still, runs, runs(), skip=True, give_up=give_up)
         self._stopping.setdefault(worker, []).append(stop)
 
     def stop_again(self, now: float) -> None:
@@ -258,6 +269,8 @@ class Workforce:
         running = stop.runs()
         if not running or running is not stop.seen:  # it was just about to start, or to answer
             stop.seen, stop.again, stop.until = running, now, now + stop.patience
+        elif now >= stop.until and self._is_moving(worker, stop):
+            stop.until = now + MOVED * stop.patience  # relays between here and there have some of it, too
         elif now >= stop.until:
             stop.again = stop.until = math.inf
             killed = self._backend.kill(worker, "killed because it could not be stopped otherwise")
@@ -268,6 +281,16 @@ class Workforce:
             stop.again = now + INTERRUPT_AGAIN
             return self._interrupt(worker, skip=stop.skip) or stop.skip
         return True
+
+    def _patience_with(self, worker: WorkerId) -> float:
+        """Seconds of ignored interrupts after which a worker is killed."""
+        facts = self._workers[worker].facts if worker in self._workers else {}
+        return KILL_ELSEWHERE_AFTER if facts.get("machine") and not is_here(facts) else KILL_AFTER
+
+    def _is_moving(self, worker: WorkerId, stop: _Stop) -> bool:
+        """Whether large data goes to a worker, or comes: what it is to stop may be waiting behind that."""
+        before, stop.transit = stop.transit, self._backend.in_transit(worker)
+        return stop.transit not in ((0, 0), before)
 
     def _interrupt(self, worker: WorkerId, *, skip: bool = False) -> bool:
         self._interrupts[worker] += 1

@@ -85,6 +85,11 @@ class Incoming:
         self.ended = False
         """Whether the other side has gone."""
 
+    @property
+    def missing(self) -> int:
+        """Bytes to come of a large frame that has begun."""
+        return self._unread or len(self._rest)
+
     def read(self) -> list[list[Frame]]:
         """Return the complete messages so far; never waits.
 
@@ -248,6 +253,11 @@ class Outgoing:
     def waiting(self) -> bool:
         """Whether there is unsent data."""
         return bool(self._waiting)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of unsent data."""
+        return sum(view.nbytes for view in self._waiting)
 
     def send(self, frames: Sequence[Any]) -> None:
         """Send frames as one message, as much as fits; never waits."""

@@ -44,6 +44,41 @@ def test_a_call_that_begins_while_it_is_stopped_is_interrupted_and_in_the_end_ki
     assert bench.backend.killed == ["worker 0"]
 
 
+def test_a_worker_is_not_killed_while_large_data_goes_to_it_or_comes(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, range(9))
+    bench.step()
+    bench.dispatcher.stop(run.job, StoppedError("stopped"))
+    bench.step()
+
+    for moved in [(3000, 0), (2000, 0), (0, 900), (0, 100)]:
+        bench.backend.transit["worker 0"] = moved
+        bench.clock.advance(3.0)
+        bench.step()
+    assert bench.backend.killed == []
+
+    bench.clock.advance(3.0)
+    bench.step()
+    assert bench.backend.killed == ["worker 0"]
+
+
+def test_a_worker_elsewhere_gets_more_time(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, range(9))
+    bench.backend.come("worker 0", machine="another")
+    bench.step()
+    bench.dispatcher.stop(run.job, StoppedError("stopped"))
+    bench.step()
+
+    bench.clock.advance(2.0)
+    bench.step()
+    assert bench.backend.killed == []
+
+    bench.clock.advance(2.0)
+    bench.step()
+    assert bench.backend.killed == ["worker 0"]
+
+
 def interrupted(bench, worker, values=()):
     """Let a worker report that an item was interrupted, and failed because of that."""
     call = bench.backend.calls(worker)[0]

@@ -132,6 +132,26 @@ def test_memory_that_the_system_refuses_is_as_good_as_none(ends, monkeypatch):
     assert [type(frames[0]) for frames in messages] == [Unreceived, bytes]
 
 
+@pytest.mark.parametrize("fits", [True, False])
+def test_what_is_on_its_way_is_counted_on_both_sides(ends, fits):
+    outgoing, incoming = Outgoing(ends[0]), Incoming(ends[1], fits=lambda _: fits)
+    size = 50 * READ
+    assert (outgoing.unsent, incoming.missing) == (0, 0)
+
+    outgoing.send([bytes(size)])
+    unsent = outgoing.unsent
+    incoming.read()
+    missing = incoming.missing
+    messages = []
+    while not messages:
+        outgoing.flush()
+        messages = incoming.read()
+
+    assert 0 < unsent < size
+    assert 0 < missing < size
+    assert (outgoing.unsent, incoming.missing) == (0, 0)
+
+
 def test_a_length_for_which_no_machine_has_memory_is_taken_for_garbage(ends):
     ends[0].send((1).to_bytes(4, "little") + (LONGEST_DROPPED + 1).to_bytes(8, "little"))
 

@@ -181,9 +181,9 @@ class EnginesBackend:
         self._pickled.clear()  # the same list is every engine's
         return taken
 
-    def is_sending(self, worker: WorkerId) -> bool:
-        engine = self._engines.get(worker)
-        return engine is not None and self._sockets is not None and self._sockets.is_sending(engine.identity)
+    def in_transit(self, worker: WorkerId) -> tuple[int, int]:
+        engine, sockets = self._engines.get(worker), self._sockets
+        return sockets.in_transit(engine.identity) if engine and sockets else (0, 0)
 
     def receive(self, timeout: float | None) -> list[tuple[WorkerId, Message]]:
         if (sockets := self._sockets) is None:

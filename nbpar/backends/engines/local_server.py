@@ -44,6 +44,12 @@ class Connection:
         """Whether there is unsent data."""
         return self._outgoing.waiting
 
+    @property
+    def unsent(self) -> int:
+        """Bytes of unsent data."""
+        with self._lock:
+            return self._outgoing.unsent
+
     def send(self, frames: Sequence[Any], *, patient: bool = False) -> bool:
         """Send as much as fits, or can be sent in a moment; return whether data is left for `flush`."""
         with self._lock:

@@ -90,10 +90,10 @@ class ClientSockets:
         if self._far.send(identity, frames):
             self._bell.ring()
 
-    def is_sending(self, identity: bytes) -> bool:
-        """Whether data for an engine that has a stream is still unsent."""
+    def in_transit(self, identity: bytes) -> tuple[int, int]:
+        """Unsent bytes for an engine that has a stream, and missing ones of a large frame of it."""
         connection = self._local.connection(identity) if self._local is not None else None
-        return connection is not None and connection.waiting
+        return (0, 0) if connection is None else (connection.unsent, connection.incoming.missing)
 
     def feel(self, identity: bytes) -> None:
         """Ask what echoes beside the loop of an engine on another host."""

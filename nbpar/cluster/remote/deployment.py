@@ -154,7 +154,8 @@ class HostConnection:
             self._lose(line["error"])
         elif line["it"] == "broken":
             self.log = line["log"]
-            self._lose("its fork server ended")
+            last = next((said for said in reversed(self.log.splitlines()) if said.strip()), "")
+            self._lose(f"its fork server ended: {last.strip()}" if last else "its fork server ended")
         elif process is None:
             return
         elif line["it"] == "forked":
