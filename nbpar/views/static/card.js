@@ -112,6 +112,7 @@ class Card {
   }
 
   press(event, by, item) {
+    if (event === "bell") return this.switch();
     const tick = this.now();
     if (event === "pause" && tick?.state === "paused") event = "resume";
     const press = `${Date.now()}-${Math.random()}`; // the kernel may receive it twice
@@ -130,6 +131,13 @@ class Card {
       this.resized = true; // from now on the number is announced
       this.said.alive = tick?.alive;
     }
+    this.tick();
+  }
+
+  /** Switch the bell on or off. */
+  async switch() {
+    this.refused = await switchBell(!isOn());
+    this.say(this.refused || (isOn() ? "the browser will notify you at the end" : "no notification at the end"));
     this.tick();
   }
 
@@ -172,6 +180,8 @@ class Card {
     this.options();
     this.draw();
     this.announce(tick, looks);
+    if (over && this.ran) ring(`${this.settings.label || "map"}: ${words}`, spoken(tick), `nbpar-${this.settings.model}`);
+    this.ran = !over;
     if (over) this.prepare();
   }
 
@@ -200,10 +210,14 @@ class Card {
   }
 
   buttons(tick, over) {
-    const { pause, stop, alive, fewer, more, resize } = this.parts;
+    const { pause, stop, alive, fewer, more, resize, bell } = this.parts;
     const paused = tick.state === "paused", word = paused ? "Resume" : "Pause", off = this.pressed !== null || this.gone;
     if (off || over) this.release([fewer, more, pause, stop], this.parts.root);
     if (tick.alive <= 1) this.release([fewer], more);
+    bell.hidden = over || !canNotify();
+    if (this.gone || over) this.release([bell], this.parts.root);
+    bell.disabled = this.gone;
+    attribute(bell, "aria-pressed", String(isOn()));
     pause.hidden = stop.hidden = over;
     resize.hidden = over || !this.settings.resizable;
     write(pause, word);
@@ -328,6 +342,7 @@ class Card {
     const over = OVER.includes(tick.state);
     if (over) return "";
     if (this.gone) return RESTARTED;
+    if (this.refused) return this.refused;
     if (this.pressed && this.late) return "It has not stopped yet; the kernel's interrupt button stops it too.";
     if (Date.now() - this.told > QUIET) return "The kernel may be busy, cut off, or gone.";
     if (tick.held) return tick.notice;

@@ -75,6 +75,7 @@ function build(label, press) {
     fewer: button("−", "Remove a worker", () => press("resize", -1)),
     more: button("+", "Add a worker", () => press("resize", 1)),
     alive: element("span", "alive"),
+    bell: button("", "Notify me when a run ends while this page is hidden", () => press("bell")),
     pause: button("Pause", `Pause ${label}`, () => press("pause")),
     stop: button("Stop", `Stop ${label}`, () => press("stop")),
     state: element("span", "state"),
@@ -103,7 +104,7 @@ function build(label, press) {
   parts.timeline = element("div", "timeline", { role: "listbox", tabindex: "0" }, [parts.canvas, parts.options]);
   parts.lanes = element("div", "lanes", {}, [parts.table, parts.timeline]);
   parts.root = element("section", "card", { "aria-label": label, tabindex: "-1" }, [
-    element("div", "top", {}, [element("div", "named", {}, [title, parts.state]), parts.resize, parts.pause, parts.stop]),
+    element("div", "top", {}, [element("div", "named", {}, [title, parts.state]), parts.resize, element("span", "told", {}, [parts.bell]), parts.pause, parts.stop]),
     parts.line, parts.track, element("div", "numbers", {}, [parts.done, parts.failed, parts.skipped, parts.rate, parts.left]), parts.lanes, parts.hint,
     element("div", "facts", {}, [parts.facts, parts.legend]),
     more("failures", parts.failures), more("output", parts.output),

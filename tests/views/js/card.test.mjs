@@ -361,6 +361,76 @@ test("there is no such button where items cannot be skipped, nor for stages", ()
   assert.equal(crosses({ settings: { label: "pipe", skips: true }, tick: staged({ elapsed: 60 }) }), 0);
 });
 
+/** A browser that notifies, once it is allowed to. */
+function browser(answer = "granted") {
+  const kept = new Map(), rung = [];
+  globalThis.Notification = class {
+    static permission = "default";
+    static asked = 0;
+    static async requestPermission() {
+      this.asked += 1;
+      return (this.permission = answer);
+    }
+    constructor(title, { body, tag }) { rung.push([title, body, tag]); }
+  };
+  globalThis.localStorage = { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value), removeItem: (key) => kept.delete(key) };
+  return rung;
+}
+
+const settled = () => new Promise((done) => setImmediate(done));
+
+test("a bell is off at first, asks the browser when it is switched on, and is remembered", async () => {
+  const rung = browser(), { model, root } = shown(), bell = root.find("told").children[0];
+  assert.deepEqual([bell.hidden, bell.getAttribute("aria-pressed"), Notification.asked], [false, "false", 0]);
+  bell.fire("click");
+  await settled();
+  assert.deepEqual([bell.getAttribute("aria-pressed"), Notification.asked, heard()], ["true", 1, "count: the browser will notify you at the end"]);
+  assert.deepEqual(model.sent, []);
+  host = openPage(); // another page of this browser
+  const other = shown();
+  assert.equal(other.root.find("told").children[0].getAttribute("aria-pressed"), "true");
+  document.hidden = true;
+  other.model.set("tick", tick({ state: "done", done: 1200, failed: 3, skipped: 1 }));
+  other.model.set("tick", tick({ state: "done", done: 1200, failed: 3, skipped: 1 }));
+  assert.deepEqual(rung, [["count: done", "finished, 100 percent done, 2 failed, 1 skipped", "nbpar-m"]]);
+  assert.equal(other.root.find("told").children[0].hidden, true);
+  host = openPage();
+  document.hidden = true;
+  const third = shown();
+  third.root.find("told").children[0].fire("click");
+  await settled();
+  third.model.set("tick", tick({ state: "stopped" }));
+  assert.equal(rung.length, 1);
+});
+
+test("the bell is silent while the page is seen, and for a run that was over before", async () => {
+  const rung = browser(), { model, root } = shown();
+  root.find("told").children[0].fire("click");
+  await settled();
+  model.set("tick", tick({ state: "done" }));
+  document.hidden = true;
+  shown({ tick: tick({ state: "done" }) });
+  assert.deepEqual(rung, []);
+});
+
+test("a browser that does not allow notifications is said to", async () => {
+  browser("denied");
+  const { root, text } = shown(), bell = root.find("told").children[0];
+  bell.fire("click");
+  await settled();
+  assert.equal(bell.getAttribute("aria-pressed"), "false");
+  assert.match(text("hint"), /does not allow this page to notify you/);
+  delete globalThis.localStorage;
+  bell.fire("click");
+  await settled();
+  assert.equal(bell.getAttribute("aria-pressed"), "false");
+});
+
+test("there is no bell where there are no notifications", () => {
+  delete globalThis.Notification;
+  assert.equal(shown().root.find("told").children[0].hidden, true);
+});
+
 test("keys that are pressed in the card stay there, whichever of its parts has the focus", () => {
   const { root } = shown({ failures: [{ index: 1, item: "a", error: "E", worker: "0", attempts: 1, seconds: 0, traceback: "T", output: "" }] });
   for (const event of ["keydown", "keypress", "keyup"]) {
