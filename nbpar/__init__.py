@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
     from nbpar.core.retry import Retry
     from nbpar.diagnostics.advice import advise
     from nbpar.errors import (
+        BlockedLoopWarning,
         ChannelBroken,
         ChannelClosed,
         ChannelError,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
     from nbpar.pool.pool import Pool
     from nbpar.run.history import runs
     from nbpar.run.run import Run
+    from nbpar.worker.initializer import initialized
     from nbpar.worker.seeding import rng
 
     last_run: Run | None
@@ -77,9 +79,11 @@ _HOMES = {
     "nbpar.core.results": ("Results",),
     "nbpar.core.rate": ("Rate",),
     "nbpar.core.retry": ("Retry",),
+    "nbpar.worker.initializer": ("initialized",),
     "nbpar.worker.seeding": ("rng",),
     "nbpar.pool.defaults": ("each", "imap", "imap_unordered", "map", "map_async", "starmap", "submit", "use"),
     "nbpar.errors": (
+        "BlockedLoopWarning",
         "ChannelBroken",
         "ChannelClosed",
         "ChannelError",

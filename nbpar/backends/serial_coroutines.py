@@ -130,13 +130,14 @@ class SerialCoroutines:
         finished = list(self._runner.finished)
         self._runner.finished.clear()
         messages, self._begun = self._begun, []
+        memory = resident_bytes() if finished else 0
         share = self._share(sum(len(call.values) for call in finished))
         left = {call.call.run for call in self._runner.calls.values()}
         for call in finished:
             run = call.call.run
             if pieces := self._recorder_of(run).take(over=run not in left):
                 messages.append(Output(call.call.id, pieces))
-            messages.append(_done(call, share))
+            messages.append(_done(call, share, memory))
         for run in self._recorders.keys() - left:
             self._recorders.pop(run).end_lines()
         return messages
@@ -148,11 +149,11 @@ class SerialCoroutines:
         return seconds / max(items, 1)
 
 
-def _done(call: CoroutineCall, share: float) -> Done:
+def _done(call: CoroutineCall, share: float, memory: int) -> Done:
     message = call.call
     stop = min(call.unanswered, default=len(call.values))
     faults = {place: fault for place, fault in call.faults.items() if place < stop}
     return Done(
-        message.id, message.first, True, False, share * stop, tuple(call.each[:stop]), resident_bytes(),
+        message.id, message.first, True, False, share * stop, tuple(call.each[:stop]), memory,
         faults, NO_COSTS, 0, call.values[:stop],
     )  # fmt: skip

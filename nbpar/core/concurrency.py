@@ -76,6 +76,25 @@ def is_async(fn: object) -> bool:
     return inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004 (not whether it has one)
 
 
+def waits_to_begin(initializer: object) -> bool:
+    """Whether an initializer is async: a coroutine function, or what makes an async context manager.
+
+    Raises:
+        TypeError: it is an asynchronous generator.
+    """
+    fn = initializer
+    while isinstance(fn, partial):
+        fn = fn.func
+    if inspect.isasyncgenfunction(fn):
+        raise TypeError(
+            f"the initializer `{getattr(fn, '__name__', 'fn')}` is an asynchronous generator; "
+            "decorate it with `contextlib.asynccontextmanager`"
+        )
+    if isinstance(fn, type):
+        return hasattr(fn, "__aenter__")
+    return is_async(fn) or inspect.isasyncgenfunction(getattr(fn, "__wrapped__", None))
+
+
 def concurrency_of(fn: Callable[..., Any], asked: int | None) -> int:
     """Return how many items of a function are under way at once on each worker; 0 for an ordinary function.
 

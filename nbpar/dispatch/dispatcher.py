@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
 
 from nbpar.backends.base import Backend
 from nbpar.core.runstate import RunState
@@ -22,11 +21,10 @@ from nbpar.dispatch.driver import Driver
 from nbpar.dispatch.failures import unhandled
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.memory import NO_RULES, MemoryRules
-from nbpar.dispatch.workforce import Workforce
+from nbpar.dispatch.workforce import Initializer, Workforce
 from nbpar.errors import InternalError, NbparError, PoolClosedError
 from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.host.deferred_sigint import hold
-from nbpar.wire.messages import Load
 
 ATTEMPTS = 3
 """Number of consecutive failed steps after which the thread gives up."""
@@ -73,7 +71,7 @@ class Dispatcher:
         self,
         backend: Backend,
         *,
-        initializer: tuple[Load, tuple[Any, ...]] | None = None,
+        initializer: Initializer | None = None,
         expecting: Callable[[], bool] = lambda: False,
         problem: Callable[[], str] = str,
         awaited: Callable[[], str] = str,

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core.call_style import CallStyle
@@ -71,10 +71,19 @@ class _Stop:
     """Bytes on their way to the worker and from it at the last check."""
 
 
+class Initializer(NamedTuple):
+    """What runs on a worker before everything else."""
+
+    load: Load
+    arguments: tuple[Any, ...]
+    waits: bool = False
+    """Whether it is async."""
+
+
 class Workforce:
     """The workers between `Ready` and `Bye`, with the pool's initializer run on each."""
 
-    def __init__(self, backend: Backend, initializer: tuple[Load, tuple[Any, ...]] | None) -> None:
+    def __init__(self, backend: Backend, initializer: Initializer | None) -> None:
         self._backend = backend
         self._initializer = initializer
         self._workers: dict[WorkerId, _Worker] = {}
@@ -104,6 +113,10 @@ class Workforce:
         return WorkerJoined(now, worker, host, int(facts.get("pid", 0)), machine)
 
     @property
+    def _waits(self) -> bool:
+        return self._initializer is not None and self._initializer.waits
+
+    @property
     def any_ready(self) -> bool:
         """Whether a worker takes calls."""
         return any(state.ready for state in self._workers.values())
@@ -127,10 +140,10 @@ class Workforce:
     def initialize(self, worker: WorkerId) -> None:
         """Run the initializer on a worker."""
         assert self._initializer is not None
-        load, arguments = self._initializer
+        load, arguments, waits = self._initializer
         call = Call(
             INITIALIZER, run=INITIALIZER, digest=load.digest, first=0, spread=CallStyle.CALL.value,
-            timed=True, stop_early=True, timeout=None, seed=None, concurrency=0, broken={},
+            timed=True, stop_early=True, timeout=None, seed=None, concurrency=int(waits), broken={},
             items=[(arguments, {})],
         )  # fmt: skip
         self._backend.send(worker, [load, call])
@@ -139,9 +152,10 @@ class Workforce:
         """Handle the initializer's answer; return whether the worker takes calls now."""
         state = self._workers.get(worker)
         if state is not None:
-            state.ready = not done.faults and not done.interrupted
+            state.ready = not done.faults and not done.interrupted and len(done.values) > 0
             if state.ready:
-                self._initialized.add((worker, state.facts.get("pid")))
+                if not self._waits:  # what an event loop keeps open ends with it
+                    self._initialized.add((worker, state.facts.get("pid")))
                 self._preparation.worked()
         return state is not None and state.ready
 
@@ -154,6 +168,8 @@ class Workforce:
         """Interrupt the initializer wherever it runs: nothing waits for it."""
         for worker in self.preparing:
             if worker not in self._stopping:
+                if self._waits:
+                    self.cancel(worker, [INITIALIZER], running=True)
                 self.stop_item(worker, now, lambda worker=worker: worker in self.preparing)  # type: ignore[misc]
 
     def mourn(self, worker: WorkerId, reason: str) -> WorkerDied | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.chunking import TARGET, Chunker
-from nbpar.core.concurrency import CONCURRENCY, ConcurrentChunker, concurrency_of
+from nbpar.core.concurrency import CONCURRENCY, ConcurrentChunker, concurrency_of, waits_to_begin
 from nbpar.core.rate import Gate, Rate
 from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
@@ -20,6 +20,7 @@ from nbpar.core.source import Arms, HandedOverSource, SequenceSource, Source
 from nbpar.core.text import full_function_name, function_name, short
 from nbpar.dispatch.dispatcher import Dispatcher, Stir
 from nbpar.dispatch.job import Job
+from nbpar.dispatch.workforce import Initializer
 from nbpar.errors import PicklingError
 from nbpar.host.ctrl_c import may_be_ctrl_c
 from nbpar.host.frames import seen_from
@@ -143,7 +144,10 @@ class Launcher:
         self._packages: dict[tuple[bytes, Wanted], tuple[Package, ...]] = {}
         """Of the last function."""
 
-        first = None if initializer is None else (self.load(initializer[0]), initializer[1])
+        first = None
+        if initializer is not None:
+            waits = waits_to_begin(initializer[0])
+            first = Initializer(self.load(initializer[0]), initializer[1], waits)
         self.dispatcher = Dispatcher(
             place.backend, initializer=first, expecting=place.expecting, problem=place.problem,
             awaited=place.awaited,

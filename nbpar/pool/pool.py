@@ -55,7 +55,9 @@ class Pool(Calls):
         cluster: a running ipyparallel `Cluster` or `Client`, a profile's name, or the path of a connection
             file; without it, or for "ssh://host", a cluster is started for this pool and stopped with it.
         path: "auto", or "controller" to send all messages through the controller, also on this host.
-        initializer: called with `initargs` once on every worker before anything else.
+        initializer: called with `initargs` once on every worker before anything else.  It may be an
+            `async def`, or an async context manager, which is left when the worker is released; items get its
+            value by `nbpar.initialized()`.
         progress: default view of maps: "auto", "widget", "text" or "none".
         env: environment variables of the engines, besides those of this process; they stay when
             this process's change.

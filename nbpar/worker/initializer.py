@@ -1,4 +1,4 @@
-"""Globals that a pool's initializer has set, for later functions.
+"""What a pool's initializer has made, for later functions: globals that it has set, or its value.
 
 Functions of a notebook are sent by value, each with a namespace of its own.  An initializer with
 `global model; model = load()` means the namespace that they share in the notebook, so the globals it has
@@ -8,7 +8,9 @@ set are copied to every function of that pool made later.
 from __future__ import annotations
 
 import sys
+import threading
 from collections import OrderedDict
+from contextvars import Context, ContextVar
 from types import FunctionType
 from typing import Any
 
@@ -38,6 +40,42 @@ def provide(pool: bytes, function: Any) -> None:
     for name, value in list(after.items()):
         if name not in before or before[name] is not value:
             names[name] = value
+
+
+def initialized() -> Any:
+    """Return what the pool's async initializer has made on this worker.
+
+    That is what its `async with` gave, or what the coroutine returned: a client session, for example, that
+    all items of the worker share.
+
+    Raises:
+        LookupError: there is no async initializer, or this is no item.
+    """
+    value = _made.get()
+    if value is _NOTHING:
+        value = getattr(_here, "value", _NOTHING)
+    if value is _NOTHING:
+        raise LookupError(
+            "nothing was made here by an async initializer: give one to the pool "
+            "(`nbpar.Pool(initializer=...)`), and call this in an item"
+        )
+    return value
+
+
+def make_known(value: Any, context: Context) -> None:
+    """Let items find a value: coroutines in the context that they inherit, others in this thread."""
+    _here.value = value
+    context.run(_made.set, value)
+
+
+def forget() -> None:
+    """Forget the value of this thread."""
+    _here.__dict__.pop("value", None)
+
+
+_NOTHING = object()
+_made: ContextVar[Any] = ContextVar("nbpar_initialized", default=_NOTHING)
+_here = threading.local()
 
 
 def _own_names(function: Any) -> dict[str, Any] | None:

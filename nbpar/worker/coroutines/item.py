@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nbpar.core.text import short
 from nbpar.wire.faults import Fault
-from nbpar.wire.messages import Call
+from nbpar.wire.messages import INITIALIZER, Call
 from nbpar.worker.output.coroutines import CoroutineOutput
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ class Ends(Protocol):
 
     def end(self, item: CoroutineItem, value: Any, error: BaseException | None) -> None:
         """An item has ended."""
+
+    async def enter(self, manager: Any) -> Any:
+        """Enter an async context manager, to be left at the end of the event loop; return its value."""
+
+    def keep(self, value: Any) -> None:
+        """Let items find the value of an initializer, which is not sent anywhere."""
 
 
 class CoroutineCall:
@@ -117,8 +123,11 @@ async def run(item: CoroutineItem, ends: Ends) -> None:
     """Run an item; nothing that it raises gets past this."""
     item.started, item.begun = True, _clock()
     try:
-        waiting = _called(item.call, item.place)
+        waiting = _called(item.call, item.place, ends)
         value = await waiting
+        if call_of(item).run == INITIALIZER:
+            ends.keep(value)
+            value = None
     except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
         ends.end(item, None, error)
     else:
@@ -129,7 +138,12 @@ RUN = run.__code__
 """The code of the frame below which an item's own frames are; its local `item` tells which."""
 
 
-def _called(call: CoroutineCall, place: int) -> Awaitable[Any]:
+def call_of(item: CoroutineItem) -> Call:
+    """Return the message with an item."""
+    return item.call.call
+
+
+def _called(call: CoroutineCall, place: int, ends: Ends) -> Awaitable[Any]:
     """Call the function with an item.
 
     Raises:
@@ -141,6 +155,8 @@ def _called(call: CoroutineCall, place: int) -> Awaitable[Any]:
     value = call.function(call.items[place])
     if type(value) is CoroutineType or isawaitable(value):
         return value
+    if call.call.run == INITIALIZER and hasattr(type(value), "__aenter__"):
+        return ends.enter(value)
     raise TypeError(
         f"the function returned {short(value)}, which cannot be awaited, although concurrency= was given; "
         "items of an ordinary function run one after another on each worker: use more workers, or an "

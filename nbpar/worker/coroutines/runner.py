@@ -23,6 +23,7 @@ from nbpar.errors import ItemTimeoutError
 from nbpar.wire.faults import Fault
 from nbpar.worker.coroutines.event_loop import CoroutineLoop
 from nbpar.worker.coroutines.item import CoroutineCall, CoroutineItem, _clock, run
+from nbpar.worker.initializer import forget, make_known
 from nbpar.worker.output.coroutines import CoroutineOutput, output_of_this_coroutine
 from nbpar.worker.output.recorder import NOTHING, ItemId, OutputRecorder
 from nbpar.worker.seeding import give_stream
@@ -34,6 +35,9 @@ LASTS = 0.1
 PRESS_AGAIN = {"stopped": (0.1, 0.07), "overdue": (0.2, 0.2)}
 """Seconds after which an item is canceled once more: one that was stopped, one whose time is over; and
 those until its coroutine is closed after that."""
+
+LEAVING = 5.0
+"""Seconds for initializers' context managers to be left."""
 
 GRACE = 0.25
 """Seconds for what coroutines have left behind to end, at the end of the loop."""
@@ -90,6 +94,9 @@ class CoroutineRunner:
         self._context = contextvars.copy_context()
         self._pressed: set[int] = set()
         """Calls whose items were told to end."""
+
+        self._held: list[tuple[asyncio.Task[None], asyncio.Event]] = []
+        """Tasks that have entered context managers, each with what lets it leave."""
 
         self._stopping = False
         self.loop.set_exception_handler(self._handle)
@@ -160,8 +167,9 @@ class CoroutineRunner:
 
     def close(self) -> None:
         """Cancel everything, and close the loop: without a sound."""
-        self._stopping = True
         self.stop(list(self.calls))
+        self._leave_managers()
+        self._stopping = True
         deadline = self.loop.time() + GRACE
         while (left := asyncio.all_tasks(self.loop)) and self.loop.time() < deadline:
             for task in left:
@@ -172,6 +180,36 @@ class CoroutineRunner:
             _keep_for_good(task)
         if not asyncio.all_tasks(self.loop):
             self._shut_down()
+
+    async def enter(self, manager: Any) -> Any:
+        """Enter a context manager in a task that also leaves it, which anyio's task groups require."""
+        entered, leave = self.loop.create_future(), asyncio.Event()
+        task = self.loop.create_task(_hold(manager, entered, leave))
+        try:
+            value = await entered
+        except BaseException:
+            task.cancel()
+            raise
+        self._held.append((task, leave))
+        return value
+
+    def keep(self, value: Any) -> None:
+        """Let items find the value of an initializer."""
+        make_known(value, self._context)
+
+    def _leave_managers(self) -> None:
+        forget()
+        for _, leave in self._held:
+            leave.set()
+        deadline = self.loop.time() + LEAVING
+        while (left := [task for task, _ in self._held if not task.done()]) and self.loop.time() < deadline:
+            left[0].add_done_callback(lambda _: self.loop.stop())
+            self.loop.call_later(0.05, self.loop.stop)
+            self.turn()
+        for task, _ in self._held:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                self._handle(self.loop, {"message": "leaving an initializer failed", "exception": error})
+        self._held.clear()
 
     def _shut_down(self) -> None:
         ending = self.loop.create_task(self.loop.shutdown_asyncgens())
@@ -378,6 +416,18 @@ def _closed(item: CoroutineItem) -> bool:
         if coroutine.cr_frame is not None:
             _keep_object(coroutine)
     return item.over
+
+
+async def _hold(manager: Any, entered: asyncio.Future[Any], leave: asyncio.Event) -> None:
+    """Be inside a context manager until `leave`."""
+    try:
+        async with manager as value:
+            entered.set_result(value)
+            await leave.wait()
+    except BaseException as error:
+        if entered.done():
+            raise
+        entered.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

@@ -182,10 +182,11 @@ class CoroutineService:
         self._runner.finished.clear()
         share, costs = self._share(sum(len(call.values) for call in finished))
         messages: list[Message] = []
+        memory = resident_bytes() if finished else 0
         for call in finished:
             messages += self._outputs({call.call.id: self._recorders.pop(call.call.id, None)}, over=True)
             self._printed.pop(call.call.id, None)
-            messages.append(self._done(call, share, costs))
+            messages.append(self._done(call, share, costs, memory))
             costs = (0.0, 0.0, 0.0)
         printed, self._printed, self._told = self._printed, {}, False
         messages += self._outputs(printed)
@@ -194,7 +195,9 @@ class CoroutineService:
         if messages:
             self._mailbox.send(*messages)
 
-    def _done(self, call: CoroutineCall, share: float, costs: tuple[float, float, float]) -> Done:
+    def _done(
+        self, call: CoroutineCall, share: float, costs: tuple[float, float, float], memory: int
+    ) -> Done:
         """Return the answer of a call: of all its items, or of those before the first that was stopped."""
         message = call.call
         stop = min(call.unanswered, default=len(call.values))
@@ -205,7 +208,7 @@ class CoroutineService:
         faults = {place: fault for place, fault in call.faults.items() if place < stop}
         return Done(
             message.id, message.first, True, False, share * stop, tuple(call.each[:stop]),
-            resident_bytes(), {**faults, **unsendable}, (*costs, packing, 0.0), 0, body,
+            memory, {**faults, **unsendable}, (*costs, packing, 0.0), 0, body,
         )  # fmt: skip
 
     def _share(self, items: int) -> tuple[float, tuple[float, float, float]]:
