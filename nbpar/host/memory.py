@@ -99,6 +99,11 @@ def fits(size: int) -> bool:
 
 def resident_bytes_of(pid: int) -> int | None:
     """Resident memory of a process on this host; None if it is gone or invisible."""
+    if _STATM.exists():
+        try:
+            return _bytes_of(Path(f"/proc/{pid}/statm"))
+        except (OSError, ValueError, IndexError):
+            return None
     import psutil
 
     try:
@@ -163,6 +168,14 @@ def _text(path: Path) -> str:
         return ""
 
 
+_STATM = Path("/proc/self/statm")
+
+
+def _bytes_of(statm: Path) -> int:
+    """Return the resident bytes of a process that proc_pid_statm(5) tells."""
+    return int(statm.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 _last = (0.0, 0)
 
 
@@ -177,8 +190,7 @@ def resident_bytes() -> int:
 
 def _resident_bytes() -> int:
     try:
-        with open("/proc/self/statm", "rb") as statm:  # noqa: PTH123 (read ten times a second)
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return _bytes_of(_STATM)
     except (OSError, ValueError, IndexError, AttributeError):
         pass
     try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
+from importlib import import_module
+from typing import Any
 
 WORKER_PACKAGES = ("nbpar.host", "nbpar.wire", "nbpar.endpoint", "nbpar.worker")
 """Packages of the worker's side, which are sent whole, with their subpackages."""
@@ -47,11 +49,16 @@ def packed(found: Sources) -> bytes:
 @cache
 def source(package: str, name: str) -> str:
     """The text of a file of a package."""
-    return files(package).joinpath(name).read_text("utf-8")
+    module = import_module(package)  # by its loader, because `importlib.resources` takes long to import
+    loader: Any = module.__spec__.loader if module.__spec__ is not None else None
+    text: bytes = loader.get_data(os.path.join(module.__path__[0], name))  # noqa: PTH118 (a loader's path)
+    return text.decode("utf-8")
 
 
 def _package(package: str) -> Sources:
     """A package's modules, with its subpackages."""
+    from importlib.resources import files
+
     found: Sources = {package: (True, source(package, "__init__.py"), _origin(package, "__init__.py"))}
     for entry in files(package).iterdir():
         name = entry.name.removesuffix(".py")

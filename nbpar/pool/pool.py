@@ -33,7 +33,7 @@ from nbpar.pool.calls import Calls
 from nbpar.pool.keeper import Keeper
 from nbpar.pool.launch import Launcher, nothing
 from nbpar.pool.limits import WorkerLimits
-from nbpar.pool.placement import PendingPlacement, Placement, place_in_process, place_on_engines
+from nbpar.pool.placement import PendingPlacement, Placement, in_ipython, place_in_process, place_on_engines
 from nbpar.worker.nesting import inside_item
 
 if TYPE_CHECKING:
@@ -412,7 +412,10 @@ def _open(
     """Begin to get workers; `again` if the pool had some, which are lost."""
     if backend == "engines":
         make = partial(place_on_engines, number, cluster, path=path, env=env, again=again)
-        return PendingPlacement(make, threaded=True)
+        pending = PendingPlacement(make, threaded=True)
+        if not in_ipython():  # where the next statement is a map, for which this is needed
+            import_module("nbpar.backends.engines.backend")
+        return pending
     return PendingPlacement(lambda **_: place_in_process(backend, number), threaded=False)
 
 

@@ -1,4 +1,4 @@
-"""Whether another process of this machine has ended."""
+"""What is known of processes of this machine: whether they have ended, when they began, their memory."""
 
 import os
 import signal
@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from nbpar.host import processes
-from nbpar.host.processes import OtherProcess, birth
+from nbpar.host.memory import resident_bytes_of
+from nbpar.host.processes import OtherProcess, began_at, birth
 from nbpar.testing import until
 
 
@@ -75,3 +76,14 @@ def test_a_hidden_process_is_watched_as_well(child, monkeypatch):
 def test_processes_are_told_apart_by_when_they_began(child):
     assert birth(child.pid) == birth(child.pid) != ""
     assert birth(max(psutil.pids()) + 1_000_000) == ""
+
+
+def test_the_memory_of_a_process_is_that_which_the_system_tells():
+    process = psutil.Process()
+
+    assert resident_bytes_of(process.pid) == pytest.approx(process.memory_info().rss, rel=0.2)
+    assert resident_bytes_of(max(psutil.pids()) + 1_000_000) is None
+
+
+def test_the_time_when_this_process_began_is_that_of_its_files():
+    assert began_at() == pytest.approx(psutil.Process().create_time(), abs=1.0)
