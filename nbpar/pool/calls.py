@@ -120,7 +120,7 @@ class Calls(ABC):
         workers down (backpressure).  Leaving the loop early cancels the rest.  Starts at once.
 
         Takes the options of `map`.  An item's exception is raised in its place, after the results of
-        those before it.
+        those before it.  `async for` takes the results without blocking the event loop.
         """
         return self._imap(fn, iterables, self._options(options, fn), ordered=True)
 
@@ -181,6 +181,19 @@ class Calls(ABC):
         with self.launcher.everywhere(fn, args) as run:
             try:
                 return list(self._wait(run, "none", None))
+            finally:
+                del run  # see `Launch`
+
+    async def aeach(self, fn: Callable[..., Any], *args: Any) -> list[Any]:
+        """Like `each`, for `await` in an event loop, which goes on meanwhile.
+
+        A serial pool makes the call in the event loop's own thread.
+        """
+        with self.launcher.everywhere(fn, args) as run:
+            try:
+                run.finish_here()
+                await run
+                return list(run.get())
             finally:
                 del run  # see `Launch`
 

@@ -31,6 +31,7 @@ from nbpar.pool.lost_changes import warn_of_lost_changes
 from nbpar.pool.options import Options
 from nbpar.pool.outstanding import OutstandingWork, prepare_for_exit
 from nbpar.pool.placement import Placement
+from nbpar.pool.result_stream import ResultStream
 from nbpar.run import history
 from nbpar.run.display import BackgroundViews, shown
 from nbpar.run.futures import CallFuture, SubmittedCalls
@@ -439,11 +440,11 @@ def total_of(iterables: tuple[Iterable[Any], ...], options: Options) -> int | No
 
 def shown_stream(
     run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
-) -> Iterator[Any]:
-    """Yield a streaming run's values and show it meanwhile; stop it when the generator is closed."""
+) -> ResultStream:
+    """Yield a streaming run's values and show it meanwhile; stop it when that is closed."""
     values = _shown_stream(run, options, total, resize)
     next(values)  # from now on dropping it stops it, even before the first value
-    return values
+    return ResultStream(values, run, here=run.works_here)
 
 
 def _shown_stream(

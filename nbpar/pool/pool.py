@@ -256,6 +256,18 @@ class Pool(Calls):
     def __enter__(self) -> Self:
         return self
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close the pool without blocking the event loop."""
+        if self.backend == "serial":
+            self.close()
+            return
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 

@@ -269,6 +269,11 @@ class Run(Record):
         """Whether any of its items was sent to a worker."""
         return self._job is not None and self._job.state.taken > 0
 
+    @property
+    def works_here(self) -> bool:
+        """Whether the thread that waits for it does the work."""
+        return self._dispatcher.blocking
+
     def finish_here(self) -> None:
         """Wait for it where the caller's thread does the work."""
         if self._dispatcher.blocking:
