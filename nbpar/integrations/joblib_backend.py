@@ -22,7 +22,7 @@ from nbpar.integrations.joblib_sealing import Sealer
 from nbpar.pool.defaults import default_pool
 from nbpar.pool.in_use import check_pool, in_use
 from nbpar.pool.pool import Pool
-from nbpar.run.display import shown
+from nbpar.run.display import BackgroundViews, shown
 from nbpar.run.run import REFRESH, STOP_WITHIN
 from nbpar.worker.nesting import inside_item
 
@@ -218,10 +218,15 @@ class NbparBackend(ParallelBackendBase):  # type: ignore[misc]  # joblib has no 
         return Sealer(launcher.share, at_least, writable=mode != "r", same_host=launcher.same_host)
 
     def _begin_show(self, run: ParallelRun) -> None:
+        """Show the run under the cell that waits for it; that of a generator as one of `map_async`."""
         assert self._pool is not None
         progress = self._progress or self._pool.progress
-        if getattr(self.parallel, "return_as", "list") == "list":
+        if run.keeps:
             self._show = _Show(run, progress, self._pool)
+            return
+        resize = self._pool._resize_by  # noqa: SLF001 (of our own kind)
+        views = BackgroundViews(progress=progress, total=run.total, resize=resize)
+        run.prepare_views(views, at_once=views.wanted or progress == "text")
 
 
 def _refuse(options: dict[str, Any]) -> None:

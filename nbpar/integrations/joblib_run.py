@@ -7,7 +7,9 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Any
@@ -23,6 +25,7 @@ from nbpar.dispatch.dispatcher import Stir
 from nbpar.dispatch.job import Job, Order, Sink
 from nbpar.errors import StoppedError
 from nbpar.host.ctrl_c import may_be_ctrl_c
+from nbpar.host.error_log import call_safely
 from nbpar.integrations.joblib_names import TaskFailure
 from nbpar.integrations.joblib_sealing import Sealed, Sealer
 from nbpar.integrations.joblib_tasks import (
@@ -36,6 +39,7 @@ from nbpar.integrations.joblib_tasks import (
 )
 from nbpar.pool.launch import Launcher, views_on_demand
 from nbpar.run import history
+from nbpar.run.printing import Printer
 from nbpar.run.run import Run
 from nbpar.wire.messages import Load
 
@@ -189,6 +193,11 @@ class ParallelRun(Run):
         super().__init__(desk, label=label, errors="raise", streaming=not keep)
         if not keep:
             self.drop_values()
+        self._printer = None if keep else Printer()
+        self._cell = copy_context()
+        self.keeps = keep
+        """Whether its results are kept."""
+
         self.total = total
         """Number of tasks; None if unknown."""
 
@@ -297,11 +306,23 @@ class ParallelRun(Run):
         self._source.put(known, items)
 
     def _tell(self, batch: Batch) -> None:
+        try:
+            self._callbacks.submit(self._call_back, batch)
+        except RuntimeError:
+            pass  # the call of `Parallel` is over
+
+    def _call_back(self, batch: Batch) -> None:
+        if self._printer is not None and self._transcript.waiting:
+            self._show_output(batch)
         if batch.callback is not None:
-            try:
-                self._callbacks.submit(batch.callback, batch)
-            except RuntimeError:
-                pass  # the call of `Parallel` is over
+            batch.callback(batch)
+
+    def _show_output(self, batch: Batch) -> None:
+        """Show what a generator's tasks have put out, under the cell that has made it."""
+        assert self._printer is not None
+        pieces = self._transcript.take(batch.first, batch.first + len(batch.values))
+        show = partial(self._cell.copy().run, self._printer.show, pieces)
+        call_safely(show, f"not all output of {self.label} could be shown; it is in run.output")
 
     # ---- from the dispatcher's thread
 

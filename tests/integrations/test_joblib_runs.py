@@ -252,6 +252,14 @@ def test_output_of_tasks_is_shown_by_task(on_pool, capfd):
     ]
 
 
+def test_output_of_a_generators_tasks_is_shown(on_pool, capfd):
+    list(Parallel(return_as="generator")(delayed(print)("said by", n) for n in range(3)))
+
+    shown = capfd.readouterr().out
+    said = [line for line in shown.splitlines() if "said by" in line]
+    assert sorted(said) == [f"[{n}] said by {n}" for n in range(3)]
+
+
 def test_verbose_calls_tell_of_progress_as_joblib_does(on_pool, capsys):
     Parallel(verbose=5)(delayed(square)(n) for n in range(5))
 
