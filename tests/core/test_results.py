@@ -17,7 +17,7 @@ from nbpar.core.call_style import CallStyle, Lent, caller
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.results import Results, assemble, values_of
 from nbpar.core.source import DirectSource, EndedSource, HandedOverSource, SequenceSource
-from nbpar.errors import InputExitedError, StoppedError
+from nbpar.errors import InputExitedError, SkippedError, StoppedError
 
 
 def parts_of(values, cuts, failed):
@@ -284,3 +284,32 @@ def test_an_input_that_was_stopped_is_no_broken_input():
     source.take(1, eager=True)
 
     assert isinstance(source.error, StoppedError)
+
+
+def skipped_and_failed():
+    """Outcomes of four items: one was skipped, one failed."""
+    failures = {1: Failure(1, "b", SkippedError("it was skipped")), 3: Failure(3, "d", KeyError("d"))}
+    return Part(0, [0, None, 2, None], failures)
+
+
+def test_a_skipped_item_keeps_its_place_where_failures_are_no_results():
+    part = skipped_and_failed()
+
+    results = assemble([part], errors="raise")
+
+    assert results == [0, part.failures[1], 2]
+    assert [failure.index for failure in results.failures] == [1, 3]
+    assert results.to_frame().index.tolist() == [0, 1, 2]
+    assert pickle.loads(pickle.dumps(results)).to_frame().index.tolist() == [0, 1, 2]
+    assert assemble([skipped_and_failed()], errors="skip") == [0, 2]
+
+
+def test_a_stream_yields_a_skipped_item_and_raises_at_a_failed_one():
+    stream = values_of(skipped_and_failed(), errors="raise")
+
+    zero, skipped, two = next(stream), next(stream), next(stream)
+
+    assert (zero, skipped.skipped, two) == (0, True, 2)
+    with pytest.raises(KeyError, match="d"):
+        next(stream)
+    assert list(values_of(skipped_and_failed(), errors="skip")) == [0, 2]
