@@ -121,11 +121,11 @@ class Gate:
             self._permits.take(taken)
         return taken
 
-    def begun(self, times: Sequence[float]) -> None:
-        """Note that items began, at these times at the latest."""
+    def begun(self, times: Sequence[float], number: int = 1) -> None:
+        """Note that items began, at these times at the latest, so many at each."""
         with self._permits.lock:
-            self._held[0] -= len(times)
-            refused = self._permits.begun(times)
+            self._held[0] -= len(times) * number
+            refused = self._permits.begun(times, number)
         _stir(refused)
 
     def unbegun(self, number: int) -> None:
@@ -174,7 +174,7 @@ class Permits:
     def available(self, now: float) -> tuple[int, float]:
         """Return how many there are; if there are none, also when, as far as that is known."""
         while self.lost:
-            self._log.begun([now] * self.lost.pop())
+            self._log.begun([now], self.lost.pop())
         free = self._log.free(now)
         opens = max(self.shut, OPEN if free else self._log.opens())
         if self._bucket is not None:
@@ -188,9 +188,9 @@ class Permits:
         if self._bucket is not None:
             self._bucket.level -= number
 
-    def begun(self, times: Sequence[float]) -> list[Gate]:
+    def begun(self, times: Sequence[float], number: int) -> list[Gate]:
         """Note when items began, at the latest; return gates that may ask earlier than they know."""
-        self._log.begun(times)
+        self._log.begun(times, number)
         if self._bucket is not None:  # what they know is mostly when the bucket has something
             return self.reopen(LAST)
         return self.reopen(max(self._log.opens(), self.shut))
@@ -252,19 +252,19 @@ class _Log:
         """Return when the next permit comes back, as far as is known."""
         return self._ends[0] if self._ends else NEVER
 
-    def begun(self, times: Sequence[float]) -> None:
-        """Note that items with permits began, at these times at the latest."""
-        self.held -= len(times)
-        self._begun += len(times)
+    def begun(self, times: Sequence[float], number: int) -> None:
+        """Note that items with permits began, at these times at the latest, so many at each."""
+        self.held -= len(times) * number
+        self._begun += len(times) * number
         lots, size = self._lots, self._bin
         for at in times:
             end = at + self._seconds
             if size:
                 end = max(math.ceil(end / size) * size, end)
             if end in lots:
-                lots[end] += 1
+                lots[end] += number
             else:
-                lots[end] = 1
+                lots[end] = number
                 heappush(self._ends, end)
 
 

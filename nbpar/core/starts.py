@@ -27,23 +27,21 @@ def answered(
         final: whether the call is over.
         struck: whether the next item was interrupted, and so has begun.
     """
-    stop = call.done + values
-    times, together = [now] * values, call.run.chunker.concurrency > 0
+    together = call.run.chunker.concurrency > 0
     if len(each) == values:  # an item began at the latest when its time, and that of those after it, was left
         left = each if together else list(accumulate(reversed(each)))[::-1]
-        times = [now - seconds * (1 - DRIFT) for seconds in left]
+        _begun(call, call.done + values, now, left[max(call.begun - call.done, 0) :])
+    else:
+        _begun(call, call.done + values, now)
     if struck:
-        stop, times = stop + 1, [*times, now]
-    fresh = times[max(call.begun - call.done, 0) :]
-    _begun(call, min(stop, call.permits), fresh)
+        _begun(call, call.done + values + 1, now)
     if final and not together:
         cut(call, call.begun)
 
 
 def began(call: Assignment, items: int, age: float, now: float) -> None:
     """Note that the first `items` of a call began, some seconds ago at the latest."""
-    items = min(items, call.permits)
-    _begun(call, items, [now - age * (1 - DRIFT)] * (items - call.begun))
+    _begun(call, items, now - age * (1 - DRIFT))
 
 
 def cut(call: Assignment, items: int) -> None:
@@ -61,7 +59,12 @@ def lost(call: Assignment) -> None:
         call.run.gate.lost(number)
 
 
-def _begun(call: Assignment, items: int, times: list[float]) -> None:
-    if (number := items - call.begun) > 0 and call.run.gate is not None:
-        call.begun = items
-        call.run.gate.begun(times[:number])
+def _begun(call: Assignment, items: int, now: float, left: Sequence[float] | None = None) -> None:
+    """Note that the first `items` of a call have begun by `now`, or as many seconds before as are `left`."""
+    if (number := min(items, call.permits) - call.begun) <= 0 or (gate := call.run.gate) is None:
+        return
+    call.begun += number
+    if left is None:
+        gate.begun([now], number)
+    else:
+        gate.begun([now - seconds * (1 - DRIFT) for seconds in left[:number]])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from user_code import leave, press_ctrl_c
 
 from nbpar.core import text
+from nbpar.errors import RemoteError
 
 UNITS = {"µs": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600}
 SIZES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
@@ -206,3 +207,19 @@ def test_text_without_surrogates_can_be_written_and_other_text_stays(content):
 def test_an_undecodable_file_name_shows_its_byte():
     assert text.without_surrogates("caf\udce9 ü") == "caf\\udce9 ü"
     assert text.without_surrogates("café") == "café"
+
+
+def test_what_stands_for_an_exception_is_called_by_its_kind():
+    stand_in = RemoteError(
+        "HTTPStatusError: 429 too many", kinds=("httpx.HTTPStatusError", "builtins.OSError")
+    )
+
+    assert text.kind_of(stand_in) == "HTTPStatusError"
+    assert text.error(stand_in) == "HTTPStatusError: 429 too many"
+    assert text.error(RemoteError("gone")) == "RemoteError: gone"
+
+
+def test_a_time_that_is_left_is_rounded_up():
+    shown = [text.whole_seconds(number) for number in (0.2, 12.0, 12.1, 125)]
+
+    assert shown == ["1 s", "12 s", "13 s", "2 min 5 s"]

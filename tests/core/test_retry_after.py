@@ -87,6 +87,10 @@ def test_its_own_headers_count():
     assert wait_asked_by(Refused(headers={"retry-after": "5"}), NOW) == 5
 
 
+def test_a_header_that_makes_no_sense_says_nothing():
+    assert wait_asked_by(Refused(headers=headers(retry_after="soon")), NOW) is None
+
+
 def test_an_attribute_that_says_nothing_leaves_it_to_the_header():
     assert wait_asked_by(Refused(retry_after=lambda: 1, headers=headers(retry_after="6")), NOW) == 6
 
