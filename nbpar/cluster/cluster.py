@@ -23,7 +23,7 @@ from nbpar.cluster.ownership import Occupancy, clean_up, close_down, stop_at_exi
 from nbpar.cluster.remote import SILENCE
 from nbpar.core.checks import check_seconds
 from nbpar.errors import ClusterError
-from nbpar.host.cpus import usable_cpus
+from nbpar.host.cpus import default_workers
 from nbpar.host.frames import entrance
 from nbpar.host.interpreter_exit import ExitOrder, interpreter
 from nbpar.host.janitor import Janitor, users_line
@@ -98,7 +98,7 @@ class Cluster(DemandState):
         patience = START_TIMEOUT
         if engines != "nbpar" or options:
             engines, n, options, patience = checked_kind(engines, n, options)
-        super().__init__(usable_cpus() if n is None else n)
+        super().__init__(default_workers() if n is None else n)
         self._settings = Settings.of(preload=preload, env=env, cwd=cwd, nice=nice, heal=heal)
         self._engines = "local" if engines == "nbpar" and not can_fork() else engines
         self._start_timeout = check_seconds(

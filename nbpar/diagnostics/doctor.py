@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import html
 import importlib.metadata
+import math
 import os
 import platform
 import re
@@ -22,7 +23,14 @@ from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.directory import create_directory, remove_directory
 from nbpar.cluster.fork_server import can_fork
 from nbpar.core.text import plural
-from nbpar.host.cpus import THREAD_VARIABLES, has_gil, usable_cpus
+from nbpar.host.cpus import (
+    MOST_WORKERS_VARIABLE,
+    THREAD_VARIABLES,
+    cpu_limits,
+    default_workers,
+    has_gil,
+    usable_cpus,
+)
 from nbpar.host.descriptors import free_descriptors
 from nbpar.host.memory import free_memory, whole_memory
 from nbpar.host.shell import this_shell
@@ -203,13 +211,21 @@ def _front_end() -> CheckResult:
 
 def _cpus() -> CheckResult:
     usable, there = usable_cpus(), os.cpu_count() or 1
-    text = f"{usable} usable" + (f" of {there} (affinity or container limits)" if usable < there else "")
+    text = f"{usable} usable" + (f" of {there} (by {_sources_of(usable)})" if usable < there else "")
+    if (number := default_workers()) < usable:
+        text += f"; {plural(number, 'worker')} by default, by {MOST_WORKERS_VARIABLE}"
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
     if limits:
         text += f"; engines keep your {', '.join(limits)}"
     if usable == 1:
         return CheckResult("CPUs", text, "note", "one CPU computes one thing at a time: expect no speed-up")
     return CheckResult("CPUs", text)
+
+
+def _sources_of(usable: int) -> str:
+    """Return where the limits come from that leave this number of CPUs."""
+    lowest = [limit for limit in cpu_limits(os.environ) if math.ceil(limit.number) <= usable]
+    return ", ".join(f"{limit.source} {limit.number:g}" for limit in lowest)
 
 
 def _memory() -> CheckResult:

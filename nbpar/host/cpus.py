@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -75,12 +75,52 @@ THREAD_VARIABLES = (
 """Variables that numerical libraries read, each at its first import."""
 
 
+class CpuLimit(NamedTuple):
+    """A limit of the CPUs that this process may use."""
+
+    number: float
+    source: str
+    """Where it comes from: `affinity`, `control group` or a variable of the environment."""
+
+
+LIMIT_VARIABLES = ("CPU_LIMIT", "PYTHON_CPU_COUNT", "SLURM_CPUS_PER_TASK")
+"""Variables in which JupyterHub, the user and Slurm tell how many CPUs a process may use."""
+
+MOST_WORKERS_VARIABLE = "NBPAR_MAX_WORKERS"
+"""The variable with the maximal number of workers where no number is asked for."""
+
+
 def usable_cpus() -> int:
-    """The number of CPUs available to this process, by affinity and the container's quota; at least 1.
+    """The number of CPUs available to this process, by the lowest of `cpu_limits`; at least 1.
 
     A quota of 1.5 CPUs counts as 2.
     """
-    return max(1, min([cores(), *(math.ceil(quota) for quota in _quotas())]))
+    return max(1, math.ceil(min(limit.number for limit in cpu_limits(os.environ))))
+
+
+def default_workers() -> int:
+    """The number of workers where none is asked for: the usable CPUs, but no more than NBPAR_MAX_WORKERS."""
+    cap = _number_in(os.environ, MOST_WORKERS_VARIABLE)
+    return usable_cpus() if cap is None else max(1, min(usable_cpus(), int(cap)))
+
+
+def cpu_limits(environment: Mapping[str, str]) -> list[CpuLimit]:
+    """The limits of the CPUs that this process may use, the lowest first.
+
+    Variables whose value is no number above 0 count for nothing.
+    """
+    limits = [CpuLimit(cores(), "affinity"), *(CpuLimit(quota, "control group") for quota in _quotas())]
+    told = ((_number_in(environment, name), name) for name in LIMIT_VARIABLES)
+    return sorted([*limits, *(CpuLimit(number, name) for number, name in told if number is not None)])
+
+
+def _number_in(environment: Mapping[str, str], name: str) -> float | None:
+    """Return the number in a variable; None if there is none above 0."""
+    try:
+        number = float(environment.get(name, ""))
+    except ValueError:
+        return None
+    return number if 0 < number < math.inf else None
 
 
 def thread_limits(engines: int, environment: Mapping[str, str], cpus: int | None = None) -> dict[str, str]:

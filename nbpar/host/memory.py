@@ -77,6 +77,8 @@ def threshold(least: float | str) -> float:
 def whole_memory() -> int:
     """The memory available to this process and its siblings, in bytes."""
     limits = [number for group in _limits() if (number := _number(group.limit)) is not None]
+    if (told := os.environ.get("MEM_LIMIT", "")).isdecimal() and int(told):  # by JupyterHub, in bytes
+        limits.append(int(told))
     return min([_of_machine("MemTotal", lambda psutil: psutil.virtual_memory().total), *limits])
 
 

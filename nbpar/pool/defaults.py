@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nbpar.core.checks import number_of_workers
 from nbpar.core.results import Results
 from nbpar.core.text import function_name
-from nbpar.host.cpus import usable_cpus
+from nbpar.host.cpus import default_workers
 from nbpar.host.frames import entrance
 from nbpar.pool.in_use import Use, in_use, opened, places
 from nbpar.pool.launch import nothing
@@ -57,7 +57,7 @@ class DefaultPool(Pool):
         with self._resizing:
             if workers is None:
                 if self._usual is None:
-                    self.resize(usable_cpus())
+                    self.resize(default_workers())
                 return nothing
             if self._usual is not None and workers <= self._usual:
                 return nothing

@@ -24,7 +24,7 @@ from nbpar.core.checks import (
 )
 from nbpar.core.text import plural
 from nbpar.errors import ClusterError, NbparError, PoolClosedError
-from nbpar.host.cpus import usable_cpus
+from nbpar.host.cpus import default_workers
 from nbpar.host.error_log import call_safely
 from nbpar.host.frames import entrance
 from nbpar.host.interpreter_exit import ExitOrder, interpreter
@@ -103,7 +103,7 @@ class Pool(Calls):
         max_worker_memory: int | None = None,
         min_free_memory: float | str | None = "auto",
     ) -> None:
-        number = usable_cpus() if workers is None else _number(workers)
+        number = default_workers() if workers is None else _number(workers)
         check_word("backend", backend, BACKENDS)
         check_word("path", path, ("auto", "controller"))
         check_word("progress", progress, PROGRESS)

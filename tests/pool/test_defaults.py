@@ -21,8 +21,8 @@ MAPS = ["map", "starmap", "imap", "imap_unordered", "map_async"]
 def fresh(monkeypatch):
     """No default pools before, none after; this process may use two CPUs."""
     defaults.close_default_pools()
-    monkeypatch.setattr(defaults, "usable_cpus", lambda: 2)
-    monkeypatch.setattr("nbpar.pool.pool.usable_cpus", lambda: 2)
+    monkeypatch.setattr(defaults, "default_workers", lambda: 2)
+    monkeypatch.setattr("nbpar.pool.pool.default_workers", lambda: 2)
     yield
     defaults.close_default_pools()
 
