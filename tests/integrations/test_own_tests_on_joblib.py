@@ -29,7 +29,7 @@ DIFFERENT = {
 
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
-OPTIONS = ("-p", "no:cacheprovider", "-p", "joblib_on_nbpar", "-q", "-W", "default", "--timeout", "100")
+OPTIONS = ("-p", "no:cacheprovider", "-p", "joblib_on_nbpar", "-q", "-W", "default", "--timeout", "300")
 
 
 def ended(modules, *options, jobs, backend="nbpar"):
