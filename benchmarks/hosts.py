@@ -247,6 +247,29 @@ def back(peer: Any, count: int) -> float:
     return count * LARGE / MB / seconds
 
 
+def crossings(stage: Stage, use: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of a call, and how often a large object crossed to the first host meanwhile."""
+    before = stage.received(HOSTS[0])
+    seconds = timed(use)
+    return seconds, (stage.received(HOSTS[0]) - before) / LARGE
+
+
+def objects(stage: Stage) -> list[Row]:
+    """What it takes until four workers of one host have a large object."""
+    with (
+        nbpar.Cluster.ssh({HOSTS[0]: 4}, command=stage.command) as cluster,
+        nbpar.Pool(cluster=cluster, progress="none") as pool,
+    ):
+        pool.each(same, 1)
+        data, shared = noise(LARGE), pool.share(noise(LARGE))
+        lines = {
+            "captured": crossings(stage, lambda: pool.each(lambda: data[-1])),
+            "shared": crossings(stage, lambda: pool.each(lambda: shared.value[-1])),
+            "shared, for another function": crossings(stage, lambda: pool.each(lambda: shared.value[-2])),
+        }
+    return [Row(name, (f"{seconds:.2f}", f"{times:.2f}")) for name, (seconds, times) in lines.items()]
+
+
 COLUMNS: dict[str, tuple[Callable[[Any, int], float], int]] = {
     "one by one, ms": (one_by_one, 60),
     "messages/s": (messages, 4000),
@@ -300,7 +323,7 @@ def number(row: Row, column: int) -> float:
     return float(row.cells[column].replace(",", ""))
 
 
-def judge(starting: list[Row], near: list[Row], slow: list[Row]) -> list[Verdict]:
+def judge(starting: list[Row], near: list[Row], slow: list[Row], large: list[Row]) -> list[Verdict]:
     """Compare nbpar's lines, which are the first, with what is promised."""
     ours, far = near[0], slow[0]
     others = [row for row in near if row.name in (Ipyparallel.name, Execnet.name) and row.cells]
@@ -308,6 +331,10 @@ def judge(starting: list[Row], near: list[Row], slow: list[Row]) -> list[Verdict
     verdicts = [
         Verdict(f"first result in at most 5 s: {number(starting[0], 0)}", number(starting[0], 0) <= 5),
         Verdict(f"again in at most 1.5 s: {number(starting[0], 1)}", number(starting[0], 1) <= 1.5),
+        *(
+            Verdict(f"crosses to a host once, {row.name}: {number(row, 1)}", number(row, 1) < 1.2)
+            for row in large
+        ),
     ]
     for place, what in ((2, "large items"), (3, "large results")):
         best = max((number(row, place) for row in others), default=0.0)
@@ -336,14 +363,16 @@ def main() -> int:
         stage.add_alias("slow", "one", f"ProxyCommand {sys.executable} {proxy} %h %p")
         kinds = (Nbpar, ThroughController, Ipyparallel, Execnet, Dask)
         starting = starts((Nbpar, Execnet, Dask), stage)
+        large = objects(stage)
         near = rows(kinds, stage, HOSTS, 0.2 if quick else 1.0)
         slow = rows((Nbpar, ThroughController, Ipyparallel, Execnet), stage, ["slow"], 0.2 if quick else 1.0)
     sections = [
         Section("from nothing to results of two hosts", ("first, s", "again, s"), tuple(starting)),
         Section("two hosts, one worker each", tuple(COLUMNS), tuple(near)),
         Section("one worker behind 10 ms of delay", tuple(COLUMNS), tuple(slow)),
+        Section(f"{LARGE // MB} MB for four workers of one host", ("s", "crossings"), tuple(large)),
     ]
-    verdicts = judge(starting, near, slow)
+    verdicts = judge(starting, near, slow, large)
     print(f"{render(sections)}\n\n{render_verdicts(verdicts)}")
     return int(not quick and any(verdict.kept is False for verdict in verdicts))
 
