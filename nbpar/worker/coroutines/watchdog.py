@@ -11,7 +11,7 @@ from nbpar.core.text import plural
 from nbpar.errors import BlockedLoopWarning
 from nbpar.wire.messages import Running
 from nbpar.worker.coroutines.item import RUN, CoroutineItem
-from nbpar.worker.coroutines.runner import CoroutineRunner
+from nbpar.worker.coroutines.runner import LASTS, CoroutineRunner
 from nbpar.worker.mailbox import Mailbox
 from nbpar.worker.output.plain import plain_warning
 from nbpar.worker.signals import ALARM_AGAIN, Interrupts
@@ -42,26 +42,35 @@ class Watchdog:
         self._told: set[tuple[int, str, int]] = set()
         """Run, file and line of the functions that were named."""
 
+        self._seen: tuple[CoroutineItem | None, float] | None = None
+        """The item whose step ran at the last look, and since when it has at every look; many short steps
+        may make a long turn."""
+
         self._struck = 0.0
         self._hopeless: int | None = None
         """The call that the client was told of."""
 
     def look(self) -> None:
         """Look once."""
-        woke = self._runner.loop.times.woke
-        if woke is None or _clock() - woke < ALARM_AGAIN:
+        woke, now = self._runner.loop.times.woke, _clock()
+        if woke is None or now - woke < LASTS:  # the loop's turn, of which a step is a part
+            self._seen = None
             if self._hopeless is not None:  # it has ended after all
                 self._mailbox.send(Running(self._hopeless, False))
                 self._hopeless = None
             return
         item, frame = self._running()
+        if self._seen is None or self._seen[0] is not item:
+            self._seen = (item, now)
+        lasts = now - self._seen[1]
         if item is None or frame is None:
-            self._strike()  # the signal's handler knows the item
+            if lasts > BLOCKS:
+                self._strike()  # the signal's handler knows the item
             return
-        if _clock() - woke > BLOCKS and not _imports(self._thread):
+        if lasts > BLOCKS and not _imports(self._thread):
             self._tell(item, frame)
         limit = item.call.call.timeout
-        if limit is None or (over := _clock() - item.begun - limit) < 0:
+        if limit is None or lasts < LASTS or (over := now - item.begun - limit) < 0:
             return
         item.overdue = True
         self._strike()

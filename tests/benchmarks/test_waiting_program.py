@@ -1,0 +1,23 @@
+"""The program that measures items that wait."""
+
+import re
+
+import pytest
+
+from benchmarks import waiting
+
+
+@pytest.mark.engines
+def test_it_prints_all_ways_and_what_waiting_costs(capsys):
+    assert waiting.main(["--quick"]) == 0
+
+    text = capsys.readouterr().out
+    assert re.search(r"asyncio, semaphore .*/s +1\.00", text)
+    assert re.search(r"nbpar, one engine .*/s +\d+\.\d\d", text)
+    assert re.search(r"one engine +-?\d+\.\d MB +\d+\.\d% +\d+ ms", text)
+
+
+def test_a_wrong_answer_is_noticed():
+    waiting.check([0, 1, 2], 3)
+    with pytest.raises(AssertionError, match="in order"):
+        waiting.check([0, 2, 1], 3)
