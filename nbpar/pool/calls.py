@@ -274,7 +274,7 @@ class Calls(ABC):
         with beginning(lambda: options.label or function_name(fn)):
             give_up = self._reserve(options.workers)
             try:
-                return self.launcher.over(fn, iterables, options, **how).with_end(give_up)
+                return self.launcher.over(fn, iterables, options, at_end=give_up, **how)
             except BaseException:
                 give_up()
                 raise

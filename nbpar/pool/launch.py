@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.chunking import TARGET, Chunker
@@ -45,9 +45,6 @@ from nbpar.wire.pickling import digest, dumps, pack_one
 from nbpar.wire.shared import Shared
 from nbpar.worker.signals import can_limit
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 STREAM_CHUNK = 4096
 """Maximal number of items in a chunk of `imap`, so that the look-ahead stays small."""
 
@@ -66,6 +63,10 @@ NEVER = Retry()
 R = TypeVar("R", bound=Run)
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 class Launch(Generic[R]):
     """A run that begins with a `with` block, and is stopped when an exception leaves the block.
 
@@ -76,20 +77,15 @@ class Launch(Generic[R]):
     Args:
         run: the prepared run.
         remember: whether it is the user's last run from then on.
+        at_end: called at the run's end; may be called earlier, and twice.
     """
 
-    def __init__(self, run: R, *, remember: bool = False) -> None:
+    def __init__(self, run: R, *, remember: bool = False, at_end: Callable[[], None] = nothing) -> None:
         self._run: R | None = run
         self._remember = remember
-        self.at_end: Callable[[], None] = nothing
-        """Called at the run's end; may be called earlier, and twice."""
-
-    def with_end(self, at_end: Callable[[], None]) -> Self:
-        """Return this launch with a callback for the run's end, which may be called twice."""
-        if at_end is not nothing and self._run is not None:
-            self._run.add_done_callback(lambda _: at_end())
         self.at_end = at_end
-        return self
+        if at_end is not nothing:
+            run.add_done_callback(lambda _: at_end())
 
     def begin(self) -> R:
         """Begin the run; the caller stops it."""
@@ -122,13 +118,21 @@ class Launch(Generic[R]):
 
 
 class Launcher:
-    """Starts runs on the workers of one place."""
+    """Starts runs on the workers of one place.
+
+    Args:
+        place: has the workers.
+        initializer: a function, with its arguments, that each worker calls first.
+        care: when workers are replaced, or get less work.
+        before_run: called in the caller's thread before each run, with `brief` as of `begin_of`.
+    """
 
     def __init__(
         self,
         place: Placement,
         initializer: tuple[Callable[..., Any], tuple[Any, ...]] | None,
         care: WorkerLimits = WorkerLimits(),  # noqa: B008 (it is frozen)
+        before_run: Callable[..., None] | None = None,
     ) -> None:
         self._backend = place.backend
         self._same_host = place.same_host
@@ -139,9 +143,7 @@ class Launcher:
         self._costs: OrderedDict[bytes, Chunker] = OrderedDict()
         """What the last run of a function has learned, by digest; the oldest first."""
 
-        self.before_run: Callable[..., None] | None = None
-        """Called in the caller's thread before each run, with `brief` as of `begin_of`."""
-
+        self._before_run = before_run
         self._packages: dict[tuple[bytes, Wanted], tuple[Package, ...]] = {}
         """Of the last function."""
 
@@ -168,6 +170,7 @@ class Launcher:
         sort: bool = True,
         streaming: bool = False,
         ordered: bool = False,
+        at_end: Callable[[], None] = nothing,
     ) -> Launch[Run]:
         """Prepare a run of `fn` over iterables; when streaming, results are not kept."""
         __tracebackhide__ = True
@@ -184,7 +187,7 @@ class Launcher:
             warn_of_lost_changes(fn, items=iterables[0] if spread is CallStyle.ONE else None)
         return self._launch(
             fn, source, spread, options, total=total, streaming=streaming, ordered=ordered, sort=sort,
-            remember=True, stir=stir,
+            remember=True, stir=stir, at_end=at_end,
         )  # fmt: skip
 
     def at_once(
@@ -230,6 +233,7 @@ class Launcher:
         everywhere: Any = None,
         remember: bool = False,
         stir: Stir | None = None,
+        at_end: Callable[[], None] = nothing,
     ) -> Launch[Run]:
         __tracebackhide__ = True
         concurrency = concurrency_of(fn, options.concurrency)
@@ -255,16 +259,22 @@ class Launcher:
             fail_fast=options.errors == "raise" and not streaming, max_errors=options.max_errors,
             everywhere=everywhere,
         )  # fmt: skip
-        if (begin := self.begin_of(state.id, fn, job.load, retry=options.retry, limit=limit)) is not None:
-            job.begin = begin._replace(settled=isinstance(source, SequenceSource))
+        self._equip(job, options)
+        run.prepare(job)
+        if remember:
+            run.make_views = views_on_demand(options.progress, total)
+        return Launch(run, remember=remember, at_end=at_end)
+
+    def _equip(self, job: Job, options: Options) -> None:
+        """Give a job what its workers are told first, and its journal."""
+        state = job.state
+        begin = self.begin_of(state.id, job.function, job.load, retry=options.retry, limit=options.limit)
+        if begin is not None:
+            job.begin = begin._replace(settled=isinstance(state.source, SequenceSource))
         if options.resume is not None:
             from nbpar.journal.resuming import journal
 
             journal(job, options.resume, partial(self.dispatcher.stir, state))
-        run.prepare(job)
-        if remember:
-            run.make_views = views_on_demand(options.progress, total)
-        return Launch(run, remember=remember)
 
     def _chunker(
         self, fixed: int | None, load: Load, *, streaming: bool, concurrency: int, limit: Rate | None
@@ -363,8 +373,8 @@ class Launcher:
         wanted = {"asked": asked, "begun_after": begun_after}
         if self._backend.in_process:
             return None if asked is begun_after is None else Begin(run, (), (), **wanted)
-        if self.before_run is not None:
-            self.before_run(brief=brief)
+        if self._before_run is not None:
+            self._before_run(brief=brief)
         reach = reach_of_this_process()
         if not self._same_host:
             modules = reach.with_carried(load.function)
@@ -422,10 +432,6 @@ class Launcher:
                 raise
             raise PicklingError(explain(fn, error, what=f"the function `{name}` to the workers")) from None
         return Load(digest(packed), name, packed)
-
-
-def nothing() -> None:
-    """Do nothing."""
 
 
 def views_on_demand(progress: str, total: int | None) -> Callable[[], BackgroundViews]:

@@ -366,11 +366,15 @@ class Pool(Calls):
                 return None
             place.mend()
             if keeper.launcher is None:
-                keeper.launcher = Launcher(place, self._initializer, self._care)
-                if self._files:
-                    there = import_module("nbpar.channels.host_files").HostFiles(self._files)
-                    keeper.launcher.before_run = partial(_push, there.push, weakref.ref(self))
+                keeper.launcher = Launcher(place, self._initializer, self._care, self._before_run())
             return keeper.launcher
+
+    def _before_run(self) -> Callable[..., None] | None:
+        """Return what copies files to the hosts of new workers; None if there are none to copy."""
+        if not self._files:
+            return None
+        there = import_module("nbpar.channels.host_files").HostFiles(self._files)
+        return partial(_push, there.push, weakref.ref(self))
 
     @property
     def _stuck(self) -> bool:
