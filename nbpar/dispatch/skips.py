@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from nbpar.core.chunking import Chunk
@@ -18,6 +19,10 @@ from nbpar.wire.faults import restore
 from nbpar.wire.messages import Done
 
 CANNOT_STOP = "is still busy with it, because Python cannot interrupt what it does there"
+
+
+_HANDLER = re.compile(r'^  File "[^"\n]*\bworker.signals\.py".*\n(?:    .*\n)*', re.MULTILINE)
+"""The frame of the handler that has interrupted the item, in a formatted traceback."""
 
 
 class Skips:
@@ -101,6 +106,7 @@ def _failure(job: Job, chunk: Chunk, skip: Skip, now: float) -> Failure:
     if skip.fault is not None:
         error = error.with_traceback(restore(skip.fault).__traceback__)
         frames, _, _ = skip.fault.text_with_lines.rpartition(f"nbpar.errors.{skip.fault.kind}: ")
+        frames = _HANDLER.sub("", frames)
         text = f"{frames}nbpar.errors.SkippedError: {words}\n"
     return Failure(
         chunk.first, chunk.items[0], error, text,

@@ -38,6 +38,7 @@ def test_only_that_item_is_lost(busy_pool, lasting, gate, errors, chunksize):
     assert (failure.index, failure.item, failure.attempts) == (2, 2, 1)
     assert failure.worker
     assert "gate.wait" in failure.traceback
+    assert "signals.py" not in failure.traceback
     assert (run.snapshot.failed, run.snapshot.skipped, run.snapshot.bad) == (1, 1, 0)
     assert list(results.to_frame().index) == [n for n in range(10) if errors != "skip" or n != 2]
 
