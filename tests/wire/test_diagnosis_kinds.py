@@ -81,7 +81,9 @@ def test_a_coroutine_is_awaited_first():
         pass
 
     coroutine = fetch()
-    assert "is a coroutine, which cannot be pickled; await it first" in reason([coroutine])
+    assert "is a coroutine, which cannot be pickled; await it first; a map with `concurrency=`" in reason(
+        [coroutine]
+    )
     coroutine.close()
 
 

@@ -23,7 +23,8 @@ _REMEDIES = {
         " asyncio.events.AbstractEventLoop"
     ),
     "turn it into a list first: `list(...)`": "generator",
-    "await it first, or call it inside the function with `asyncio.run`": "coroutine async_generator",
+    "await it first; a map with `concurrency=` awaits what its function returns": "coroutine",
+    "collect it in a list first: `[x async for x in ...]`": "async_generator",
     "take its `result()` first": "concurrent.futures._base.Future _asyncio.Future asyncio.futures.Future",
     "keep its text instead: `traceback.format_exc()`": "frame traceback",
     "send `bytes(...)` of it": "memoryview",
