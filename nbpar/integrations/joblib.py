@@ -31,11 +31,20 @@ def register_joblib(*, make_default: bool = False) -> None:
     except ImportError as error:
         raise ImportError("register_joblib needs joblib: pip install joblib") from error
 
-    register_parallel_backend("nbpar", _backend, make_default=make_default)
+    from nbpar.integrations.joblib_backend import NbparBackend
+
+    register_parallel_backend("nbpar", NbparBackend, make_default=make_default)
+
+
+def register_for_tasks() -> None:
+    """Register the backend on a worker, whose tasks may name it; it is imported when they do."""
+    from joblib.parallel import BACKENDS, register_parallel_backend
+
+    if "nbpar" not in BACKENDS:
+        register_parallel_backend("nbpar", _backend)
 
 
 def _backend(**options: Any) -> Any:
-    """Make the backend, which is imported when it is first used."""
     from nbpar.integrations.joblib_backend import NbparBackend
 
     return NbparBackend(**options)

@@ -13,7 +13,7 @@ import joblib.parallel
 from joblib import parallel_config
 
 from nbpar.core.text import full_function_name, function_name
-from nbpar.integrations.joblib import register_joblib
+from nbpar.integrations.joblib import register_for_tasks
 from nbpar.integrations.joblib_sealing import Sealed
 from nbpar.integrations.joblib_threads import ThreadLimit
 from nbpar.wire.messages import Begin, Load
@@ -70,8 +70,7 @@ class TaskRunner:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if "nbpar" not in joblib.parallel.BACKENDS:  # tasks may name it
-            register_joblib()
+        register_for_tasks()
 
     def _nested_call(self, item: Any) -> Any:
         if type(item) is Sealed:
