@@ -22,7 +22,7 @@ DIFFERENT = {
     "memmapping_leaks": "likewise",
     "parallel_pickling": "wants loky's words; nbpar names the object and why it cannot be pickled",
     "error_capture": "a task raises KeyboardInterrupt, which nbpar does not take for that of the user",
-    "initializer_context": "options of loky's workers; nbpar's pools have their own",
+    "test_initializer": "options of loky's workers; nbpar's pools have their own",
     "separated_gc and loky": "wants an error where nothing goes wrong here",
     "nested_loop and back_compat_backend and nbpar": "the outer workers are joblib's, who do not know nbpar",
 }
