@@ -7,8 +7,6 @@ with joblib.parallel_config(backend="nbpar", n_jobs=4):
 
 from __future__ import annotations
 
-from typing import Any
-
 from nbpar.core.checks import check_flag
 
 
@@ -34,17 +32,3 @@ def register_joblib(*, make_default: bool = False) -> None:
     from nbpar.integrations.joblib_backend import NbparBackend
 
     register_parallel_backend("nbpar", NbparBackend, make_default=make_default)
-
-
-def register_for_tasks() -> None:
-    """Register the backend on a worker, whose tasks may name it; it is imported when they do."""
-    from joblib.parallel import BACKENDS, register_parallel_backend
-
-    if "nbpar" not in BACKENDS:
-        register_parallel_backend("nbpar", _backend)
-
-
-def _backend(**options: Any) -> Any:
-    from nbpar.integrations.joblib_backend import NbparBackend
-
-    return NbparBackend(**options)

@@ -11,9 +11,9 @@ from typing import Any
 
 import joblib.parallel
 from joblib import parallel_config
+from joblib.parallel import SequentialBackend
 
 from nbpar.core.text import full_function_name, function_name
-from nbpar.integrations.joblib import register_for_tasks
 from nbpar.integrations.joblib_sealing import Sealed
 from nbpar.integrations.joblib_threads import ThreadLimit
 from nbpar.wire.messages import Begin, Load
@@ -70,7 +70,8 @@ class TaskRunner:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        register_for_tasks()
+        if "nbpar" not in joblib.parallel.BACKENDS:  # tasks may name it
+            joblib.register_parallel_backend("nbpar", _serial)
 
     def _nested_call(self, item: Any) -> Any:
         if type(item) is Sealed:
@@ -110,6 +111,11 @@ class TaskRunner:
             return None
         known = self._configurations[get_ident()] = _Configuration(found)
         return known
+
+
+def _serial(*, nesting_level: int | None = None, **_: Any) -> SequentialBackend:
+    """Make what the name "nbpar" means within an item, where every pool works serially."""
+    return SequentialBackend(nesting_level=nesting_level)
 
 
 @dataclass(eq=False, slots=True)
