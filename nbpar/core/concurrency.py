@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any
 
 from nbpar.core.chunking import Chunker
+from nbpar.core.text import function_name
+from nbpar.host.ctrl_c import may_be_ctrl_c
 
 CONCURRENCY = 100
 """Items of an async function under way at once on each worker, unless `concurrency=` says otherwise."""
@@ -61,6 +63,16 @@ class ConcurrentChunker(Chunker):
         super().learn(items, seconds, moved=moved)
 
 
+def _is(test: Callable[[object], bool], fn: object) -> bool:
+    """Ask `inspect` about a callable, whose own attributes may raise anything."""
+    try:
+        return test(fn)
+    except BaseException as error:
+        if may_be_ctrl_c(error):
+            raise
+        return False
+
+
 def is_async(fn: object) -> bool:
     """Whether a function's calls return coroutines, as far as that can be seen without a call.
 
@@ -69,11 +81,12 @@ def is_async(fn: object) -> bool:
     """
     while isinstance(fn, partial):
         fn = fn.func
-    if inspect.iscoroutinefunction(fn):
+    if _is(inspect.iscoroutinefunction, fn):
         return True
-    if inspect.isroutine(fn) or isinstance(fn, type):
+    if inspect.isroutine(fn) or issubclass(type(fn), type):
         return False
-    return inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004 (not whether it has one)
+    call = getattr(type(fn), "__call__", None)  # noqa: B004 (not whether it has one)
+    return _is(inspect.iscoroutinefunction, call)
 
 
 def waits_to_begin(initializer: object) -> bool:
@@ -85,14 +98,14 @@ def waits_to_begin(initializer: object) -> bool:
     fn = initializer
     while isinstance(fn, partial):
         fn = fn.func
-    if inspect.isasyncgenfunction(fn):
+    if _is(inspect.isasyncgenfunction, fn):
         raise TypeError(
-            f"the initializer `{getattr(fn, '__name__', 'fn')}` is an asynchronous generator; "
+            f"the initializer `{function_name(fn)}` is an asynchronous generator; "
             "decorate it with `contextlib.asynccontextmanager`"
         )
-    if isinstance(fn, type):
+    if issubclass(type(fn), type):
         return hasattr(fn, "__aenter__")
-    return is_async(fn) or inspect.isasyncgenfunction(getattr(fn, "__wrapped__", None))
+    return is_async(fn) or _is(lambda it: inspect.isasyncgenfunction(getattr(it, "__wrapped__", None)), fn)
 
 
 def concurrency_of(fn: Callable[..., Any], asked: int | None) -> int:
@@ -101,11 +114,10 @@ def concurrency_of(fn: Callable[..., Any], asked: int | None) -> int:
     Raises:
         TypeError: it is an asynchronous generator.
     """
-    if inspect.isasyncgenfunction(fn):
-        name = getattr(fn, "__name__", "fn")
+    if _is(inspect.isasyncgenfunction, fn):
         raise TypeError(
-            f"`{name}` is an asynchronous generator: it yields values, and an item has one result; "
-            "collect them in a list and `return` it"
+            f"`{function_name(fn)}` is an asynchronous generator: it yields values, and an item has one "
+            "result; collect them in a list and `return` it"
         )
     if asked is not None:
         return asked

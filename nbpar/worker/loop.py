@@ -367,7 +367,7 @@ class Loop:
         try:
             if done.final:
                 self._execution = self._mailbox.taken = None
-            else:
+            if not done.final or execution.faults:  # frames of its exceptions hold it
                 execution.drop_news()
             self._mailbox.put([*news, done])
             if not done.final or getattr(done.values, "buffers", None):  # the next item may change them
