@@ -84,6 +84,8 @@ class Vectorizer:
             Exception: the first one raised by `worker_func`, `worker_init` or `callback_func`.
             WorkerDied: an item killed its worker when it was tried again, alone.
         """
+        if self.worker_init is not None and self._pool is not None:
+            self._pool.each(int)  # all are there: else the first would begin what is for another rank
         if self.worker_init is not None and self.num_workers > 1 and hasattr(items, "__getitem__"):
             return self._by_rank(items, args)
         function = self._function(args, numbered=self.callback_func is not None)
