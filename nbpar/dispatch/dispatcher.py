@@ -110,6 +110,11 @@ class Dispatcher:
         return threading.current_thread() is self._thread
 
     @property
+    def idle(self) -> bool:
+        """Whether a step would have nothing to do; for one that the waiting thread steps."""
+        return not (self._inbox or len(self._driver.jobs))
+
+    @property
     def running(self) -> dict[str, str]:
         """Descriptions of the current work of each busy worker."""
         return self._driver.jobs.running()
@@ -257,11 +262,13 @@ class Dispatcher:
 
     def _step(self) -> None:
         self._steps += 1
+        had_jobs = len(self._driver.jobs) > 0
         self._do_requests()
         now = self._clock()
         self._driver.prepare(now, busy=self._busy)
         try:
-            arrived = self._backend.receive(self._pause(now))
+            ended = had_jobs and not len(self._driver.jobs)  # nothing more comes for who waited for them
+            arrived = self._backend.receive(0.0 if ended else self._pause(now))
         except KeyboardInterrupt:  # Ctrl-C in an item that ran in this thread: its finished outcomes are kept
             self._driver.take(self._backend.receive(0.0), self._clock())
             raise

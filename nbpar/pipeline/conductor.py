@@ -88,4 +88,5 @@ class Conductor:
     def settle(self) -> None:
         """Run pending steps of the stages in this thread, above all their end after an end elsewhere."""
         for dispatcher in {id(each): each for each, _ in self.jobs if each.blocking}.values():
-            dispatcher.step()
+            if not dispatcher.idle:  # it would wait for what the other stages never send
+                dispatcher.step()

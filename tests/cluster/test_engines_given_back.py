@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 import nbpar
-from nbpar.backends.engines import backend, engine
+from nbpar.backends.engines import access, engine
 from nbpar.testing import Gate
 
 pytestmark = pytest.mark.engines
@@ -89,7 +89,7 @@ def test_a_loop_that_has_not_begun_is_taken_back_when_the_pool_is_closed(client,
 
 @pytest.mark.parametrize("path", ["auto", "controller"])
 def test_a_loop_that_finds_no_client_ends(client, busy, path, monkeypatch):
-    monkeypatch.setattr(backend, "take_back", lambda *_: {})
+    monkeypatch.setattr(access._ThroughController, "take_back", lambda *_: {})
     with nbpar.Pool(cluster=client, path=path, progress="none") as pool:
         assert pool.map(abs, [-1, -2]) == [1, 2]
 

@@ -16,6 +16,7 @@ from nbpar.core.runstate import RunState
 from nbpar.core.source import SequenceSource
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job
+from nbpar.dispatch.workforce import Initializer
 from nbpar.testing import FakeClock
 from nbpar.wire.messages import Load
 
@@ -32,7 +33,7 @@ class Bench:
         self.awaited = ""
         self.dispatcher = Dispatcher(
             self.backend,
-            initializer=None if initializer is None else (load(initializer), ()),
+            initializer=None if initializer is None else Initializer(load(initializer), ()),
             expecting=lambda: self.expected,
             awaited=lambda: self.awaited,
             clock=self.clock,
