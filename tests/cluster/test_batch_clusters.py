@@ -116,7 +116,8 @@ def test_jobs_that_would_never_start_are_refused_at_once(batch, start):
     ):
         start(2)
 
-    assert [job["state"] for job in jobs.jobs().values()] == ["CANCELLED", "CANCELLED"]
+    # one when it is refused, the other at the end of what watches them
+    until(lambda: [job["state"] for job in jobs.jobs().values()] == ["CANCELLED", "CANCELLED"], 60)
 
 
 def test_a_time_limit_beyond_the_partitions_is_refused_before_a_job_is_submitted(batch, start):

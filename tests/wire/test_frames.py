@@ -91,6 +91,7 @@ FIELDS = {
     "broken": st.dictionaries(st.integers(0, 9), faults, max_size=2),
     "fault": st.one_of(st.none(), faults),
     "function": bodies, "items": bodies, "code": bodies, "value": bodies, "values": bodies, "body": bodies,
+    "content": st.one_of(st.none(), bodies),
     "id": st.integers(), "channel": st.integers(-(2**63), 2**63 - 1),
     "timeout": st.one_of(st.none(), st.floats(0, 9)), "seed": st.one_of(st.none(), st.integers()),
 }  # fmt: skip
