@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import signal
+import sys
 
 import pytest
 
@@ -130,3 +132,40 @@ def test_a_stream_is_ahead_by_what_fills_the_slots():
     state.ask(2)
 
     assert state.appetite() == 2 * 2 * 100
+
+
+def test_a_slot_is_free_when_its_item_is_answered():
+    scheduler = Scheduler()
+    scheduler.join("a")
+    scheduler.add(run_of(1, 50, ConcurrentChunker(10)))
+    first, *_ = scheduler.assign(0.0)
+
+    scheduler.answer(first, 1, 0.0, 0.0, final=True)
+
+    assert scheduler.windows["a"].coroutines == 9
+
+
+class Hostile:
+    """Something happens when its attributes are looked at."""
+
+    def __init__(self, action):
+        self.action = action
+
+    def __getattribute__(self, name):
+        if name in ("__name__", "_is_coroutine_marker", "__wrapped__"):
+            object.__getattribute__(self, "action")()
+        return super().__getattribute__(name)
+
+    def __call__(self, item):
+        return item
+
+
+def test_a_callable_whose_attributes_cannot_be_looked_at_is_an_ordinary_one():
+    hostile = Hostile(sys.exit)
+
+    assert (is_async(hostile), waits_to_begin(hostile), concurrency_of(hostile, None)) == (False, False, 0)
+
+
+def test_ctrl_c_while_they_are_looked_at_is_passed_on():
+    with pytest.raises(KeyboardInterrupt):
+        concurrency_of(Hostile(lambda: signal.raise_signal(signal.SIGINT)), None)

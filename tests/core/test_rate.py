@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbpar.core.chunking import Chunker
+from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.outcome import Failure
 from nbpar.core.rate import NEVER, Gate, Rate
 from nbpar.core.retry import Retry
@@ -444,3 +444,31 @@ def test_a_rate_that_is_never_reached_holds_nothing_up():
     free.run()
 
     assert farm.clock.now == pytest.approx(free.clock.now)
+
+
+# ---- in a scheduler
+
+
+def test_what_is_told_of_begins_is_counted_and_calls_that_are_given_up_keep_their_permits():
+    gate = gate_of(Rate((2, 10)))
+    scheduler = Scheduler()
+    scheduler.join("w")
+    scheduler.add(RunState(1, SequenceSource(range(2)), Chunker(2), gate=gate))
+    [call] = scheduler.assign(0.0)
+
+    scheduler.begun(call.id, 1, 5.0, 100.0)
+    scheduler.begun(7, 1, 5.0, 100.0)
+    assert (gate.available(104.9), gate.available(105.1)) == (0, 1)
+
+    scheduler.lose_permits()
+    assert (gate.available(110.0), gate.available(120.0)) == (1, 2)
+
+
+def test_a_chunk_that_waits_for_an_idle_worker_takes_no_permit():
+    gate = gate_of(Rate((2, 10)))
+    state = RunState(1, SequenceSource([]), Chunker(), gate=gate)
+    state.give_back(Chunk(0, [1], deaths=1))
+
+    assert state.permitted_chunk("w", 1, 0.0, idle=False) is None
+    assert gate.available(0.0) == 2
+    assert state.permitted_chunk("w", 1, 0.0, idle=True) == Chunk(0, [1], deaths=1)

@@ -313,3 +313,10 @@ def test_a_stream_yields_a_skipped_item_and_raises_at_a_failed_one():
     with pytest.raises(KeyError, match="d"):
         next(stream)
     assert list(values_of(skipped_and_failed(), errors="skip")) == [0, 2]
+
+
+def test_a_coroutine_is_replayed_to_its_end():
+    async def half(x):
+        return x / 2
+
+    assert Failure(3, 8, ValueError("no"), function=half).replay() == 4
