@@ -280,7 +280,7 @@ class _Bucket:
     def fill(self, now: float) -> int:
         """Add the tokens that have come; return how many there are."""
         self.level = min(self.level + max(now - self._filled, 0.0) / self._interval, self._size)
-        self._filled = now
+        self._filled = max(self._filled, now)  # loops that share a rate bring times a little out of order
         return int(self.level + 1e-9)
 
     def opens(self, now: float) -> float:

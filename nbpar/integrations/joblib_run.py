@@ -11,7 +11,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import islice
-from types import TracebackType
+from types import MethodType, TracebackType
 from typing import Any
 
 from nbpar.core import events
@@ -275,15 +275,20 @@ class ParallelRun(Run):
 
     def _find(self, function: Callable[..., Any]) -> KnownFunction:
         """Return a function in the form in which workers get it."""
+        if isinstance(function, MethodType):  # its object may change between tasks, here and on the worker
+            return self._of_no_function()
         key = key_of(function)
         known = self._known.get(key)
         if known is None and len(self._known) < MOST_FUNCTIONS:
             keeps = (function, *(value for _, value in parts_of(function)))
             known = self._known[key] = self._made(function, keeps)
-        if known is None:  # there are many: each task brings its own
-            known = self._known.get(())
-            if known is None:
-                known = self._known[()] = self._made(None, ())
+        return known or self._of_no_function()
+
+    def _of_no_function(self) -> KnownFunction:
+        """Return the form for tasks that each bring their own function."""
+        known = self._known.get(())
+        if known is None:
+            known = self._known[()] = self._made(None, ())
         return known
 
     def _made(self, function: Callable[..., Any] | None, keeps: tuple[Any, ...]) -> KnownFunction:

@@ -138,11 +138,9 @@ class KnownFunction:
 def key_of(function: Callable[..., Any]) -> tuple[Any, ...]:
     """Return what two functions have in common that are the same for a worker.
 
-    Methods, and wrappers as `functools.update_wrapper` makes them, are often made anew for each task.
+    Wrappers as `functools.update_wrapper` makes them are often made anew for each task.
     """
     kind = type(function)
-    if isinstance(function, MethodType):
-        return kind, id(function.__self__), id(function.__func__)
     if isinstance(function, BuiltinFunctionType):
         return kind, id(function.__self__), function.__name__
     parts = parts_of(function)

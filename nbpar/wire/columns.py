@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from inspect import getattr_static
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -48,6 +48,10 @@ def items_of(kind: type, names: tuple[Any, ...], columns: Sequence[Sequence[Any]
     return made
 
 
+_KEYS = {str, bytes, int, type(None)}
+"""Types of keys that are equal only where they are the same."""
+
+
 def columns_of(items: Sequence[Any], *, smaller_than: int, instances: bool) -> Columns | None:
     """Return items as columns; None where they are not alike, hold anything else, or rows are as good.
 
@@ -71,7 +75,10 @@ def columns_of(items: Sequence[Any], *, smaller_than: int, instances: bool) -> C
     names = tuple(states[0])
     if set(map(tuple, states)) != {names} or len(set(map(id, states))) < len(states):
         return None
-    if not all(is_atom(type(name)) if kind is dict else _is_stored(kind, name) for name in names):
+    keys = set(map(type, chain.from_iterable(states)))  # 1, 1.0 and True are equal, and so are 0.0 and -0.0
+    if not keys <= (_KEYS if kind is dict else {str}):
+        return None
+    if kind is not dict and not all(_is_stored(kind, name) for name in names):
         return None
     return _columns(kind, names, states, smaller_than)
 
@@ -100,4 +107,5 @@ def _has_only_attributes(kind: type) -> bool:
 
 def _is_stored(kind: type, name: Any) -> bool:
     """Whether setting an attribute of an object stores it there, instead of calling a descriptor."""
-    return type(name) is str and not hasattr(type(getattr_static(kind, name, None)), "__set__")
+    found = type(getattr_static(kind, name, None))
+    return not (hasattr(found, "__set__") or hasattr(found, "__delete__"))

@@ -3,8 +3,8 @@
 An array that is an argument of each item is pickled with each: as a buffer of the same size at the same
 place in memory.  That it still holds the same bytes is not assumed but looked at: a buffer that was seen
 before is copied, workers get the copy, and later buffers in its place are compared with it, which takes a
-fraction of the time of sending them.  So a buffer may be changed at any time between two items, as by a
-generator that fills the same array again and again, and each item arrives as it was when it was pickled.
+fraction of the time of sending them.  So a buffer may hold something else in a later item.  (A generator
+must not refill the array that it has just given: items are read before they are pickled, and sent later.)
 A run over a list is settled: the items were there when it began.  There a buffer is compared once, as
 long as the object that owns it lives, so it arrives as it was then, as if the function had captured it.
 """

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copyreg
 import gc
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -37,7 +38,7 @@ _UNCHANGEABLE = frozenset({tuple, frozenset})
 
 _CONTAINERS = _UNCHANGEABLE | {list, dict, set}
 
-_NOT_SCALARS = ("ndarray", "void", "object_", "matrix", "recarray", "record")
+_NOT_SCALARS = ("void", "object_", "record")
 
 _TYPE, _SIZE = attrgetter("dtype"), attrgetter("nbytes")
 
@@ -117,7 +118,10 @@ def own_class(items: Sequence[Any]) -> type | None:
 
 def numpy_scalar(kind: type) -> bool:
     """Whether a type is one of NumPy's for single numbers and texts."""
-    return kind.__module__ == "numpy" and kind.__name__ not in _NOT_SCALARS
+    if kind.__module__ != "numpy" or kind.__name__ in _NOT_SCALARS:
+        return False
+    scalar = getattr(sys.modules.get("numpy"), "generic", None)
+    return scalar is not None and issubclass(kind, scalar)
 
 
 def _is_array(kind: type) -> bool:

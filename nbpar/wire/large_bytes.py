@@ -28,8 +28,10 @@ class _StandIn:
         self._content = content
 
     def __reduce__(self) -> tuple[Callable[[Any], Any], tuple[pickle.PickleBuffer]]:
-        kind: Any = bytes if type(self._content) is bytes else _as_bytearray
-        return kind, (pickle.PickleBuffer(self._content),)
+        if type(self._content) is bytes:
+            return bytes, (pickle.PickleBuffer(self._content),)
+        # its owner may refill it, and could not resize it while it is exported
+        return _as_bytearray, (pickle.PickleBuffer(bytearray(self._content)),)
 
 
 def _as_bytearray(buffer: Any) -> bytearray:

@@ -115,3 +115,18 @@ def test_an_asynchronous_generator_is_refused(make_pool):
 
     with pytest.raises(TypeError, match=r"decorate it with `contextlib.asynccontextmanager`"):
         make_pool(initializer=numbers).map(abs, [1])
+
+
+class Empty:
+    """Its `__aenter__` raises what no future takes."""
+
+    def __aenter__(self):
+        return next(iter([]))
+
+    async def __aexit__(self, *exc_info):
+        return None
+
+
+def test_an_initializer_that_stops_an_iteration_fails(kind, make_pool):
+    with pytest.raises(Exception, match="StopIteration"):
+        make_pool(1, initializer=Empty).map(uses, range(2))

@@ -569,3 +569,20 @@ def test_inside_a_running_event_loop_everything_works(pool):
 
     assert asyncio.run(main()) == [0, 2, 4, 6, 8]
     assert asyncio.run(later()) == [0, 2, 4, 6, 8]
+
+
+def test_items_that_another_cancels_before_they_begin_have_failed(kind, make_pool):
+    async def cancel_all(number):
+        if number == 0:
+            for task in asyncio.all_tasks():
+                if task is not asyncio.current_task():
+                    task.cancel()
+        await asyncio.sleep(0.01)
+        return number
+
+    pool = make_pool(1)
+    results = pool.map(cancel_all, range(3), errors="collect")
+
+    assert results[0] == 0
+    assert all(isinstance(result, Failure) for result in results[1:])
+    assert pool.map(double, range(3)) == [0, 2, 4]

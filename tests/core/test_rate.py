@@ -472,3 +472,12 @@ def test_a_chunk_that_waits_for_an_idle_worker_takes_no_permit():
     assert state.permitted_chunk("w", 1, 0.0, idle=False) is None
     assert gate.available(0.0) == 2
     assert state.permitted_chunk("w", 1, 0.0, idle=True) == Chunk(0, [1], deaths=1)
+
+
+def test_no_token_comes_twice_when_loops_bring_times_out_of_order():
+    rate = Rate((100, 1), burst=1)
+    gates = gate_of(rate), gate_of(rate)
+
+    taken = sum(gate.take(1, at) for _ in range(20) for gate, at in zip(gates, (1.005, 1.0), strict=True))
+
+    assert taken == 1

@@ -407,3 +407,29 @@ def test_tasks_may_name_the_backend(on_pool):
         return Parallel(n_jobs=2, backend="nbpar")(delayed(square)(k) for k in range(n))
 
     assert Parallel()(delayed(inner)(n) for n in range(3)) == [[], [0], [0, 1]]
+
+
+class Counter:
+    def __init__(self):
+        self.step = self.calls = 0
+
+    def steps(self):
+        return self.step
+
+    def count(self):
+        self.calls += 1
+        return self.calls
+
+
+def test_methods_have_their_object_as_it_is_at_each_task(pool):
+    if pool.backend == "threads":
+        pytest.skip("threads use the same objects")
+    counter = Counter()
+
+    def tasks():
+        for counter.step in range(6):
+            yield delayed(counter.steps)()
+
+    with joblib.parallel_config(backend="nbpar", pool=pool):
+        assert sorted(set(Parallel(pre_dispatch=1, batch_size=1)(tasks()))) != [0]
+        assert Parallel(batch_size=1)(delayed(Counter().count)() for _ in range(6)) == [1] * 6

@@ -199,3 +199,50 @@ def test_whatever_is_in_items_arrives(pairs):
 
         assert errors == {}
         assert same(arrived, items)
+
+
+class Deletes:
+    """A descriptor that gets and deletes."""
+
+    def __get__(self, instance, owner=None):
+        return instance.__dict__["x"]
+
+    def __delete__(self, instance):
+        raise AttributeError("x")
+
+
+class WithDescriptor:
+    x = Deletes()
+
+    def __init__(self, x):
+        self.__dict__["x"] = x
+
+
+def arrived(items):
+    body, errors = pack(items)
+    assert not errors
+    values, broken = unpack(body)
+    assert not broken
+    return values
+
+
+@pytest.mark.parametrize("keys", [(1, True), (0.0, -0.0), (1, 1.0), ("a", np.str_("a"))])
+def test_keys_that_are_equal_and_not_the_same_arrive_as_they_were(keys):
+    items = [{keys[n % 2]: np.zeros(3)} for n in range(8)]
+
+    assert [repr(list(item)) for item in arrived(items)] == [repr(list(item)) for item in items]
+
+
+def test_what_only_a_descriptor_with_delete_hides_arrives():
+    assert [vars(item) for item in arrived([WithDescriptor(n) for n in range(8)])] == [
+        {"x": n} for n in range(8)
+    ]
+
+
+@pytest.mark.parametrize("kind", [np.memmap, np.poly1d])
+def test_objects_of_numpy_that_can_be_changed_are_not_shared_by_items(kind, tmp_path):
+    one = np.memmap(tmp_path / "x", mode="w+", shape=4) if kind is np.memmap else np.poly1d([1, 2])
+
+    for items in ([one] * 6, [(one, n) for n in range(6)]):
+        values = [value[0] if type(value) is tuple else value for value in arrived(items)]
+        assert len(set(map(id, values))) == 6

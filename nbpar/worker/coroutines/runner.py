@@ -252,6 +252,7 @@ class CoroutineRunner:
             give_stream(message.seed, item.index)
         item.coroutine = run(item, self)
         item.task = self.loop.create_task(item.coroutine)
+        item.task.add_done_callback(lambda _: self._ended(item))
         if (after := item.call.begun_after) is not None:
             item.begun_timer = self.loop.call_later(after, self._tell_begun, item)
         if message.timeout is not None:
@@ -285,6 +286,12 @@ class CoroutineRunner:
         else:
             call.values[place] = value
         self._leave(item)
+
+    def _ended(self, item: CoroutineItem) -> None:
+        """Record the end of an item whose task could not: it was canceled before it began, or in `end`."""
+        if item in self.running:
+            item.over = False
+            self.end(item, None, asyncio.CancelledError())
 
     def _leave(self, item: CoroutineItem) -> None:
         call = item.call
@@ -373,7 +380,7 @@ class CoroutineRunner:
             raise Interrupted
 
     def _item_of(self, output: CoroutineOutput) -> CoroutineItem | None:
-        return next((item for item in self.running if item.output is output), None)
+        return next((item for item in self.running if item.output is output and not item.over), None)
 
     def _end_struck(self) -> None:
         """End items whose tasks have ended without telling: a signal came at that moment."""
@@ -427,7 +434,8 @@ async def _hold(manager: Any, entered: asyncio.Future[Any], leave: asyncio.Event
     except BaseException as error:
         if entered.done():
             raise
-        entered.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        plain = isinstance(error, Exception) and not isinstance(error, StopIteration)  # no future takes that
+        entered.set_exception(error if plain else RuntimeError(repr(error)))
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
