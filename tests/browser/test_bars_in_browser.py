@@ -22,7 +22,7 @@ def test_a_lane_shows_nested_bars_that_move_and_leaves_nothing_behind(open_noteb
     notebook = open_notebook(*cells, front_end=front_end, setup=SETUP)
     notebook.run(1)
     card = notebook.card()
-    notebook.wait_until("table", r"item 0 · epoch 0/10 . batch 25 %.*item 1 · epoch 0/10 . batch 25 %")
+    notebook.wait_until("table", r"item \d · epoch 0/10 . batch 25 %.*item \d · epoch 0/10 . batch 25 %")
     card.locator(".nbpar-timeline").focus()
     notebook.page.keyboard.press("End")
     notebook.wait_until("hint", r"engine \d · item \d .* · epoch 0 of 10 .* · batch 500 of 2,000 \(25 %\)")
