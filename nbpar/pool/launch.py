@@ -56,7 +56,7 @@ QUIET = Options(progress="none")
 SHARE_OF_WINDOW = 0.01
 """Work in a chunk at a limited rate, as a share of the window: what begins in it is known when it ends."""
 
-NEVER = Retry()
+NO_RETRIES = Retry()
 """Failed items are not tried again."""
 
 
@@ -362,7 +362,7 @@ class Launcher:
         load: Load,
         *,
         brief: bool = False,
-        retry: Retry = NEVER,
+        retry: Retry = NO_RETRIES,
         limit: Rate | None = None,
     ) -> Begin | None:
         """Return the settings that workers get before a run's first call; None: they need none.
