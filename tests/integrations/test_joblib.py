@@ -16,18 +16,7 @@ from joblib import Parallel, delayed
 import nbpar
 from nbpar.testing import Gate
 
-pytestmark = pytest.mark.engines
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known():
-    nbpar.register_joblib()
-
-
-@pytest.fixture(scope="module", params=["engines", "threads"])
-def pool(request):
-    with nbpar.Pool(2, backend=request.param, progress="none") as pool:
-        yield pool
+pytestmark = [pytest.mark.engines, pytest.mark.usefixtures("known")]
 
 
 @pytest.fixture

@@ -20,21 +20,10 @@ from nbpar.integrations.joblib_tasks import MOST_FUNCTIONS
 from nbpar.run import history
 from nbpar.testing import Gate
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.usefixtures("known")]
 
 OLD = tuple(map(int, joblib.__version__.split(".")[:2])) < (1, 5)
 """It does not tell the number of tasks, and takes no options for backends."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def known():
-    nbpar.register_joblib()
-
-
-@pytest.fixture(scope="module", params=["engines", "threads"])
-def pool(request):
-    with nbpar.Pool(2, backend=request.param, progress="none") as pool:
-        yield pool
 
 
 @pytest.fixture
