@@ -12,7 +12,7 @@ from typing import Any
 
 from nbpar.host.event_loops import no_event_loop
 from nbpar.host.memory import resident_bytes
-from nbpar.wire.messages import NO_COSTS, Begin, Begun, Call, Done, Message, Output
+from nbpar.wire.messages import NO_COSTS, Begin, Begun, Call, Message, Output
 from nbpar.worker.asked_waits import Describe
 from nbpar.worker.codec import ByReference
 from nbpar.worker.coroutines.item import CoroutineCall, CoroutineItem
@@ -45,8 +45,6 @@ class SerialCoroutines:
         self._runner.tell_begun = self._tell_begun
         self._begun: list[Message] = []
         """Messages about items that last."""
-
-        self._busy = 0.0
 
     @property
     def busy(self) -> bool:
@@ -127,33 +125,16 @@ class SerialCoroutines:
         return recorder
 
     def _answers(self) -> list[Message]:
-        finished = list(self._runner.finished)
-        self._runner.finished.clear()
+        finished, seconds = self._runner.take_finished()
         messages, self._begun = self._begun, []
         memory = resident_bytes() if finished else 0
-        share = self._share(sum(len(call.values) for call in finished))
+        share = seconds / max(sum(len(call.values) for call in finished), 1)
         left = {call.call.run for call in self._runner.calls.values()}
         for call in finished:
             run = call.call.run
             if pieces := self._recorder_of(run).take(over=run not in left):
                 messages.append(Output(call.call.id, pieces))
-            messages.append(_done(call, share, memory))
+            messages.append(call.done(call.answered, share, memory, NO_COSTS, {}))
         for run in self._recorders.keys() - left:
             self._recorders.pop(run).end_lines()
         return messages
-
-    def _share(self, items: int) -> float:
-        """Return the seconds for which each of a number of items kept the loop busy."""
-        busy = self._runner.loop.times.busy
-        seconds, self._busy = busy - self._busy, busy
-        return seconds / max(items, 1)
-
-
-def _done(call: CoroutineCall, share: float, memory: int) -> Done:
-    message = call.call
-    stop = min(call.unanswered, default=len(call.values))
-    faults = {place: fault for place, fault in call.faults.items() if place < stop}
-    return Done(
-        message.id, message.first, True, False, share * stop, tuple(call.each[:stop]), memory,
-        faults, NO_COSTS, 0, call.values[:stop],
-    )  # fmt: skip

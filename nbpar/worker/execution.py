@@ -20,7 +20,7 @@ from nbpar.core.call_style import CallStyle
 from nbpar.errors import ItemExitedError, WrongNumberError
 from nbpar.wire.faults import Fault
 from nbpar.wire.messages import INITIALIZER, Call
-from nbpar.worker.output.recorder import NOTHING, ItemId
+from nbpar.worker.output.recorder import ItemId
 from nbpar.worker.seeding import randomness_kept, seeded
 from nbpar.worker.signals import Interrupted, Interrupts
 
@@ -224,7 +224,7 @@ class Execution(Outcomes):
         call = self._call
         if call.run == INITIALIZER:
             return None
-        return ItemId(NOTHING if call.spread == CallStyle.CALL else call.run, call.id, self.index)
+        return ItemId.of(call, self.index)
 
     @property
     def long(self) -> bool:

@@ -32,6 +32,11 @@ class TimedSelector(selectors.DefaultSelector):
         self.lasted = 0.0
         """Seconds of the turn before this one."""
 
+    @property
+    def until_now(self) -> float:
+        """Seconds of all turns, with this one so far."""
+        return self.busy + (0.0 if self.woke is None else _clock() - self.woke)
+
     def select(self, timeout: float | None = None) -> Any:
         if os.getpid() != self._pid:
             os._exit(0)

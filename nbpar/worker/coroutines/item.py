@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nbpar.core.text import short
 from nbpar.wire.faults import Fault
-from nbpar.wire.messages import INITIALIZER, Call
+from nbpar.wire.messages import INITIALIZER, Call, Done
 from nbpar.worker.output.coroutines import CoroutineOutput
 
 if TYPE_CHECKING:
@@ -71,6 +71,35 @@ class CoroutineCall:
         self.unanswered: set[int] = set()
         """Offsets of items that were stopped, and so have no outcome."""
 
+    @property
+    def answered(self) -> list[Any]:
+        """Values of the items that the answer is about: all, or those before the first that was stopped."""
+        return self.values[: min(self.unanswered, default=len(self.values))]
+
+    def done(
+        self,
+        body: Any,
+        share: float,
+        memory: int,
+        costs: tuple[float, float, float, float, float],
+        unsendable: dict[int, Fault],
+    ) -> Done:
+        """Return the answer.
+
+        Args:
+            body: has the values, as they are sent.
+            share: seconds for which each item kept the loop busy.
+            memory: bytes of the process.
+            costs: of the answer, as of `Done`.
+            unsendable: faults of values that could not be sent, by offset.
+        """
+        number = len(self.answered)
+        faults = {place: fault for place, fault in self.faults.items() if place < number}
+        return Done(
+            self.call.id, self.call.first, True, False, share * number, tuple(self.each[:number]), memory,
+            {**faults, **unsendable}, costs, 0, body,
+        )  # fmt: skip
+
 
 class CoroutineItem:
     """An item, from the start of its coroutine to its outcome."""
@@ -125,7 +154,7 @@ async def run(item: CoroutineItem, ends: Ends) -> None:
     try:
         waiting = _called(item.call, item.place, ends)
         value = await waiting
-        if call_of(item).run == INITIALIZER:
+        if item.call.call.run == INITIALIZER:
             ends.keep(value)
             value = None
     except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
@@ -136,11 +165,6 @@ async def run(item: CoroutineItem, ends: Ends) -> None:
 
 RUN = run.__code__
 """The code of the frame below which an item's own frames are; its local `item` tells which."""
-
-
-def call_of(item: CoroutineItem) -> Call:
-    """Return the message with an item."""
-    return item.call.call
 
 
 def _called(call: CoroutineCall, place: int, ends: Ends) -> Awaitable[Any]:

@@ -25,7 +25,7 @@ from nbpar.worker.coroutines.event_loop import CoroutineLoop
 from nbpar.worker.coroutines.item import CoroutineCall, CoroutineItem, _clock, run
 from nbpar.worker.initializer import forget, make_known
 from nbpar.worker.output.coroutines import CoroutineOutput, output_of_this_coroutine
-from nbpar.worker.output.recorder import NOTHING, ItemId, OutputRecorder
+from nbpar.worker.output.recorder import ItemId, OutputRecorder
 from nbpar.worker.seeding import give_stream
 from nbpar.worker.signals import Interrupted, Interrupts, Overdue
 
@@ -98,6 +98,9 @@ class CoroutineRunner:
         self._held: list[tuple[asyncio.Task[None], asyncio.Event]] = []
         """Tasks that have entered context managers, each with what lets it leave."""
 
+        self._counted = 0.0
+        """Seconds of the loop that `take_finished` has returned."""
+
         self._stopping = False
         self.loop.set_exception_handler(self._handle)
 
@@ -127,6 +130,14 @@ class CoroutineRunner:
         if not call.open:
             self._finish(call)
         self._fill(call.call.run)
+
+    def take_finished(self) -> tuple[list[CoroutineCall], float]:
+        """Return the finished calls, and for how many seconds the loop was busy since the last time."""
+        finished = list(self.finished)
+        self.finished.clear()
+        busy = self.loop.times.until_now
+        seconds, self._counted = max(busy - self._counted, 0.0), busy
+        return finished, seconds
 
     def stop(self, ids: Iterable[int]) -> None:
         """Cancel the items of calls; those that have not begun have no outcome."""
@@ -218,11 +229,9 @@ class CoroutineRunner:
         self.turn()
         if not ending.done():
             _keep_for_good(ending)
-        elif (executor := getattr(self.loop, "_default_executor", None)) is not None:
-            executor.shutdown(wait=False)
-        if ending.done():
-            with suppress(Exception):  # a transport of the user's may refuse
-                self.loop.close()
+            return
+        with suppress(Exception):  # a transport of the user's may refuse
+            self.loop.close()
 
     # ---- items
 
@@ -237,9 +246,7 @@ class CoroutineRunner:
     def _begin(self, call: CoroutineCall, place: int) -> None:
         message = call.call
         self._active[message.run] = self._active.get(message.run, 0) + 1
-        which = ItemId(
-            NOTHING if message.spread == "call" else message.run, message.id, message.first + place
-        )
+        which = ItemId.of(message, message.first + place)
         item = CoroutineItem(call, place, CoroutineOutput(self._recorder(call), which))
         self.running.add(item)
         self._context.copy().run(self._start, item)
@@ -349,14 +356,7 @@ class CoroutineRunner:
         """Give an item its end although its coroutine goes on."""
         assert item.task is not None
         _keep_for_good(item.task)
-        item.over = True
-        call = item.call
-        call.each[item.place] = _clock() - item.begun
-        if item.overdue:
-            call.faults[item.place] = call.describe(_timeout(item, None, swallows=True))
-        else:
-            call.unanswered.add(item.place)
-        self._leave(item)
+        self.end(item, None, asyncio.CancelledError())
 
     def _on_signal(self) -> None:
         """Handle SIGINT while the loop runs."""

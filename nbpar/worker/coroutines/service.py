@@ -76,7 +76,6 @@ class CoroutineService:
 
         self._told = False
         self._flusher: Any = None
-        self._busy = 0.0
         self._reading = threading.Event()
         """Whether the thread reads the mail."""
 
@@ -178,9 +177,9 @@ class CoroutineService:
             self._flusher.cancel()
             self._flusher = None
         self._side.after_items()
-        finished = list(self._runner.finished)
-        self._runner.finished.clear()
-        share, costs = self._share(sum(len(call.values) for call in finished))
+        finished, seconds = self._runner.take_finished()
+        items = sum(len(call.values) for call in finished)
+        share, costs = seconds / max(items, 1), self._side.costs(seconds) if items else NO_COSTS[:3]
         messages: list[Message] = []
         memory = resident_bytes() if finished else 0
         for call in finished:
@@ -198,25 +197,12 @@ class CoroutineService:
     def _done(
         self, call: CoroutineCall, share: float, costs: tuple[float, float, float], memory: int
     ) -> Done:
-        """Return the answer of a call: of all its items, or of those before the first that was stopped."""
-        message = call.call
-        stop = min(call.unanswered, default=len(call.values))
-        self._side.enter_run(message.run)
+        """Return the answer of a call."""
+        self._side.enter_run(call.call.run)
         began = time.perf_counter()
-        body, unsendable = self._side.codec.values(call.values[:stop], message.first)
+        body, unsendable = self._side.codec.values(call.answered, call.call.first)
         packing = time.perf_counter() - began
-        faults = {place: fault for place, fault in call.faults.items() if place < stop}
-        return Done(
-            message.id, message.first, True, False, share * stop, tuple(call.each[:stop]),
-            memory, {**faults, **unsendable}, (*costs, packing, 0.0), 0, body,
-        )  # fmt: skip
-
-    def _share(self, items: int) -> tuple[float, tuple[float, float, float]]:
-        """Return the seconds for which each of a number of items kept the loop busy, and CPU seconds."""
-        times = self._loop.times
-        busy = times.busy + (time.perf_counter() - times.woke if times.woke is not None else 0.0)
-        seconds, self._busy = max(busy - self._busy, 0.0), busy
-        return seconds / max(items, 1), self._side.costs(seconds) if items else NO_COSTS[:3]
+        return call.done(body, share, memory, (*costs, packing, 0.0), unsendable)
 
     # ---- output
 

@@ -13,10 +13,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from nbpar.core.call_style import CallStyle
 from nbpar.core.text import without_surrogates
 from nbpar.worker.output.plain import as_text
+
+if TYPE_CHECKING:
+    from nbpar.wire.messages import Call
 
 PER_ITEM = 20_000
 """Maximal number of characters of one item's text that are kept."""
@@ -54,6 +58,11 @@ class ItemId:
 
     index: int
     """Its index, as in `Piece`."""
+
+    @classmethod
+    def of(cls, call: Call, index: int) -> ItemId:
+        """Return that of one of a call's items."""
+        return cls(NOTHING if call.spread == CallStyle.CALL else call.run, call.id, index)
 
 
 class Numbered(Protocol):
