@@ -18,7 +18,7 @@ DEEPEST = 3
 
 _BYTES = frozenset({bytes, bytearray})
 
-_ATOMS = frozenset({type(None), bool, int, float, complex, str}) | _BYTES
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
 class _StandIn:
@@ -63,7 +63,7 @@ def _replaced(part: Any, stand_ins: dict[int, _StandIn], seen: dict[int, Any], d
     kind = type(part)
     if kind in _BYTES and len(part) >= LARGE:
         return stand_ins.setdefault(id(part), _StandIn(part))
-    if kind in _ATOMS and kind is not bytearray:
+    if kind in _ATOMS:
         return part
     if kind not in (tuple, list, dict) or not depth or id(part) in seen:
         return _OTHER  # a part that is there twice must be one thing there, too

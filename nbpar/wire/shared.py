@@ -38,7 +38,9 @@ class Shared:
 
     def __init__(self, value: Any, *, lodge: bool = False, ask: bool = False) -> None:
         self.value = value
-        self._ask = ask
+        self._by_name = ask
+        """Whether its name alone is sent; its size decides that when it is packed."""
+
         self._lodge = lodge and CAN_LODGE
         self._name = os.urandom(12).hex()
         self._contents: Any = None
@@ -51,8 +53,8 @@ class Shared:
         buffers: list[Any] = []
         head = dumps(self.value, buffer_callback=keeper(buffers, at_least=0))
         self._contents = [head, *buffers]
-        if self._ask:
-            self._ask = sum(map(len, self._contents)) >= WORTH
+        if self._by_name:
+            self._by_name = sum(map(len, self._contents)) >= WORTH
             self._contents = [bytes(part) for part in self._contents]  # they are asked for later
         if self._lodge:
             with suppress(OSError):  # no shared memory for it: it is sent
@@ -64,7 +66,7 @@ class Shared:
         self.pack()
         contents = self._contents
         if not isinstance(contents, Mapped):
-            contents = None if self._ask else [PickleBuffer(part) for part in contents]
+            contents = None if self._by_name else [PickleBuffer(part) for part in contents]
         return arrive, (self._name, contents)
 
     def __repr__(self) -> str:
@@ -82,6 +84,7 @@ Ask = Callable[[bytes], "Sequence[Any] | None"]
 """Returns the parts of an object by its name; None if it does not exist any more."""
 
 _ask: Ask | None = None
+"""Asks the client of this worker; None where nobody can be asked."""
 
 
 @contextmanager
@@ -136,7 +139,7 @@ def _load(name: str, contents: Any) -> Shared:
     if parts is None:
         raise ReferenceError(GONE)
     shared = Shared.__new__(Shared)
-    shared._ask = False  # noqa: SLF001 (made here)
+    shared._by_name = False  # noqa: SLF001 (made here)
     head, *buffers = [memoryview(part).toreadonly() for part in parts]
     shared.value = pickle.loads(head, buffers=buffers)
     shared._name, shared._contents = name, contents  # noqa: SLF001 (made here)

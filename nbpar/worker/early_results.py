@@ -44,10 +44,10 @@ class Early:
         """When it was seen under way, at the second look at the earliest."""
 
         self._told_begin = (-1, -1)
-        """Likewise, when the client was told that it has begun."""
+        """The call and the index of the last item that the client was told of."""
 
         self._refused = (-1, -1)
-        """Likewise, when the outcomes before it could not be packed."""
+        """Those of the item that ran when the outcomes before it could not be packed."""
 
         self._failed = False
 

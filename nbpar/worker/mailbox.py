@@ -174,9 +174,9 @@ class Mailbox:
     def next_call(self, *, wait: bool = True) -> Call | Open | None:
         """Return the next call, code of channels first; `wait` for one.  None: there is none, or no more."""
         while not self.reason:
-            if not self.has_work and not wait:
-                return None
             if not self.has_work:
+                if not wait:
+                    return None
                 self.read_until(lambda: self.has_work)
             elif _clock() - self._looked > LOOK:
                 self.exchange()

@@ -78,7 +78,7 @@ def cut_connections(pool):
         connection.socket.shutdown(socket.SHUT_RDWR)
     if not has_controller(pool):
         return
-    port = int(backend._client._config["control"].rsplit(":", 1)[1])
+    port = int(backend.access.client._config["control"].rsplit(":", 1)[1])
     for connection in psutil.Process().net_connections("tcp"):
         if connection.raddr and connection.raddr.port == port:
             with socket.socket(fileno=os.dup(connection.fd)) as copy:

@@ -57,7 +57,7 @@ def throw_through_controller(backend):
     sockets = backend._sockets
     with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
         stranger.linger = 1000
-        stranger.connect(backend._client._config["control"])
+        stranger.connect(backend.access.client._config["control"])
         for garbage in GARBAGE:
             stranger.send_multipart([sockets.identity, b"<IDS|MSG>", b"signature", garbage])
             stranger.send_multipart([sockets.identity, b"<IDS|MSG>", garbage])

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from nbpar.backends.base import WorkerId
-from nbpar.backends.engines.engine import EngineLoop, interrupt
+from nbpar.backends.engines.engine import EngineLoop
 from nbpar.cluster.direct import DirectAccess
 from nbpar.wire.shipping import shipment
 
@@ -30,9 +30,6 @@ class Access(Protocol):
         Raises:
             LookupError: it was removed since its number was read.
         """
-
-    def interrupt(self, uuid: str, facts: Mapping[str, Any]) -> bool:
-        """Send an engine SIGINT; return False if its process is gone."""
 
     def take_back(self, engines: Iterable[EngineLoop]) -> Mapping[WorkerId, Any]:
         """Have engines drop the programs that they have not begun; return what is done when each has agreed.
@@ -65,9 +62,6 @@ class _ThroughController:
         except NoEnginesRegistered as error:
             raise LookupError(engine_id) from error
 
-    def interrupt(self, uuid: str, facts: Mapping[str, Any]) -> bool:
-        return interrupt(self.client, uuid, facts)
-
     def take_back(self, engines: Iterable[EngineLoop]) -> Mapping[WorkerId, Any]:
         from ipyparallel.error import NoEnginesRegistered
 
@@ -93,9 +87,6 @@ class _Direct:
 
     def enter(self, engine_id: int, uuid: str, program: str, settings: dict[str, Any]) -> Any:  # noqa: ARG002
         return self._access.enter(uuid, program, settings)
-
-    def interrupt(self, uuid: str, facts: Mapping[str, Any]) -> bool:
-        return interrupt(None, uuid, facts)
 
     def take_back(self, engines: Iterable[EngineLoop]) -> Mapping[WorkerId, Any]:  # noqa: ARG002
         """Return nothing: such workers run no other code, and end with their pool."""

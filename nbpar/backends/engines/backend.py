@@ -28,6 +28,7 @@ from nbpar.backends.engines.engine import (
     LostEngine,
     LostEngines,
     any_leaving,
+    interrupt,
     reason_of,
     settings_of_loop,
 )
@@ -89,7 +90,6 @@ class EnginesBackend:
         care: ClusterCare = NO_CARE,
         fits: Callable[[int], bool] = lambda _: True,
     ) -> None:
-        self._client = client
         self.access = access_to(client)
         self._directory = directory
         self._care = care
@@ -252,7 +252,7 @@ class EnginesBackend:
         ask = self._care.interrupt
         if ask is not None and not is_here(engine.facts) and ask(engine.uuid):
             return True
-        return self.access.interrupt(engine.uuid, engine.facts)
+        return interrupt(self.access.client, engine.uuid, engine.facts)
 
     def kill(self, worker: WorkerId, reason: str) -> bool:
         engine = self._engines.get(worker)

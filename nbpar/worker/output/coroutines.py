@@ -24,7 +24,7 @@ class CoroutineOutput(ThreadOutput):
 
     def __init__(self, recorder: OutputRecorder, item: ItemId) -> None:
         super().__init__(recorder, item)
-        self._kept = recorder
+        self._kept = recorder  # the base refers to it weakly
         self.over = False
         """Whether the item has its outcome: what comes later belongs to the run only."""
 

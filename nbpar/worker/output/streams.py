@@ -31,7 +31,7 @@ from nbpar.worker.output.plain import (
     plain_warning,
 )
 from nbpar.worker.output.recorder import DESCRIPTORS, NOTHING, ItemId, OutputRecorder
-from nbpar.worker.output.threads import mark, output_of_this_thread
+from nbpar.worker.output.threads import ThreadOutput, mark, output_of_this_thread
 
 
 class _Thread(threading.local):
@@ -46,11 +46,14 @@ _thread = _Thread()
 _process: OutputRecorder | None = None
 
 
+def _output() -> ThreadOutput | None:
+    """Return where output goes here if a coroutine runs, or if an item has started this thread."""
+    return output_of_this_coroutine.get() or (_thread.output if _thread.recorder is None else None)
+
+
 def current() -> OutputRecorder | None:
     """Return the recorder that takes the output of this thread now; None if none does."""
-    if (coroutine := output_of_this_coroutine.get()) is not None:
-        return coroutine.recorder
-    if _thread.recorder is None and (output := _thread.output) is not None:
+    if (output := _output()) is not None:
         return output.recorder
     recorder = _thread.recorder or _process
     return recorder if recorder is not None and recorder.item != NOTHING else None
@@ -61,7 +64,7 @@ def bars_here() -> tuple[InnerBars, ItemId] | None:
     recorder = current()
     if recorder is None or recorder.bars is None:
         return None
-    output = output_of_this_coroutine.get() or (_thread.output if _thread.recorder is None else None)
+    output = _output()
     item = recorder.outer_item or (output.item if output is not None else None) or recorder.running()
     return None if item is None else (recorder.bars, item)
 
@@ -78,9 +81,7 @@ def _is_stand_in(stream: Any) -> bool:
 
 def _put(recorder: OutputRecorder, kind: str, content: Any) -> None:
     """Record output of this thread."""
-    if (coroutine := output_of_this_coroutine.get()) is not None:
-        coroutine.put(recorder, kind, content)
-    elif _thread.recorder is None and (output := _thread.output) is not None:
+    if (output := _output()) is not None:
         output.put(recorder, kind, content)
     else:
         recorder.put(kind, content)
@@ -250,8 +251,7 @@ def _handle(logger: logging.Logger, record: logging.LogRecord) -> None:
 
 
 def _start(thread: threading.Thread) -> None:
-    output = output_of_this_coroutine.get() or (_thread.output if _thread.recorder is None else None)
-    mark(thread, _thread.recorder or _process, output)
+    mark(thread, _thread.recorder or _process, _output())
     _outer.start(thread)
 
 
