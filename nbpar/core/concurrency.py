@@ -73,14 +73,20 @@ def _is(test: Callable[[object], bool], fn: object) -> bool:
         return False
 
 
+def _innermost(fn: object) -> object:
+    """Return the function inside partials."""
+    while isinstance(fn, partial):
+        fn = fn.func
+    return fn
+
+
 def is_async(fn: object) -> bool:
     """Whether a function's calls return coroutines, as far as that can be seen without a call.
 
     So for functions written or marked as coroutine functions, partials and methods of these, and objects
     whose `__call__` is one.  A decorator's wrapper counts as what it is itself: it may run the coroutine.
     """
-    while isinstance(fn, partial):
-        fn = fn.func
+    fn = _innermost(fn)
     if _is(inspect.iscoroutinefunction, fn):
         return True
     if inspect.isroutine(fn) or issubclass(type(fn), type):
@@ -95,9 +101,7 @@ def waits_to_begin(initializer: object) -> bool:
     Raises:
         TypeError: it is an asynchronous generator.
     """
-    fn = initializer
-    while isinstance(fn, partial):
-        fn = fn.func
+    fn = _innermost(initializer)
     if _is(inspect.isasyncgenfunction, fn):
         raise TypeError(
             f"the initializer `{function_name(fn)}` is an asynchronous generator; "

@@ -108,6 +108,13 @@ class Gate:
         self._held = [0]
         weakref.finalize(self, _abandon, rate.permits.lost, self._held).atexit = False
 
+    def is_shut(self, now: float) -> bool:
+        """Whether it is too early to ask; afterwards the time to ask again is forgotten."""
+        if now < self.opens:
+            return True
+        self.opens = OPEN
+        return False
+
     def available(self, now: float) -> int:
         """Return the number of items that may begin; if there are none, note when to ask again."""
         with self._permits.lock:

@@ -175,7 +175,7 @@ class RunState:
 
     def idle(self, now: float) -> bool:
         """Whether it has no work for any worker."""
-        if self._paused or self.cancelled or (self.gate is not None and self._shut(self.gate, now)):
+        if self._paused or self.cancelled or (self.gate is not None and self.gate.is_shut(now)):
             return True
         if self._again or self._retry_due(now):
             return False
@@ -183,7 +183,7 @@ class RunState:
 
     def waits(self, worker: str, now: float) -> bool:
         """Whether it has work for this worker, if that were idle."""
-        if self.paused or self.cancelled or (self.gate is not None and self._shut(self.gate, now)):
+        if self.paused or self.cancelled or (self.gate is not None and self.gate.is_shut(now)):
             return False
         if self.pinned is not None:
             return any(self.pinned[chunk.first] == worker for chunk in self._again)
@@ -298,8 +298,20 @@ class RunState:
         self._again.extendleft(reversed(chunk.parts(parts)))
         self._touch()
 
+    def drop(self, index: int, *, under_way: bool) -> None:
+        """Do not start an item, or start it again; if it is in flight it may still have an outcome."""
+        waiting = () if under_way else enumerate(self._again)
+        place = next((place for place, chunk in waiting if index in chunk.indices), None)
+        if under_way or place is not None:
+            self._dropped.add(index)
+        if place is not None:
+            chunk = self._again[place]
+            del self._again[place]
+            for part in reversed(self._undropped(chunk)):
+                self._again.insert(place, part)
+
     def skip(self, index: int, *, under_way: bool) -> None:
-        """Do the same, and let go of an item that is only retried later, or not even read yet."""
+        """Drop an item likewise, also one that is only retried later, or not even read yet."""
         retried = next((entry for entry in self._later if index == entry[2].first), None)
         if retried is not None:
             self._later.remove(retried)
@@ -313,18 +325,6 @@ class RunState:
     def is_dropped(self, index: int) -> bool:
         """Whether an item that may be in flight was dropped."""
         return index in self._dropped
-
-    def drop(self, index: int, *, under_way: bool) -> None:
-        """Do not start an item, or start it again; if it is in flight it may still have an outcome."""
-        waiting = () if under_way else enumerate(self._again)
-        place = next((place for place, chunk in waiting if index in chunk.indices), None)
-        if under_way or place is not None:
-            self._dropped.add(index)
-        if place is not None:
-            chunk = self._again[place]
-            del self._again[place]
-            for part in reversed(self._undropped(chunk)):
-                self._again.insert(place, part)
 
     def _left_of(self, chunk: Chunk, *, died: bool) -> list[Chunk]:
         """Return the parts of a chunk that no other worker has, and that were not dropped."""
@@ -409,22 +409,23 @@ class RunState:
         return self.appetite() if self.within is None else self._within
 
     def _next_new(self, *, idle: bool, most: int) -> Chunk | None:
-        if self.source.ended:
-            return None
-        size = min(self.chunker.size(self._remaining(), self.workers), most)
-        if self.streaming and (size := min(size, self._room())) < 1:
-            return None
-        items = self.source.take(size, eager=idle)
-        if not len(items):
-            return None
-        if self.streaming and self.buffersize is None and self.within is None and type(items) is list:
-            self._each = max(estimated_bytes(items[-1], depth=1), 0.9 * self._each)
-        chunk = Chunk(self.taken, items)
-        self.taken += len(items)
-        if self._dropped:  # some of them were skipped before they were read
-            self._again.extend(self._undropped(chunk))
-            return self._again.popleft() if self._again else self._next_new(idle=idle, most=most)
-        return chunk
+        while not self.source.ended:
+            size = min(self.chunker.size(self._remaining(), self.workers), most)
+            if self.streaming and (size := min(size, self._room())) < 1:
+                return None
+            items = self.source.take(size, eager=idle)
+            if not len(items):
+                return None
+            if self.streaming and self.buffersize is None and self.within is None and type(items) is list:
+                self._each = max(estimated_bytes(items[-1], depth=1), 0.9 * self._each)
+            chunk = Chunk(self.taken, items)
+            self.taken += len(items)
+            if not self._dropped:
+                return chunk
+            self._again.extend(self._undropped(chunk))  # some of them were skipped before they were read
+            if self._again:
+                return self._again.popleft()
+        return None
 
     def _remaining(self) -> int | None:
         """Number of items to share among the workers: all remaining, or the maximal number held at once."""
@@ -447,13 +448,6 @@ class RunState:
                 self._again.remove(chunk)
                 return chunk
         return None
-
-    def _shut(self, gate: Gate, now: float) -> bool:
-        """Whether its rate lets nothing begin now."""
-        if now < gate.opens:
-            return True
-        gate.opens = OPEN
-        return False
 
     def _retry_due(self, now: float) -> bool:
         return bool(self._later) and self._later[0][0] <= now

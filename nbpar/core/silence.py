@@ -59,8 +59,7 @@ class Silence:
             if call.unanswered and not run.speculation.unsettled(call.unanswered)
         ]
         for call in over:
-            call.superseded = True
-            run.running -= 1
+            call.supersede()
             run.speculation.end(call.unanswered)
         return over
 

@@ -58,7 +58,8 @@ class Assignment:
     """Number of these that are known to have begun."""
 
     limited_since: float | None = None
-    """Time when a function with a time limit started, as reported by the worker; None: it is not running."""
+    """When a function with a time limit started, as its worker reported; of a coroutine when that time was
+    over; None: neither."""
 
     recalled: bool = False
     """Whether it was recalled because its worker is blocked."""
@@ -70,7 +71,12 @@ class Assignment:
     """Whether its worker was killed because its item did not stop at the time limit."""
 
     superseded: bool = False
-    """Whether other workers have finished its items, so that its answer is not wanted."""
+    """Whether its answer is not wanted: others have finished its items, or it was given up."""
+
+    def supersede(self) -> None:
+        """Go on without its answer; from now on it does not count as running."""
+        self.superseded = True
+        self.run.running -= 1
 
     @property
     def divisible(self) -> bool:

@@ -20,10 +20,6 @@ DEATHS = 3
 """Number of consecutive workers that may die in an initializer before its runs fail."""
 
 
-def nothing_to_do() -> None:
-    """Do nothing."""
-
-
 ADVICE = "call it in this process to see what it does; each worker needs memory for what it loads"
 
 
@@ -191,7 +187,7 @@ class Job:
         state = self.state
         source = state.source
         if state.gate is not None:
-            state.gate.stir = nothing_to_do
+            state.gate.stir = lambda: None
         state.source = EndedSource(source.reading, source.error)
         state.known, state.within, self.keep = nothing_known, None, None
         for load in (self.load, *self.loads):

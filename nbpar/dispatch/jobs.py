@@ -318,8 +318,7 @@ class Jobs:
     def leave_behind(self, call: Assignment) -> None:
         """Go on without the answer of a call, whose worker may keep it; its items return to their run."""
         if self._scheduler.windows.call(call.id) is call and not call.superseded:
-            call.superseded = True
-            call.run.running -= 1
+            call.supersede()
             call.run.give_back(call.chunk.rest(call.done))
 
     @property
@@ -348,20 +347,20 @@ class Jobs:
         self._looked = self.now
         before, self._overdue = self._overdue, {}
         for worker in self._workforce.ready:
-            head = self._scheduler.windows[worker].limited
-            job = self.get(head.run.id) if head is not None else None
-            if head is None or job is None or job.timeout is None or job.ending is not None:
+            call = self._scheduler.windows[worker].limited  # unpickling and pickling have no limit
+            job = self.get(call.run.id) if call is not None else None
+            if call is None or job is None or job.timeout is None or job.ending is not None:
                 continue
-            if head.superseded or worker in self._workforce.silent or head.limited_since is None:
-                continue  # it is unpickling or pickling, which has no limit
-            silence = min(self._scheduler.windows.silence(worker, self.now), self.now - head.limited_since)
-            if job.concurrent:  # its worker tells of it when its time is over
-                silence = job.timeout + self.now - head.limited_since
-            if silence <= job.timeout + OVERTIME:
+            if call.superseded or worker in self._workforce.silent or call.limited_since is None:
                 continue
-            self._overdue[worker] = (head.id, head.done)
-            if before.get(worker) == (head.id, head.done):  # else its answer may be here, and not read
-                self._scheduler.condemn(head)
+            over = self.now - call.limited_since  # of a coroutine its worker tells when its time is over
+            if not job.concurrent:
+                over = min(over, self._scheduler.windows.silence(worker, self.now)) - job.timeout
+            if over <= OVERTIME:
+                continue
+            self._overdue[worker] = (call.id, call.done)
+            if before.get(worker) == (call.id, call.done):  # else its answer may be here, and not read
+                self._scheduler.condemn(call)
                 self._backend.kill(worker, OVERDUE)
 
     def abandon(self, error: BaseException) -> None:

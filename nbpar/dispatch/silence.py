@@ -46,7 +46,7 @@ class SilentWorkers:
             self._stop(call, now)
 
     def end_superseded(self, call: Assignment, done: Done, now: float) -> None:
-        """Take the answer of a call whose items others have finished."""
+        """Take the answer of a call that is superseded."""
         if done.final:
             self._scheduler.drop(call.id)
         if (job := self._jobs.get(call.run.id)) is not None:

@@ -12,7 +12,7 @@ from nbpar.core.call_style import CallStyle
 from nbpar.core.chunking import Chunker
 from nbpar.core.concurrency import ConcurrentChunker
 from nbpar.core.outcome import Part
-from nbpar.core.rate import Gate, Rate
+from nbpar.core.rate import Gate
 from nbpar.core.retry import Retry
 from nbpar.core.runstate import RunState
 from nbpar.core.text import function_name
@@ -152,9 +152,9 @@ class Wiring:
             buffersize=self._room(stage, batch, then), retry=retries, most_workers=limit,
             within=None if link is None else link.appetite.bound,
         )  # fmt: skip
-        if (rate := Rate.of(stage.rate)) is not None:
+        if stage.rate is not None:
             desk = self._launchers[self._places.kind_of(stage)].dispatcher
-            state.gate = Gate(rate, self._conductor.wake(desk, state))
+            state.gate = Gate(stage.rate, self._conductor.wake(desk, state))
         state.known = partial(_known, state, source)
         return state
 

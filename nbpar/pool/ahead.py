@@ -107,7 +107,14 @@ class ImportsAhead:
             if (task := self._next(processes)) is None:
                 return False
             self._tried.add(task)
-            return self._import(workers, *task, processes)
+            uuid, module = task
+            before = resident_bytes_of(processes[uuid]) or 0
+            over = threading.Event()
+            workers.run_idle(
+                uuid, PROGRAM, {"module": module, "world": workers.changed_world()}
+            ).add_done_callback(lambda _: over.set())
+            del workers  # they may be dropped while this waits
+            return over.wait(WITHIN) and self._weigh(module, processes[uuid], before, len(processes) - 1)
         except Exception:  # noqa: BLE001 (they were stopped meanwhile: nobody has asked for this)
             return False
 
@@ -115,17 +122,10 @@ class ImportsAhead:
         tasks = ((uuid, module) for module in self._wanted for uuid in processes)
         return next((it for it in tasks if it not in self._tried and it[1] not in self._refused), None)
 
-    def _import(self, workers: IdleWorkers, uuid: str, module: str, processes: Mapping[str, int]) -> bool:
-        before = resident_bytes_of(processes[uuid]) or 0
-        over = threading.Event()
-        workers.run_idle(
-            uuid, PROGRAM, {"module": module, "world": workers.changed_world()}
-        ).add_done_callback(lambda _: over.set())
-        del workers  # they may be dropped while this waits
-        if not over.wait(WITHIN):
-            return False
-        after = resident_bytes_of(processes[uuid])
-        if after is None or (after - before) * (len(processes) - 1) > SHARE * free_memory():
+    def _weigh(self, module: str, pid: int, before: int, others: int) -> bool:
+        """Refuse a module that has ended its worker, or is too large for the others; return True: go on."""
+        after = resident_bytes_of(pid)
+        if after is None or (after - before) * others > SHARE * free_memory():
             self._refused.add(module)
         return True
 

@@ -353,9 +353,7 @@ def place_on_engines(
     """
     if cluster is None:
         own = Cluster(workers, env=env)
-        streams = path == "auto" and bool(
-            machine()
-        )  # a worker opens one if it can prove that it is on this host
+        streams = path == "auto" and bool(machine())  # only a worker proven to be on this host opens one
         own.direct = own.forked and streams and not in_ipython()
         return EnginesPlacement(own.start(), path, owned=True)
     if isinstance(cluster, Cluster):

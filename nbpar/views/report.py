@@ -173,7 +173,7 @@ class Report:
 
     def _importing(self) -> str:
         """Return the name of the time of imports, with the packages, slowest first."""
-        names = [row.name for row in sorted(self.snapshot.imports, key=lambda row: -row.seconds)]
+        names = [row.name for row in self.snapshot.imports]
         more = [f"{len(names) - PACKAGES} more"] if len(names) > PACKAGES else []
         return f"importing {', '.join([*names[:PACKAGES], *more])}".strip()
 

@@ -194,14 +194,14 @@ def _lanes(timeline: Timeline) -> dict[str, Any]:
         "done": [seat.done for seat in timeline.seats],
         "strip": [timeline.letters(seat.place) for seat in timeline.seats],
     }
-    inner = [
-        [place, lane.inner_item, [[*bar[:5], float(f"{bar.rate:.3g}")] for bar in lane.inner]]
-        for place, lane in enumerate(lanes)
-        if lane.inner
-    ]
-    if inner and len(lanes) <= DETAILED:
-        told["inner"] = inner
     if len(lanes) <= DETAILED:
+        inner = [
+            [place, lane.inner_item, [[*bar[:5], float(f"{bar.rate:.3g}")] for bar in lane.inner]]
+            for place, lane in enumerate(lanes)
+            if lane.inner
+        ]
+        if inner:
+            told["inner"] = inner
         told["count"] = [lane.count for lane in lanes]
         told["since"] = [
             round(max(lane.since, timeline.upto(place)), 1) for place, lane, *_ in timeline.seats

@@ -296,3 +296,12 @@ def test_a_stream_whose_buffer_is_full_takes_nothing():
     assert run.idle(0.0)
     run.consume(1)
     assert taken(run) == [[2]]
+
+
+def test_any_number_of_items_may_be_skipped_before_they_are_read():
+    run = run_of(3001)
+    for index in range(3000):
+        run.skip(index, under_way=False)
+
+    assert [chunk.first for chunk in taken(run)] == [3000]
+    assert len(run.let_go) == 3000
