@@ -92,8 +92,10 @@ def only_marked_tests_start_engines(event, args):
         raise AssertionError(f"{running[0].nodeid} starts engines: mark it with `pytest.mark.engines`")
 
 
-def pytest_unconfigure():
+def pytest_unconfigure(config):
     """Fail rather than hang when a test has left a thread that the interpreter waits for."""
+    if hasattr(config, "workerinput"):
+        return  # a worker of pytest-xdist lives until the last one has finished
     faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
 
 
