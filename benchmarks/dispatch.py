@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from nbpar.core.chunking import MOST_JOINED, Chunker
-from nbpar.core.runstate import RunState
+from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.source import SequenceSource
 from nbpar.dispatch.driver import Driver
 from nbpar.dispatch.job import Job

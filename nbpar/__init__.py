@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
     from nbpar.channels.multichannel import MultiChannel
     from nbpar.cluster.cluster import Cluster
     from nbpar.core.outcome import Failure
-    from nbpar.core.rate import Rate
+    from nbpar.core.rates.rate import Rate
+    from nbpar.core.rates.retry import Retry
     from nbpar.core.results import Results
-    from nbpar.core.retry import Retry
     from nbpar.diagnostics.advice import advise
     from nbpar.errors import (
         BlockedLoopWarning,
@@ -77,8 +77,8 @@ _HOMES = {
     "nbpar.cluster.cluster": ("Cluster",),
     "nbpar.core.outcome": ("Failure",),
     "nbpar.core.results": ("Results",),
-    "nbpar.core.rate": ("Rate",),
-    "nbpar.core.retry": ("Retry",),
+    "nbpar.core.rates.rate": ("Rate",),
+    "nbpar.core.rates.retry": ("Retry",),
     "nbpar.worker.initializer": ("initialized",),
     "nbpar.worker.seeding": ("rng",),
     "nbpar.pool.defaults": ("each", "imap", "imap_unordered", "map", "map_async", "starmap", "submit", "use"),

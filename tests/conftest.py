@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-ENGINES = ("nbpar.cluster.fork_server_process", "ipyparallel.engine", "ipyparallel.controller")
+ENGINES = ("nbpar.cluster.fork_server.process", "ipyparallel.engine", "ipyparallel.controller")
 """Modules that run in the processes of a cluster."""
 
 ON_ENGINES = {"engines", "controller", "encrypted"}

@@ -17,13 +17,13 @@ import pytest
 def start(module):
     assert subprocess.run([sys.executable, "-c", "", module]).returncode == 0
 
-@pytest.mark.parametrize("module", ["nbpar.cluster.fork_server_process", "ipyparallel.engine"])
+@pytest.mark.parametrize("module", ["nbpar.cluster.fork_server.process", "ipyparallel.engine"])
 def test_unmarked(module):
     start(module)
 
 @pytest.mark.engines
 def test_marked():
-    start("nbpar.cluster.fork_server_process")
+    start("nbpar.cluster.fork_server.process")
 
 def test_other_program():
     start("json.tool")
@@ -56,7 +56,7 @@ def run(tmp_path):
 
 def test_a_test_without_the_marker_cannot_start_engines(run):
     assert run("-m", "not engines", "-k", "marked or program") == {
-        "test_unmarked[nbpar.cluster.fork_server_process]": "FAILED",
+        "test_unmarked[nbpar.cluster.fork_server.process]": "FAILED",
         "test_unmarked[ipyparallel.engine]": "FAILED",
         "test_other_program": "PASSED",
     }

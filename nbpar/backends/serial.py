@@ -37,7 +37,7 @@ from nbpar.worker.asked_waits import Describe, telling
 from nbpar.worker.cleanup import ItemCleanup, Leftovers
 from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution
-from nbpar.worker.mailbox import FUNCTIONS
+from nbpar.worker.mail.mailbox import FUNCTIONS
 from nbpar.worker.nesting import inside
 from nbpar.worker.output.recorder import FollowingRecorder
 from nbpar.worker.output.streams import bars_here, caught

@@ -16,7 +16,7 @@ from nbpar.cluster.demand import DemandState
 from nbpar.cluster.deployments import DIRECT, START_TIMEOUT, checked_kind, deployment_for
 from nbpar.cluster.direct import DirectDeployment
 from nbpar.cluster.files import parse_files
-from nbpar.cluster.fork_server import can_fork
+from nbpar.cluster.fork_server.server import can_fork
 from nbpar.cluster.forked import ForkedDeployment
 from nbpar.cluster.members import MemberList, Members
 from nbpar.cluster.ownership import Occupancy, clean_up, close_down, stop_at_exit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbpar.cluster.base import Deployment, Settings
-from nbpar.cluster.fork_server import can_fork, fork_server_for
+from nbpar.cluster.fork_server.server import can_fork, fork_server_for
 from nbpar.cluster.forked import ForkedDeployment
 from nbpar.cluster.ownership import Occupancy
 from nbpar.errors import ClusterError

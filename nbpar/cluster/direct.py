@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from nbpar.cluster.base import Settings
-from nbpar.cluster.fork_server import ForkServer
+from nbpar.cluster.fork_server.protocol import Line
+from nbpar.cluster.fork_server.server import ForkServer
 from nbpar.cluster.forked import SILENT, EngineProcess, ForkedDeployment
 from nbpar.cluster.members import MemberList
 from nbpar.cluster.ownership import Occupancy
-from nbpar.cluster.protocol import Line
 from nbpar.errors import ClusterError
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-from nbpar.cluster.protocol import Line, LineBuffer, encode
+from nbpar.cluster.fork_server.protocol import Line, LineBuffer, encode
 
 INLINE = "module://matplotlib_inline.backend_inline"
 """How matplotlib draws in an engine: without a window."""

@@ -18,9 +18,9 @@ from typing import Any, Literal, Protocol
 from nbpar.cluster.base import DeploymentListener, Settings, UnqueuedEngines, with_logs
 from nbpar.cluster.client import prepare_client
 from nbpar.cluster.directory import ipython_folder, tail
-from nbpar.cluster.fork_server import ForkServer
-from nbpar.cluster.preload import CONTROLLER_SETTINGS, ENGINE_SETTINGS
-from nbpar.cluster.protocol import ForkRequest, Line, surroundings_here
+from nbpar.cluster.fork_server.preload import CONTROLLER_SETTINGS, ENGINE_SETTINGS
+from nbpar.cluster.fork_server.protocol import ForkRequest, Line, surroundings_here
+from nbpar.cluster.fork_server.server import ForkServer
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import thread_limits
 from nbpar.host.exit_status import Death

@@ -21,9 +21,9 @@ from traitlets import Integer, List
 
 from nbpar.cluster.base import Settings
 from nbpar.cluster.directory import tail
-from nbpar.cluster.fork_server import ForkServer, fork_server_for
-from nbpar.cluster.preload import ENGINE_SETTINGS, LAUNCHED_SETTINGS
-from nbpar.cluster.protocol import ForkRequest, Line, surroundings_here
+from nbpar.cluster.fork_server.preload import ENGINE_SETTINGS, LAUNCHED_SETTINGS
+from nbpar.cluster.fork_server.protocol import ForkRequest, Line, surroundings_here
+from nbpar.cluster.fork_server.server import ForkServer, fork_server_for
 from nbpar.host.cpus import thread_limits
 from nbpar.host.exit_status import Death
 

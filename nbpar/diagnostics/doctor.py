@@ -21,7 +21,7 @@ from typing import Literal
 from nbpar.cluster.client import NEEDED_DESCRIPTORS
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.directory import create_directory, remove_directory
-from nbpar.cluster.fork_server import can_fork
+from nbpar.cluster.fork_server.server import can_fork
 from nbpar.core.text import plural
 from nbpar.host.cpus import (
     MOST_WORKERS_VARIABLE,

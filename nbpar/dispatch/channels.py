@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from nbpar.backends.base import Backend, WorkerId
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.dispatch.workforce import Workforce
 from nbpar.endpoint.outbox import Outbox
 from nbpar.host.ctrl_c import may_be_ctrl_c

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from nbpar.backends.base import Backend
-from nbpar.core.runstate import RunState
-from nbpar.core.windows import Assignment
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.dispatch.driver import Driver
 from nbpar.dispatch.failures import unhandled
 from nbpar.dispatch.job import Job

@@ -12,9 +12,9 @@ from typing import Any
 
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
-from nbpar.core.runstate import RunState, nothing_known
-from nbpar.core.scheduler import Scheduler
-from nbpar.core.windows import Assignment
+from nbpar.core.scheduling.runstate import RunState, nothing_known
+from nbpar.core.scheduling.scheduler import Scheduler
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.dispatch.channels import CHANNEL_MESSAGES, PoolChannels
 from nbpar.dispatch.failures import UnfitAnswerError, calls_in, death_of, failure_of, fitted, judged
 from nbpar.dispatch.job import Job

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from nbpar.core.call_style import CallStyle
 from nbpar.core.outcome import Failure
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.core.text import text_of
-from nbpar.core.windows import Assignment
 from nbpar.dispatch.job import ADVICE, Job
 from nbpar.errors import InternalError, ItemTimeoutError, SkippedError, WorkerDied
 from nbpar.wire.faults import restore

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, Protocol
 from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.events import Event
 from nbpar.core.outcome import Part
-from nbpar.core.runstate import RunState, nothing_known
+from nbpar.core.scheduling.runstate import RunState, nothing_known
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.core.source import EndedSource
-from nbpar.core.windows import Assignment
 from nbpar.errors import WorkerDied
 from nbpar.wire.faults import Fault
 from nbpar.wire.messages import Begin, Call, Load

@@ -9,9 +9,9 @@ from functools import partial
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.rate import NEVER
-from nbpar.core.scheduler import Scheduler
-from nbpar.core.windows import LASTS, Assignment
+from nbpar.core.rates.rate import NEVER
+from nbpar.core.scheduling.scheduler import Scheduler
+from nbpar.core.scheduling.windows import LASTS, Assignment
 from nbpar.dispatch.failures import OVERDUE, unhandled
 from nbpar.dispatch.job import Ending, Job
 from nbpar.dispatch.workforce import Workforce

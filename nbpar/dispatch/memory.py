@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from nbpar.backends.base import WorkerId
 from nbpar.cluster.base import Lifetime
 from nbpar.core.events import MemoryLow
-from nbpar.core.scheduler import Scheduler
-from nbpar.core.windows import Assignment
+from nbpar.core.scheduling.scheduler import Scheduler
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.dispatch.retiring import Retirement
 from nbpar.dispatch.workforce import Workforce
 from nbpar.host.machine import is_here

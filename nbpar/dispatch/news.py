@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbpar.core import events
 from nbpar.core.inner_bars import InnerBar
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.transcript import Piece
 from nbpar.dispatch.failures import check_cut
 from nbpar.dispatch.jobs import Jobs

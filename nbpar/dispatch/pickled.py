@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nbpar.core.chunking import Chunk
-from nbpar.core.windows import Windows
+from nbpar.core.scheduling.windows import Windows
 from nbpar.wire.packed_items import SentItems
 from nbpar.wire.pickling import Packed
 

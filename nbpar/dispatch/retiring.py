@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from nbpar.backends.base import Backend, WorkerId
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.dispatch.workforce import Workforce
 from nbpar.host.error_log import call_safely
 

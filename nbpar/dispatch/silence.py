@@ -6,9 +6,9 @@ from functools import partial
 
 from nbpar.backends.base import Backend, WorkerId
 from nbpar.core import events
-from nbpar.core.runstate import RunState
-from nbpar.core.scheduler import Scheduler
-from nbpar.core.windows import Assignment
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.scheduler import Scheduler
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.workforce import Workforce
 from nbpar.wire.messages import Answering, Done, Silent

@@ -7,9 +7,9 @@ from functools import partial
 
 from nbpar.core.chunking import Chunk
 from nbpar.core.outcome import Failure
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.scheduling.scheduler import Scheduler
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.core.text import seconds as duration
-from nbpar.core.windows import Assignment
 from nbpar.dispatch.failures import skipped_by
 from nbpar.dispatch.job import Job, Skip
 from nbpar.dispatch.jobs import Jobs

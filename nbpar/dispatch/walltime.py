@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from nbpar.backends.base import WorkerId
 from nbpar.cluster.base import Lifetime
-from nbpar.core.scheduler import Scheduler
-from nbpar.core.windows import Assignment
+from nbpar.core.scheduling.scheduler import Scheduler
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.dispatch.memory import MemoryRules
 from nbpar.dispatch.retiring import Retirement
 

@@ -18,7 +18,7 @@ WORKER_MODULES = (
     "nbpar.errors",
     "nbpar.core.call_style",
     "nbpar.core.inner_bars",
-    "nbpar.core.retry_after",
+    "nbpar.core.rates.retry_after",
     "nbpar.core.safe_exceptions",
     "nbpar.core.text",
 )

@@ -18,9 +18,9 @@ from nbpar.core import events
 from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.chunking import Chunker
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.runstate import RunState
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.core.source import ReadySource
-from nbpar.core.windows import Assignment
 from nbpar.dispatch.dispatcher import Stir
 from nbpar.dispatch.job import Job, Order, Sink
 from nbpar.errors import StoppedError

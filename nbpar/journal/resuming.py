@@ -10,7 +10,7 @@ from typing import Any
 
 from nbpar.core.events import Event, ItemsKnown
 from nbpar.core.outcome import Part
-from nbpar.core.runstate import RunState
+from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.source import Source
 from nbpar.dispatch.job import Job, Sink
 from nbpar.journal.identity import identify

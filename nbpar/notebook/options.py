@@ -9,7 +9,7 @@ from IPython.core.magic import no_var_expand
 from IPython.core.magic_arguments import argument, kwds, magic_arguments
 
 from nbpar.core.checks import BACKENDS, ERRORS, PROGRESS
-from nbpar.core.rate import Rate
+from nbpar.core.rates.rate import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from nbpar.core.runstate import RunState
+from nbpar.core.scheduling.runstate import RunState
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job
 

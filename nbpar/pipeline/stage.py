@@ -19,8 +19,8 @@ from nbpar.core.checks import (
     number_of_workers,
 )
 from nbpar.core.concurrency import concurrency_of
-from nbpar.core.rate import Rate
-from nbpar.core.retry import Retry
+from nbpar.core.rates.rate import Rate
+from nbpar.core.rates.retry import Retry
 from nbpar.core.text import function_name, plural, short
 from nbpar.host.deadlines import CENTURY
 

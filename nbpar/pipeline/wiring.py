@@ -12,9 +12,9 @@ from nbpar.core.call_style import CallStyle
 from nbpar.core.chunking import Chunker
 from nbpar.core.concurrency import ConcurrentChunker
 from nbpar.core.outcome import Part
-from nbpar.core.rate import Gate
-from nbpar.core.retry import Retry
-from nbpar.core.runstate import RunState
+from nbpar.core.rates.rate import Gate
+from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.text import function_name
 from nbpar.dispatch.job import Job, Preparation
 from nbpar.journal.resuming import AHEAD

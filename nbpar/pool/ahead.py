@@ -36,7 +36,7 @@ SHARE = 0.25
 ACTING = frozenset({"horovod", "mpi4py", "pycuda"})
 """Packages that join or take something when they are imported."""
 
-PROGRAM = "from nbpar.worker.ahead import import_ahead\nimport_ahead(settings)\n"
+PROGRAM = "from nbpar.worker.modules.ahead import import_ahead\nimport_ahead(settings)\n"
 """What a worker runs; its engine runs this Python, with this nbpar."""
 
 

@@ -13,8 +13,8 @@ from nbpar.core.chunking import Chunker
 from nbpar.core.concurrency import ConcurrentChunker, concurrency_of
 from nbpar.core.events import Event, ItemPrinted
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.rate import Gate, Rate
-from nbpar.core.runstate import RunState
+from nbpar.core.rates.rate import Gate, Rate
+from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.source import ReadySource
 from nbpar.core.text import function_name
 from nbpar.core.transcript import Transcript

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.core.call_style import CallStyle
 from nbpar.core.checks import check_flag
-from nbpar.core.rate import Rate
+from nbpar.core.rates.rate import Rate
 from nbpar.core.results import Results
 from nbpar.core.text import function_name
 from nbpar.host.frames import entrance

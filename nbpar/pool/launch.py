@@ -13,9 +13,9 @@ from typing import Any, Generic, TypeVar
 from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.chunking import TARGET, Chunker
 from nbpar.core.concurrency import CONCURRENCY, ConcurrentChunker, concurrency_of, waits_to_begin
-from nbpar.core.rate import Gate, Rate
-from nbpar.core.retry import Retry
-from nbpar.core.runstate import RunState
+from nbpar.core.rates.rate import Gate, Rate
+from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.source import Arms, HandedOverSource, SequenceSource, Source
 from nbpar.core.text import full_function_name, function_name, short
 from nbpar.dispatch.dispatcher import Dispatcher, Stir

@@ -19,8 +19,8 @@ from nbpar.core.checks import (
     number_of_workers,
     whole_number,
 )
-from nbpar.core.rate import Rate
-from nbpar.core.retry import Retry
+from nbpar.core.rates.rate import Rate
+from nbpar.core.rates.retry import Retry
 from nbpar.host.deadlines import CENTURY
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -14,7 +14,7 @@ from nbpar.backends.base import Backend
 from nbpar.cluster.base import Lifetime, surplus
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.directory import RuntimeDirectory
-from nbpar.cluster.preload import import_what_parses
+from nbpar.cluster.fork_server.preload import import_what_parses
 from nbpar.errors import ClusterError, PoolClosedError
 from nbpar.host.error_log import call_safely
 from nbpar.host.interpreter_exit import interpreter

@@ -13,10 +13,10 @@ from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.chunking import Chunker
 from nbpar.core.events import Event, ItemFailed, ItemPrinted
 from nbpar.core.outcome import Part
-from nbpar.core.runstate import RunState
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.core.source import ReadySource
 from nbpar.core.text import function_name, short
-from nbpar.core.windows import Assignment
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job, Order
 from nbpar.errors import WAITS_FOR_ITSELF, PoolClosedError, StoppedError

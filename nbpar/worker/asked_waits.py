@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from nbpar.core.retry_after import seconds_in, status_of, wait_asked_by
+from nbpar.core.rates.retry_after import seconds_in, status_of, wait_asked_by
 from nbpar.core.safe_exceptions import harmless
 from nbpar.core.text import text_of
 from nbpar.wire.faults import Fault

@@ -21,7 +21,7 @@ from nbpar.errors import CodeInterrupted
 from nbpar.wire.faults import Fault
 from nbpar.wire.messages import Open, Printed
 from nbpar.wire.pickling import Packed
-from nbpar.worker.mailbox import Mailbox
+from nbpar.worker.mail.mailbox import Mailbox
 from nbpar.worker.nesting import inside
 from nbpar.worker.output.recorder import Piece, Pieces
 from nbpar.worker.signals import Interrupted, Interrupts, Shield

@@ -17,7 +17,7 @@ from nbpar.wire.messages import NO_COSTS, Begun, Done, Message, Output, Shortene
 from nbpar.worker.channel_host import Channels
 from nbpar.worker.codec import Codec
 from nbpar.worker.execution import Execution
-from nbpar.worker.mailbox import Mailbox
+from nbpar.worker.mail.mailbox import Mailbox
 
 _clock = time.perf_counter
 

@@ -30,7 +30,13 @@ from nbpar.worker.cleanup import ItemCleanup, Leftovers
 from nbpar.worker.codec import Pickled
 from nbpar.worker.heart import SUFFIX, Heart
 from nbpar.worker.loop import Loop
-from nbpar.worker.module_reload import freshness_of_this_process
+from nbpar.worker.mail.transports import (
+    SocketTransport,
+    StreamTransport,
+    connect_relayed,
+    connect_stream,
+)
+from nbpar.worker.modules.reload import freshness_of_this_process
 from nbpar.worker.nesting import inside
 from nbpar.worker.output.descriptors import Descriptors, can_be_caught
 from nbpar.worker.output.recorder import NOTHING
@@ -38,12 +44,6 @@ from nbpar.worker.output.shell import make_shell_on_demand
 from nbpar.worker.output.streams import caught
 from nbpar.worker.run_setup import RunSetup, WorkerHooks
 from nbpar.worker.signals import Interrupts
-from nbpar.worker.transports import (
-    SocketTransport,
-    StreamTransport,
-    connect_relayed,
-    connect_stream,
-)
 
 if TYPE_CHECKING:
     import zmq

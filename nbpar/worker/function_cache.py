@@ -17,7 +17,7 @@ from nbpar.wire.shared_memory import NotMappedError
 from nbpar.worker.codec import Codec
 from nbpar.worker.host_buffers import HostBuffers
 from nbpar.worker.initializer import provide, remember
-from nbpar.worker.mailbox import FUNCTIONS, Mailbox
+from nbpar.worker.mail.mailbox import FUNCTIONS, Mailbox
 from nbpar.worker.output.recorder import Piece
 from nbpar.worker.run_setup import WorkerHooks, forget_warnings
 from nbpar.worker.signals import Interrupts

@@ -10,7 +10,7 @@ from typing import Any
 from nbpar.wire.messages import FoundBuffers, KeptBuffers, Load, SeekBuffers
 from nbpar.wire.pickling import Packed, Unreceived
 from nbpar.wire.shared_memory import CAN_LODGE, Mapped, NotMappedError, SharedBuffers
-from nbpar.worker.mailbox import Mailbox
+from nbpar.worker.mail.mailbox import Mailbox
 
 KEPT = 8
 """Number of functions and shared objects whose buffers are kept."""

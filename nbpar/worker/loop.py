@@ -40,10 +40,10 @@ from nbpar.worker.early_results import Early
 from nbpar.worker.execution import Execution
 from nbpar.worker.function_cache import FunctionCache
 from nbpar.worker.host_buffers import HostBuffers
-from nbpar.worker.imports import Imports
-from nbpar.worker.mail_ports import Transport
-from nbpar.worker.mailbox import Mailbox
-from nbpar.worker.module_requests import ModuleRequests
+from nbpar.worker.mail.mailbox import Mailbox
+from nbpar.worker.mail.ports import Transport
+from nbpar.worker.modules.imports import Imports
+from nbpar.worker.modules.requests import ModuleRequests
 from nbpar.worker.output.bars import InnerBars
 from nbpar.worker.output.plain import plain_stray
 from nbpar.worker.output.recorder import NOTHING, ItemId, OutputRecorder, Piece, Pieces

@@ -13,10 +13,10 @@ from nbpar.host.world import BorrowedWorld, Changes
 from nbpar.wire.log_levels import BorrowedLevels
 from nbpar.wire.messages import Begin, Load
 from nbpar.worker.cleanup import ItemCleanup
-from nbpar.worker.module_reload import freshness_of_this_process
+from nbpar.worker.modules.packages import PackageCheck
+from nbpar.worker.modules.reload import freshness_of_this_process
 from nbpar.worker.output.plain import plain_warning
 from nbpar.worker.output.recorder import NOTHING, Piece
-from nbpar.worker.packages import PackageCheck
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -16,9 +16,9 @@ from nbpar.testing import until
 from nbpar.wire.frames import encode
 from nbpar.wire.messages import Items, Pong
 from nbpar.wire.signing import Correspondence, Signer
+from nbpar.worker.mail.transports import StreamTransport, connect_stream
+from nbpar.worker.mail.wakeup import Wakeup
 from nbpar.worker.spin import AdaptiveSpin
-from nbpar.worker.transports import StreamTransport, connect_stream
-from nbpar.worker.wakeup import Wakeup
 
 ENGINE = b"an engine"
 

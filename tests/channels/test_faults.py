@@ -158,7 +158,7 @@ def test_the_worker_takes_maps_after_many_interrupts(engines):
 def test_garbage_that_arrives_there_is_dropped_or_ends_the_loop_and_nothing_waits_for_it(
     own_pool, engine_way
 ):
-    from nbpar.worker.transports import send_frames
+    from nbpar.worker.mail.transports import send_frames
 
     engines = own_pool()
     gateway = engines.gateways[0]

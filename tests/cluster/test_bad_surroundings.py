@@ -10,7 +10,7 @@ import pytest
 
 from nbpar.cluster import client as opening
 from nbpar.cluster.cluster import Cluster
-from nbpar.cluster.fork_server import ForkServer
+from nbpar.cluster.fork_server.server import ForkServer
 from nbpar.errors import ClusterError
 
 pytestmark = pytest.mark.engines

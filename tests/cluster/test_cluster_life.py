@@ -327,7 +327,7 @@ def test_a_cluster_can_be_started_in_another_thread():
 
 
 def test_a_warm_template_is_used_by_the_next_cluster():
-    from nbpar.cluster import fork_server as spare
+    from nbpar.cluster.fork_server import server as spare
 
     spare.warm()
     template = spare._spare
@@ -340,7 +340,7 @@ def test_a_warm_template_is_used_by_the_next_cluster():
 
 
 def test_a_template_that_waited_can_be_sent_away():
-    from nbpar.cluster import fork_server as spare
+    from nbpar.cluster.fork_server import server as spare
 
     spare.warm()
     pid = spare._spare.pid

@@ -186,7 +186,10 @@ def test_two_owners_do_not_disturb_each_other(own):
 
 
 def test_a_template_that_only_waits_goes_with_its_owner():
-    code = "from nbpar.cluster import fork_server as f; f.warm(); print(f._spare.pid, flush=True); input()"
+    code = (
+        "from nbpar.cluster.fork_server import server as f; f.warm(); "
+        "print(f._spare.pid, flush=True); input()"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -10,7 +10,7 @@ import pytest
 
 import nbpar
 from nbpar import Failure, ItemExitedError
-from nbpar.core.retry import Retry
+from nbpar.core.rates.retry import Retry
 
 
 def picky(x):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from nbpar.core.chunking import Chunker
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.retry import Retry
-from nbpar.core.runstate import RunState
-from nbpar.core.windows import Assignment
+from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.windows import Assignment
 
 MOST_DEATHS = 6
 """A chunk of many items comes back in pieces, and those in pieces, down to one item that is tried twice."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from run_accounts import Account, Plan, Poison
 
 from nbpar.core.outcome import Failure
-from nbpar.core.scheduler import Scheduler
-from nbpar.core.windows import SUSPECT, Assignment
+from nbpar.core.scheduling.scheduler import Scheduler
+from nbpar.core.scheduling.windows import SUSPECT, Assignment
 
 
 @dataclass

@@ -16,8 +16,8 @@ from nbpar.core.concurrency import (
     is_async,
     waits_to_begin,
 )
-from nbpar.core.runstate import RunState
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.source import SequenceSource
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from nbpar.core.chunking import Chunk, Chunker
-from nbpar.core.runstate import RunState
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.scheduler import Scheduler
+from nbpar.core.scheduling.windows import LASTS
 from nbpar.core.source import SequenceSource
-from nbpar.core.windows import LASTS
 
 
 def begun(items, *, chunksize, workers=2, **run):

@@ -6,8 +6,8 @@ import pytest
 
 from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.outcome import Failure
-from nbpar.core.retry import Retry
-from nbpar.core.runstate import RunState
+from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.source import EndedSource, SequenceSource
 from nbpar.errors import SkippedError
 

@@ -9,8 +9,8 @@ from itertools import count
 import pytest
 
 from nbpar.core.chunking import Chunker
-from nbpar.core.runstate import RunState
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.source import SequenceSource
 
 TRANSIT = 1e-4

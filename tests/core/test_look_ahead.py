@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from nbpar.core.chunking import Chunker
-from nbpar.core.runstate import MOST_BYTES, RunState
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.scheduling.runstate import MOST_BYTES, RunState
+from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.source import DirectSource, SequenceSource
 
 MILLION = range(10**6)

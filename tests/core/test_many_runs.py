@@ -6,8 +6,8 @@ import pytest
 from counting import counted_calls
 
 from nbpar.core.chunking import Chunker
-from nbpar.core.runstate import RunState
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.source import SequenceSource
 
 FEW = 200

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbpar.core.retry import Retry
+from nbpar.core.rates.retry import Retry
 from nbpar.errors import RemoteError
 
 seconds = st.floats(0, 1e6)

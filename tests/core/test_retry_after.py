@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbpar.core.retry_after import seconds_in, status_of, wait_asked_by
+from nbpar.core.rates.retry_after import seconds_in, status_of, wait_asked_by
 from nbpar.host.deadlines import CENTURY
 
 NOW = 1_700_000_000.0

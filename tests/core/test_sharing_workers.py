@@ -8,9 +8,9 @@ import itertools
 import pytest
 
 from nbpar.core.chunking import TARGET, Chunker
-from nbpar.core.retry import Retry
-from nbpar.core.runstate import RunState
-from nbpar.core.scheduler import CATCH_UP, Scheduler
+from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.scheduler import CATCH_UP, Scheduler
 from nbpar.core.source import SequenceSource
 
 ENDLESS = range(10**9)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.outcome import Failure
-from nbpar.core.retry import Retry
-from nbpar.core.runstate import RunState
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.scheduler import Scheduler
+from nbpar.core.scheduling.speculation import Speculation
 from nbpar.core.source import SequenceSource
-from nbpar.core.speculation import Speculation
 
 
 class World:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from nbpar.core import starts
 from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.concurrency import ConcurrentChunker
-from nbpar.core.rate import Gate, Rate
-from nbpar.core.runstate import RunState
+from nbpar.core.rates import starts
+from nbpar.core.rates.rate import Gate, Rate
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.windows import Assignment
 from nbpar.core.source import SequenceSource
-from nbpar.core.windows import Assignment
 
 
 @pytest.fixture

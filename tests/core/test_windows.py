@@ -8,10 +8,10 @@ from collections import deque
 import pytest
 
 from nbpar.core.chunking import Chunk, Chunker
-from nbpar.core.runstate import RunState
-from nbpar.core.scheduler import Scheduler
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.scheduler import Scheduler
+from nbpar.core.scheduling.windows import EARLY, LASTS, MOVED, Window, Windows
 from nbpar.core.source import SequenceSource
-from nbpar.core.windows import EARLY, LASTS, MOVED, Window, Windows
 
 
 def begun(items, *, seconds, workers=1):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nbpar.core.chunking import LARGEST_BYTES, Chunk, Chunker
-from nbpar.core.runstate import RunState
-from nbpar.core.scheduler import MOST_STALE, Scheduler
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.scheduler import MOST_STALE, Scheduler
 from nbpar.core.source import DirectSource, SequenceSource
 
 

@@ -11,8 +11,8 @@ from records import Record
 
 from nbpar.core.call_style import CallStyle
 from nbpar.core.chunking import Chunker
-from nbpar.core.retry import Retry
-from nbpar.core.runstate import RunState
+from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.source import SequenceSource
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job

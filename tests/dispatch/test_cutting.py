@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbpar.core import events
-from nbpar.core.windows import LASTS
+from nbpar.core.scheduling.windows import LASTS
 from nbpar.wire.messages import Cut, Shortened
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbpar.core import events
-from nbpar.core.retry import Retry
+from nbpar.core.rates.retry import Retry
 from nbpar.errors import StoppedError
 from nbpar.wire.messages import Call, Cancel
 

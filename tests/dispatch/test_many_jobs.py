@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from counting import counted_calls
 
-from nbpar.core.retry import Retry
+from nbpar.core.rates.retry import Retry
 
 MORE = 1.5
 """Limit of a step's cost with a thousand of something, as a multiple of that with ten."""

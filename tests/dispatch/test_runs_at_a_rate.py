@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nbpar.core import events
-from nbpar.core.rate import Gate, Rate
-from nbpar.core.retry import Retry
+from nbpar.core.rates.rate import Gate, Rate
+from nbpar.core.rates.retry import Retry
 from nbpar.wire.faults import describe
 from nbpar.wire.messages import NO_COSTS, Begun, Call, Done
 

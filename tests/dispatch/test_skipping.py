@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbpar.core.events import ItemFailed
-from nbpar.core.retry import Retry
+from nbpar.core.rates.retry import Retry
 from nbpar.dispatch.workforce import INTERRUPT_AGAIN, KILL_AFTER
 from nbpar.errors import InternalError, SkippedError
 from nbpar.wire.messages import Cancel, Cut

@@ -8,7 +8,7 @@ from records import Record
 
 from nbpar.cluster.base import Lifetime
 from nbpar.core.chunking import Chunker
-from nbpar.core.runstate import RunState
+from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.source import SequenceSource
 from nbpar.dispatch.dispatcher import Dispatcher
 from nbpar.dispatch.job import Job

@@ -15,7 +15,7 @@ def garble_once(how):
     """Return what makes the next thing that its engine says no message."""
 
     def garble():
-        from nbpar.worker import transports as sockets
+        from nbpar.worker.mail import transports as sockets
 
         real = sockets.encode
 

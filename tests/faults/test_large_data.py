@@ -26,7 +26,7 @@ def array():
 
 def test_a_worker_that_is_killed_while_it_writes_a_result_loses_nothing(tmp_path):
     def die_in_the_middle(n):
-        from nbpar.worker import transports
+        from nbpar.worker.mail import transports
 
         def write_a_part(transport, frames):
             transport._outgoing.send(frames)  # as much as fits

@@ -7,7 +7,7 @@ import pytest
 import nbpar
 from nbpar.testing import until
 from nbpar.worker.loop import MOST_STRIKES
-from nbpar.worker.mailbox import Mailbox
+from nbpar.worker.mail.mailbox import Mailbox
 
 from .harm import engines
 

@@ -11,7 +11,7 @@ from records import Record
 from nbpar.core.chunking import Chunker
 from nbpar.core.events import MemoryLow
 from nbpar.core.progress import Progress
-from nbpar.core.runstate import RunState
+from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.snapshot import Snapshot
 from nbpar.core.source import SequenceSource
 from nbpar.dispatch.dispatcher import Dispatcher

@@ -9,7 +9,7 @@ import pytest
 
 import nbpar
 from nbpar.core.events import WorkerLeft
-from nbpar.core.windows import LASTS
+from nbpar.core.scheduling.windows import LASTS
 from nbpar.testing import until
 
 BIG = 10_000_000_000

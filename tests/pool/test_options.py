@@ -6,7 +6,7 @@ import pytest
 
 import nbpar
 import nbpar.pool.defaults
-from nbpar.core.retry import Retry
+from nbpar.core.rates.retry import Retry
 from nbpar.pool.options import Options
 
 

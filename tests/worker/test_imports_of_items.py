@@ -11,7 +11,7 @@ from importlib import _bootstrap
 import pytest
 
 import nbpar
-from nbpar.worker.imports import Imports
+from nbpar.worker.modules.imports import Imports
 
 SLOW = "import time\ntime.sleep(0.4)\nVALUE = 7\n"
 """A module whose import takes long."""

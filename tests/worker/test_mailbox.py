@@ -9,7 +9,7 @@ import pytest
 
 from nbpar.testing import until
 from nbpar.wire.messages import Call, Cancel, Cut, Done, Item, Load, Missing, Ping, Pong, Ready, Release
-from nbpar.worker.mailbox import UNANSWERED, Mailbox
+from nbpar.worker.mail.mailbox import UNANSWERED, Mailbox
 from nbpar.worker.signals import Interrupts, Shield
 
 

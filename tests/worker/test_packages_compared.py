@@ -7,8 +7,8 @@ import pytest
 
 from nbpar.errors import MissingPackagesError
 from nbpar.wire.messages import Package
-from nbpar.worker import packages
-from nbpar.worker.packages import PackageCheck
+from nbpar.worker.modules import packages
+from nbpar.worker.modules.packages import PackageCheck
 
 OURS = Package("numpy", "numpy", metadata.version("numpy"))
 OTHER = Package("dateutil", "python-dateutil", "0.1")

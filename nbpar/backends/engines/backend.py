@@ -59,7 +59,7 @@ from nbpar.wire.messages import (
 )
 from nbpar.wire.pickling import Packed
 from nbpar.wire.shipping import bootstrap
-from nbpar.worker.mailbox import UNANSWERED
+from nbpar.worker.mail.mailbox import UNANSWERED
 
 CHANCES = 3
 """Maximal restarts of a loop after an exception, and failed starts before its engine is killed."""

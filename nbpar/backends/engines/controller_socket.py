@@ -17,7 +17,7 @@ from nbpar.wire.messages import Message
 from nbpar.wire.pickling import Unreceived
 from nbpar.wire.signing import DELIMITER, Correspondence, Signer
 from nbpar.worker.heart import SUFFIX
-from nbpar.worker.transports import send_frames
+from nbpar.worker.mail.transports import send_frames
 
 BURST = 256
 """Number of messages read from the controller before others get their turn."""

@@ -14,7 +14,7 @@ from nbpar.backends.engines.no_controller import Arrived, NoController
 from nbpar.backends.engines.poller import POLLIN, POLLOUT, Poller
 from nbpar.wire.frames import FrameError, decode, encode
 from nbpar.wire.messages import Message
-from nbpar.worker.wakeup import Wakeup
+from nbpar.worker.mail.wakeup import Wakeup
 
 
 class ClientSockets:

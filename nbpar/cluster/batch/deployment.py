@@ -14,10 +14,10 @@ from typing import Any
 from nbpar.cluster.base import DeploymentListener, Lifetime, Settings
 from nbpar.cluster.batch.jobs import Jobs
 from nbpar.cluster.client import prepare_client
-from nbpar.cluster.fork_server import ForkServer
+from nbpar.cluster.fork_server.preload import CONTROLLER_SETTINGS, LAUNCHED_SETTINGS
+from nbpar.cluster.fork_server.protocol import Line
+from nbpar.cluster.fork_server.server import ForkServer
 from nbpar.cluster.forked import EngineProcess, ForkedDeployment
-from nbpar.cluster.preload import CONTROLLER_SETTINGS, LAUNCHED_SETTINGS
-from nbpar.cluster.protocol import Line
 from nbpar.cluster.remote import SILENCE
 from nbpar.cluster.remote.deployment import HostConnection, Questions, fork_line, settings_of_far_side
 from nbpar.cluster.remote.hosts import Host, Hosts

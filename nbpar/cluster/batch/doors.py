@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from nbpar.cluster.batch.greeting import LONGEST_GREETING, Doorkeeper
-from nbpar.cluster.protocol import Line
+from nbpar.cluster.fork_server.protocol import Line
 from nbpar.cluster.remote.multiplexer import FrameError, Multiplexer
 
 GREETING_WITHIN = 20.0

@@ -28,7 +28,7 @@ from nbpar.cluster.batch.commands import Commands, Said, run_command
 from nbpar.cluster.batch.doors import Door, addresses_here
 from nbpar.cluster.batch.systems import ENDED, PENDING, SYSTEMS, JobDescription, JobState
 from nbpar.cluster.directory import tail
-from nbpar.cluster.protocol import Line, controller_ports
+from nbpar.cluster.fork_server.protocol import Line, controller_ports
 from nbpar.cluster.remote.multiplexer import FrameError, Multiplexer
 
 FIRST_LOOK = 1.0

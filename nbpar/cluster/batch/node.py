@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from nbpar.cluster.batch.greeting import LONGEST_GREETING, answer, challenge, seal_key
-from nbpar.cluster.protocol import Line
+from nbpar.cluster.fork_server.protocol import Line
 from nbpar.cluster.remote import far
 
 REACH_TIMEOUT = 5.0

@@ -13,12 +13,12 @@ from typing import Any
 
 from nbpar.cluster.base import DeploymentListener, Settings, UnqueuedEngines
 from nbpar.cluster.directory import RuntimeDirectory, remove_directory
+from nbpar.cluster.fork_server.preload import LAUNCHED_SETTINGS
+from nbpar.cluster.fork_server.protocol import surroundings_here
 from nbpar.cluster.forked import Healing
 from nbpar.cluster.launched.guarded import command
 from nbpar.cluster.launched.options import batch_files, guard_mpi, quiet_commands, words_of
 from nbpar.cluster.launched.ranks import SECTION, command_of_ranks, make_folder, write_orders
-from nbpar.cluster.preload import LAUNCHED_SETTINGS
-from nbpar.cluster.protocol import surroundings_here
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import thread_limits
 from nbpar.host.error_log import log_warning

@@ -14,10 +14,10 @@ from typing import Any
 
 from nbpar.cluster.base import DeploymentListener, Settings
 from nbpar.cluster.client import prepare_client
-from nbpar.cluster.fork_server import ForkServer
+from nbpar.cluster.fork_server.preload import CONTROLLER_SETTINGS, ENGINE_SETTINGS
+from nbpar.cluster.fork_server.protocol import ForkRequest, Line, surroundings_here
+from nbpar.cluster.fork_server.server import ForkServer
 from nbpar.cluster.forked import EngineProcess, ForkedDeployment
-from nbpar.cluster.preload import CONTROLLER_SETTINGS, ENGINE_SETTINGS
-from nbpar.cluster.protocol import ForkRequest, Line, surroundings_here
 from nbpar.cluster.remote import SILENCE
 from nbpar.cluster.remote.hosts import Host, Hosts
 from nbpar.cluster.remote.prompts import ask_user, can_ask

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.directory import RuntimeDirectory, ipython_folder, tail
-from nbpar.cluster.protocol import (
+from nbpar.cluster.fork_server.protocol import (
     INTERNAL_VARIABLES,
     ForkRequest,
     Line,
@@ -184,7 +184,7 @@ class FarSide:
             os.setsid()
             _redirect(self._directory / "template.log")
             os.environ.update(settings["environment"])
-            from nbpar.cluster.fork_server_process import serve
+            from nbpar.cluster.fork_server.process import serve
 
             serve(theirs, owner, self._directory, "engines", settings["preload"], self._path)
         except BaseException:  # noqa: BLE001 (nothing may climb back into the parent's code)

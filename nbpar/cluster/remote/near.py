@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.directory import is_runtime_directory
-from nbpar.cluster.protocol import Line, LineBuffer, controller_ports, encode
+from nbpar.cluster.fork_server.protocol import Line, LineBuffer, controller_ports, encode
 from nbpar.cluster.remote.login import (
     LOCAL_SCRIPT,
     FoundPython,

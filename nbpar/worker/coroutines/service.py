@@ -18,7 +18,7 @@ from nbpar.worker.codec import Codec
 from nbpar.worker.coroutines.item import CoroutineCall, CoroutineItem
 from nbpar.worker.coroutines.runner import CoroutineRunner
 from nbpar.worker.coroutines.watchdog import Watchdog
-from nbpar.worker.mailbox import Mailbox
+from nbpar.worker.mail.mailbox import Mailbox
 from nbpar.worker.output.bars import InnerBars
 from nbpar.worker.output.coroutines import CallRecorder
 from nbpar.worker.output.plain import plain_stray

@@ -12,7 +12,7 @@ from nbpar.errors import BlockedLoopWarning
 from nbpar.wire.messages import Running
 from nbpar.worker.coroutines.item import RUN, CoroutineItem
 from nbpar.worker.coroutines.runner import LASTS, CoroutineRunner
-from nbpar.worker.mailbox import Mailbox
+from nbpar.worker.mail.mailbox import Mailbox
 from nbpar.worker.output.plain import plain_warning
 from nbpar.worker.signals import ALARM_AGAIN, Interrupts
 

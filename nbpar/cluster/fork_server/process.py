@@ -4,7 +4,7 @@ It imports the engine stack once and then only forks, reaps and watches: it has 
 thread and no zmq context, so forking it is safe.  It ends with the process that
 started it, however that ended, and so do its children.
 
-Run by nbpar as `python -m nbpar.cluster.fork_server_process`.
+Run by nbpar as `python -m nbpar.cluster.fork_server.process`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from nbpar.cluster.children import fork_child
 from nbpar.cluster.directory import hold, remove_directory
-from nbpar.cluster.preload import import_stack, preload
-from nbpar.cluster.protocol import ForkRequest, Line, LineBuffer, encode, order_of
+from nbpar.cluster.fork_server.children import fork_child
+from nbpar.cluster.fork_server.preload import import_stack, preload
+from nbpar.cluster.fork_server.protocol import ForkRequest, Line, LineBuffer, encode, order_of
 from nbpar.cluster.watchdog import guard_imports, open_process, reap_one, stopped_or_continued
 from nbpar.host.exit_status import memory_kills
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.directory import remove_directory
-from nbpar.cluster.protocol import ForkRequest, Line, LineBuffer, encode
+from nbpar.cluster.fork_server.protocol import ForkRequest, Line, LineBuffer, encode
 from nbpar.cluster.watchdog import clean_up_with_parent, end_with_parent
 from nbpar.host.descriptors import raise_descriptor_limit
 

@@ -40,7 +40,7 @@ from nbpar.wire.messages import (
     Release,
     Stop,
 )
-from nbpar.worker.mail_ports import ChannelEnds, Transport
+from nbpar.worker.mail.ports import ChannelEnds, Transport
 from nbpar.worker.signals import Shield
 
 LOOK = 0.001

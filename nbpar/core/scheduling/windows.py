@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from nbpar.core.chunking import Chunk
-from nbpar.core.runstate import RunState
+from nbpar.core.scheduling.runstate import RunState
 
 WorkerId = str
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nbpar.core.runstate import RunState
-from nbpar.core.windows import Assignment, Windows, WorkerId
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.windows import Assignment, Windows, WorkerId
 
 
 class Silence:

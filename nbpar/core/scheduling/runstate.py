@@ -17,11 +17,11 @@ from typing import Any, Protocol
 
 from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.rate import NEVER, OPEN, Gate
-from nbpar.core.retry import Retry
+from nbpar.core.rates.rate import NEVER, OPEN, Gate
+from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.speculation import Speculation
 from nbpar.core.sizes import estimated_bytes
 from nbpar.core.source import HandedOverSource, SequenceSource, Source
-from nbpar.core.speculation import Speculation
 
 ENOUGH = 2048
 """Short items that a worker may have in its window, in several chunks; a single chunk may be larger."""

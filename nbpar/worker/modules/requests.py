@@ -6,7 +6,7 @@ from itertools import count
 
 from nbpar.endpoint.carried_modules import Answer, CarriedModule
 from nbpar.wire.messages import FoundModule, SeekModule
-from nbpar.worker.mailbox import Mailbox
+from nbpar.worker.mail.mailbox import Mailbox
 from nbpar.worker.signals import Shield
 
 NOTHING = Answer({})

@@ -21,8 +21,8 @@ from nbpar.wire.frames import FrameError, decode, encode
 from nbpar.wire.messages import Message
 from nbpar.wire.signing import Correspondence, Signer
 from nbpar.wire.stream import Incoming, Outgoing
+from nbpar.worker.mail.wakeup import Wakeup
 from nbpar.worker.spin import FAR, NEAR, AdaptiveSpin
-from nbpar.worker.wakeup import Wakeup
 
 if TYPE_CHECKING:
     import zmq

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from nbpar.host.world import Changes
-from nbpar.worker.module_reload import freshness_of_this_process
+from nbpar.worker.modules.reload import freshness_of_this_process
 from nbpar.worker.run_setup import adopt
 
 

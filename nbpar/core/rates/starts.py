@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from nbpar.core.windows import Assignment
+from nbpar.core.scheduling.windows import Assignment
 
 DRIFT = 1e-3
 """Share by which seconds on a worker's clock may be longer than here; clocks are adjusted by half of that."""

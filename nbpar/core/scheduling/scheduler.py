@@ -13,12 +13,12 @@ from dataclasses import replace
 from heapq import heappop, heappush, heapreplace
 from typing import Any
 
-from nbpar.core import starts
 from nbpar.core.chunking import Chunk
 from nbpar.core.outcome import Failure, Part
-from nbpar.core.runstate import RunState
-from nbpar.core.silence import Silence
-from nbpar.core.windows import Assignment, Window, Windows, WorkerId
+from nbpar.core.rates import starts
+from nbpar.core.scheduling.runstate import RunState
+from nbpar.core.scheduling.silence import Silence
+from nbpar.core.scheduling.windows import Assignment, Window, Windows, WorkerId
 
 CATCH_UP = 0.5
 """Maximal credit, in seconds of workers' time, of a run that could not use its turn."""

@@ -16,7 +16,14 @@ from typing import Protocol, cast
 
 from nbpar.cluster.base import Settings
 from nbpar.cluster.directory import RuntimeDirectory, tail
-from nbpar.cluster.protocol import INTERNAL_VARIABLES, ForkRequest, Line, LineBuffer, encode, request_line
+from nbpar.cluster.fork_server.protocol import (
+    INTERNAL_VARIABLES,
+    ForkRequest,
+    Line,
+    LineBuffer,
+    encode,
+    request_line,
+)
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import thread_limits
 from nbpar.host.exit_status import Death, death_of
@@ -189,7 +196,7 @@ class ForkServer:
         try:
             log = os.open(self.directory / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             process = subprocess.Popen(
-                [sys.executable, "-m", "nbpar.cluster.fork_server_process", json.dumps(settings)],
+                [sys.executable, "-m", "nbpar.cluster.fork_server.process", json.dumps(settings)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

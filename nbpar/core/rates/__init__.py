@@ -1,0 +1,1 @@
+"""When an item may begin: rates, retries, and what these wait for."""

@@ -1,0 +1,1 @@
+"""Which chunk goes to which worker, and when."""

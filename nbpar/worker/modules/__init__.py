@@ -1,0 +1,1 @@
+"""Modules on a worker: what is imported, from where, and in which version."""
