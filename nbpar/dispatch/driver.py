@@ -160,9 +160,8 @@ class Driver:
 
     def pause_before(self, now: float) -> float | None:
         """Seconds until `prepare` must be called again; None: only after a message."""
-        times = []
-        if (due := self._scheduler.due(now)) is not None:
-            times.append(due - now)
+        dues = (self._scheduler.due(now), self.lines.flush_at, self.jobs.next_ending)
+        times = [due - now for due in dues if due is not None]
         if len(self.jobs):
             times += (LOOK_FOR_WORKERS, self._memory.look_in(now))
         elif self.lines.waiting:
@@ -171,10 +170,6 @@ class Driver:
             times.append(self.jobs.idle_since + IDLE - now)
         if self._workforce.stopping:
             times.append(0.05)
-        if (due := self.lines.flush_at) is not None:
-            times.append(due - now)
-        if (due := self.jobs.next_ending) is not None:
-            times.append(due - now)
         return max(0.0, min(times)) if times else None
 
     def close(self) -> None:

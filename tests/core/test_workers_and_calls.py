@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nbpar.core.chunking import LARGEST_BYTES, Chunk, Chunker
+from nbpar.core.scheduling.ready import MOST_STALE
 from nbpar.core.scheduling.runstate import RunState
-from nbpar.core.scheduling.scheduler import MOST_STALE, Scheduler
+from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.source import DirectSource, SequenceSource
 
 

@@ -8,26 +8,21 @@ fair queuing, Goyal, Vin and Cheng 1996).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from heapq import heappop, heappush, heapreplace
+from heapq import heappop, heappush
 from typing import Any
 
 from nbpar.core.chunking import Chunk
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.rates import starts
+from nbpar.core.scheduling.ready import ReadyRuns
 from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.scheduling.silence import Silence
 from nbpar.core.scheduling.windows import Assignment, Window, Windows, WorkerId
 
 CATCH_UP = 0.5
 """Maximal credit, in seconds of workers' time, of a run that could not use its turn."""
-
-MOST_STALE = 64
-"""Maximal number of stale entries in a heap, besides as many as there are valid ones."""
-
-_Entry = tuple[float, int, int]
-"""A run's priority at insertion, its place among equals, its number."""
 
 
 class Scheduler:
@@ -53,7 +48,7 @@ class Scheduler:
         """The chunks in flight of each worker."""
 
         self.silence = Silence(self.windows)
-        self._ready = _Ready()
+        self._ready = ReadyRuns()
         self._hungry: dict[WorkerId, None] = {}  # in a fixed order, so that runs are reproducible
         self._shut: list[tuple[float, int, WorkerId]] = []
         """Times at which the windows of workers with one call open: a heap, likewise."""
@@ -462,72 +457,3 @@ class Scheduler:
             self.windows.claims.subtract(run.members.keys())
         for runs in (self.runs, self._attended, self._limited, self._touched):
             runs.pop(run.id, None)
-
-
-class _Ready:
-    """Runs that may have work, by priority.
-
-    A heap with an entry for each; entries of runs served since then reach the top too early, and are
-    corrected there.
-    """
-
-    def __init__(self) -> None:
-        self._runs: dict[int, RunState] = {}
-        self._heap: list[_Entry] = []
-        self._entries: dict[int, _Entry] = {}
-        """The valid entry of each run."""
-
-        self._number = 0
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def add(self, run: RunState) -> None:
-        """Add a run, unless it is here."""
-        if run.id not in self._runs:
-            if not run.order:  # otherwise it was here before
-                self._number += 1
-                run.order = self._number
-            self._runs[run.id] = run
-            self._put(run)
-
-    def discard(self, run: RunState) -> None:
-        """Remove a run, if it is here."""
-        if self._runs.pop(run.id, None) is not None:
-            del self._entries[run.id]
-
-    def correct(self, run: RunState) -> None:
-        """Note that a run's priority may have increased."""
-        entry = self._entries.get(run.id)
-        if entry is not None and run.priority < entry[0]:
-            self._put(run)
-
-    def neediest_first(self) -> Iterable[RunState]:
-        """Return the runs by time used, least first; equal ones in order of arrival."""
-        return tuple(self._runs.values()) if len(self._runs) < 2 else self._by_priority()
-
-    def _by_priority(self) -> Iterator[RunState]:
-        heap, runs, entries = self._heap, self._runs, self._entries
-        passed: list[_Entry] = []
-        try:
-            while heap:
-                entry = heap[0]
-                number = entry[2]
-                if entries.get(number) is not entry:
-                    heappop(heap)
-                elif entry[0] < (run := runs[number]).priority:
-                    entries[number] = new = (run.priority, run.order, number)
-                    heapreplace(heap, new)
-                else:
-                    passed.append(heappop(heap))
-                    yield run
-        finally:
-            for entry in passed:
-                if entries.get(entry[2]) is entry:
-                    heappush(heap, entry)
-
-    def _put(self, run: RunState) -> None:
-        if len(self._heap) > 2 * len(self._runs) + MOST_STALE:
-            self._heap = sorted(self._entries.values())
-        self._entries[run.id] = entry = (run.priority, run.order, run.id)
-        heappush(self._heap, entry)
