@@ -243,14 +243,10 @@ class Launcher:
         chunker = self._chunker(
             options.fixed_chunksize, load, streaming=streaming, concurrency=concurrency, limit=limit
         )
-        gate = None
-        if limit is not None:
-            stir = stir or Stir(self.dispatcher)
-            gate = Gate(limit, stir)
+        gate = None if limit is None else Gate(limit, stir := stir or Stir(self.dispatcher))
         state = RunState(
             self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming,
-            buffersize=options.buffersize, retry=options.retry, most_workers=options.workers,
-            gate=gate,
+            buffersize=options.buffersize, retry=options.retry, most_workers=options.workers, gate=gate,
         )  # fmt: skip
         if stir is not None:
             stir.state = state
