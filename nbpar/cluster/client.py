@@ -100,6 +100,18 @@ def open_client(connection: dict[str, Any], folder: Path | None, timeout: float)
         raise ClusterError(f"the controller does not answer: {error}") from error
 
 
+def own_request(client: Any, engine_id: int, fn: Any, *args: Any) -> Any:
+    """Call a function in an engine for nbpar's own use; return its end, as a future."""
+    answer = client[engine_id].apply_async(fn, *args)
+    client.nbpar_requests = getattr(client, "nbpar_requests", 0) + 1
+    return answer
+
+
+def used_by_others(client: Any) -> bool:
+    """Whether code of the user's has sent requests through a client, by `%px` or a view."""
+    return len(client.history) != getattr(client, "nbpar_requests", 0)
+
+
 def hushed(client: Any) -> Any:
     """The client, changed to drop stale answers instead of printing them.
 

@@ -126,6 +126,11 @@ class PoolChannels:
 
     # ---- from any thread
 
+    @property
+    def used(self) -> bool:
+        """Whether gateways or channels were asked for."""
+        return self._users is not None
+
     def users_side(self, make: Callable[[], Side]) -> Side:
         """Return the users' side of these channels, which is made at the first call."""
         with self._lock:

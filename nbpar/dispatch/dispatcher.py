@@ -115,6 +115,11 @@ class Dispatcher:
         return not (self._inbox or len(self._driver.jobs))
 
     @property
+    def unused(self) -> bool:
+        """Whether nothing is under way, and no channel was ever used, whose code may keep values."""
+        return self.idle and not self.lines.used
+
+    @property
     def running(self) -> dict[str, str]:
         """Descriptions of the current work of each busy worker."""
         return self._driver.jobs.running()

@@ -100,7 +100,7 @@ def usable_cpus() -> int:
 
 def default_workers() -> int:
     """The number of workers where none is asked for: the usable CPUs, but no more than NBPAR_MAX_WORKERS."""
-    cap = _number_in(os.environ, MOST_WORKERS_VARIABLE)
+    cap = number_in(os.environ, MOST_WORKERS_VARIABLE)
     return usable_cpus() if cap is None else max(1, min(usable_cpus(), int(cap)))
 
 
@@ -110,17 +110,17 @@ def cpu_limits(environment: Mapping[str, str]) -> list[CpuLimit]:
     Variables whose value is no number above 0 count for nothing.
     """
     limits = [CpuLimit(cores(), "affinity"), *(CpuLimit(quota, "control group") for quota in _quotas())]
-    told = ((_number_in(environment, name), name) for name in LIMIT_VARIABLES)
+    told = ((number_in(environment, name), name) for name in LIMIT_VARIABLES)
     return sorted([*limits, *(CpuLimit(number, name) for number, name in told if number is not None)])
 
 
-def _number_in(environment: Mapping[str, str], name: str) -> float | None:
-    """Return the number in a variable; None if there is none above 0."""
+def number_in(environment: Mapping[str, str], name: str, *, zero: bool = False) -> float | None:
+    """Return the number in a variable; None if there is none above 0, or none that is 0 where that counts."""
     try:
         number = float(environment.get(name, ""))
     except ValueError:
         return None
-    return number if 0 < number < math.inf else None
+    return number if 0 < number < math.inf or (zero and number == 0) else None
 
 
 def thread_limits(engines: int, environment: Mapping[str, str], cpus: int | None = None) -> dict[str, str]:

@@ -18,6 +18,7 @@ from nbpar.host.frames import entrance
 from nbpar.host.machine import is_here
 from nbpar.notebook.places import BACK, place_named, workers_of
 from nbpar.notebook.start_line import StartLine, parse_start
+from nbpar.pool.idle import idle_choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -164,6 +165,9 @@ class Commands:
             %nbpar start 8 --ssh gpu01 --ssh ann@gpu02:16
                                 start them on other hosts, through ssh, and use those; 8 on each host without
                                 a number.  --python PYTHON names the Python there, --install makes one
+            %nbpar start --idle 60
+                                end the workers of this machine after 60 minutes without work, in place of 15;
+                                0: never
             %nbpar stop         end all workers, and use none of another place
             %nbpar restart      replace them by fresh ones, also those of `start --ssh`; engines of another
                                 cluster that is used stay as they are
@@ -182,12 +186,20 @@ class Commands:
 
     def _status(self) -> Status:
         used = self._pools.used_place()
-        return status(self._pools.default_pools()) if used is None else status_of(*workers_of(used))
+        if used is not None:
+            return status_of(*workers_of(used))
+        table, notices = status(self._pools.default_pools()), self._pools.notices()
+        if not notices:
+            return table
+        numbers = [plural(len(table.rows), "worker")] if table.rows else []
+        return Status(table.rows, "; ".join([*numbers, *notices]))
 
     def _start(self, arguments: list[str]) -> Status:
         line = parse_start(arguments)
         if line.hosts:
             return self._start_on_hosts(line)
+        if line.idle is not None:
+            idle_choice.choose(line.idle, "`%nbpar start --idle`")
         if (used := self._pools.used_place()) is not None:
             raise UsageError(
                 f"`%nbpar start` starts workers of this machine, but calls run on {used.what}; {BACK}"

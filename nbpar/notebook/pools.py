@@ -82,5 +82,8 @@ class Pools(Protocol):
     def default_pools(self) -> Sequence[MapPool]:
         """Return the open ones."""
 
+    def notices(self) -> Sequence[str]:
+        """Return what is to be said of them besides their workers."""
+
     def close_default_pools(self) -> None:
         """Close them all."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from IPython.core.error import UsageError
 
-FORM = "%nbpar start [N] [--ssh HOST[:N]]... [--python PYTHON] [--install]"
+FORM = "%nbpar start [N] [--idle MINUTES] [--ssh HOST[:N]]... [--python PYTHON] [--install]"
 
-OPTIONS = ("--ssh", "--python", "--install")
+OPTIONS = ("--idle", "--ssh", "--python", "--install")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,9 @@ class StartLine:
     install: bool = False
     """Whether an environment is made there where no Python fits."""
 
+    idle: float | None = None
+    """Minutes without work after which workers of this machine end, 0: never; None: as before."""
+
 
 def parse_start(arguments: list[str]) -> StartLine:
     """Return what the words after `%nbpar start` mean.
@@ -37,7 +41,7 @@ def parse_start(arguments: list[str]) -> StartLine:
         UsageError: they mean nothing.
     """
     words = [part for word in arguments for part in _parts(word)]
-    count, hosts, python, install = None, [], None, False
+    count, hosts, python, install, idle = None, [], None, False, None
     while words:
         word = words.pop(0)
         if word == "--install":
@@ -46,6 +50,8 @@ def parse_start(arguments: list[str]) -> StartLine:
             hosts.append(_value(word, words))
         elif word == "--python":
             python = _value(word, words)
+        elif word == "--idle":
+            idle = _minutes(_value(word, words))
         elif count is None and word.isdecimal() and int(word) >= 1:
             count = int(word)
         else:
@@ -55,12 +61,23 @@ def parse_start(arguments: list[str]) -> StartLine:
             )
     if not hosts and (python or install):
         raise UsageError(f"--python and --install are for hosts, but there is no --ssh; write `{FORM}`")
-    return StartLine(count, tuple(hosts), python, install)
+    if hosts and idle is not None:
+        raise UsageError(
+            f"--idle is for workers of this machine; for hosts: `nbpar.Cluster.adapt`; write `{FORM}`"
+        )
+    return StartLine(count, tuple(hosts), python, install, idle)
 
 
 def _parts(word: str) -> list[str]:
     name, equals, value = word.partition("=")
     return [name, value] if equals and name in OPTIONS else [word]
+
+
+def _minutes(word: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (minutes := float(word)) < math.inf:
+            return minutes
+    raise UsageError(f"--idle needs a number of minutes, 0 for never, was {word!r}; write `{FORM}`")
 
 
 def _value(option: str, words: list[str]) -> str:
@@ -73,7 +90,7 @@ def start_proposals(words: list[str], config: Path | None = None) -> list[str]:
     """The completions after `%nbpar start` and some words."""
     if words[-1:] == ["--ssh"]:
         return known_hosts(config)
-    return [] if words[-1:] == ["--python"] else list(OPTIONS)
+    return [] if words[-1:] in (["--python"], ["--idle"]) else list(OPTIONS)
 
 
 def known_hosts(config: Path | None = None) -> list[str]:

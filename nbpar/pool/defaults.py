@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.core.checks import number_of_workers
 from nbpar.core.results import Results
-from nbpar.core.text import function_name
+from nbpar.core.text import function_name, plural
 from nbpar.host.cpus import default_workers
 from nbpar.host.frames import entrance
+from nbpar.pool.idle import IdleTime, idle_choice, watch
 from nbpar.pool.in_use import Use, in_use, opened, places
+from nbpar.pool.keeper import Keeper
 from nbpar.pool.launch import nothing
 from nbpar.pool.options import MapOptions, takes_options
 from nbpar.pool.pool import Pool
@@ -38,11 +41,27 @@ class DefaultPool(Pool):
 
     _warns = False
 
-    def __init__(self, workers: int | None, backend: str, asked: int | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None,
+        backend: str,
+        asked: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(asked if workers is None else workers, backend=backend)
         self._usual = workers
         self._asked: dict[object, int] = {}
         self._resizing = threading.RLock()
+        self._clock = clock
+        self._touched = True
+        """Whether it was used since the last look."""
+
+        self._idle = IdleTime(clock())
+        self._ended: tuple[Keeper, float] | None = None
+        """What kept the engines that ended for lack of work, and after how many minutes."""
+
+        if backend == "engines":
+            watch(self)
 
     @entrance
     def resize(self, workers: int) -> None:
@@ -50,6 +69,75 @@ class DefaultPool(Pool):
         with self._resizing:
             self._have(max([number, *self._asked.values()]))
             self._usual = number
+
+    # ---- without work
+
+    def look(self) -> None:
+        """End the engines if there was no work for long enough; the next call starts others.
+
+        Engines on which values may be kept stay: after `each`, channels and requests of ipyparallel's client.
+        """
+        limit = idle_choice.limit()
+        with self._lock:
+            touched, self._touched = self._touched, False
+            busy = self._closed or touched or self.resting or self._needed()
+            if self._idle.is_over(self._clock(), limit, busy=busy):
+                self._keeper.close()
+                self._ended = (self._keeper, limit.minutes)
+
+    def _needed(self) -> bool:
+        """Whether something is under way, or values may be kept."""
+        keeper = self._keeper
+        if not keeper.pending.ready or self._asked:
+            return True
+        if keeper.pending.get().used_by_others():
+            return True
+        return keeper.launcher is not None and (
+            keeper.launcher.reached_all or not keeper.launcher.dispatcher.unused
+        )
+
+    @property
+    def resting(self) -> bool:
+        """Whether its engines have ended for lack of work."""
+        return self._ended is not None and self._ended[0] is self._keeper
+
+    @property
+    def notice(self) -> str:
+        """Says that its engines have ended for lack of work; "" if they have not."""
+        ended = self._ended
+        if ended is None or not self.resting:
+            return ""
+        return f"engines ended after {_minutes(ended[1])} without work; the next map starts them"
+
+    def begin(self) -> None:
+        """Start the engines if they have ended for lack of work; returns at once."""
+        if self.resting:
+            self._current()
+
+    def _current(self) -> Keeper:
+        self._touched = True  # before the lock: after a look that does not see it, new engines are started
+        with self._lock:
+            if self.resting and not self._closed:
+                self._renew(None)
+        return super()._current()
+
+    @property
+    def workers(self) -> list[dict[str, Any]]:
+        return [] if self.resting else super().workers
+
+    @property
+    def awaited(self) -> str:
+        return "" if self.resting else super().awaited
+
+    @property
+    def failed(self) -> bool:
+        return not self.resting and super().failed
+
+    @property
+    def broken(self) -> bool:
+        return not self.resting and super().broken
+
+    # ---- the number of workers
 
     def _reserve(self, workers: int | None) -> Callable[[], None]:
         if self.backend == "serial" or inside_item():
@@ -77,6 +165,10 @@ class DefaultPool(Pool):
             super().resize(workers)
 
 
+def _minutes(number: float) -> str:
+    return plural(int(number), "minute") if number == int(number) else f"{number:g} minutes"
+
+
 def default_pool(workers: int | None = None, backend: str = "engines") -> Pool:
     """Return the default pool of this kind, resized to a number of workers if one is given.
 
@@ -102,6 +194,7 @@ def _default_pool(backend: str, workers: int | None, asked: int | None) -> Pool:
             pool = _pools[backend] = DefaultPool(workers, backend, asked)
         elif workers is not None:
             pool.resize(workers)
+        pool.begin()
         return pool
 
 
@@ -124,9 +217,14 @@ def _pool_for(fn: Callable[..., Any], backend: str, options: MapOptions) -> Pool
         return pool_for(backend, options)
 
 
-def default_pools() -> list[Pool]:
+def default_pools() -> list[DefaultPool]:
     """Return the open default pools of this machine."""
     return [pool for pool in _pools.values() if not pool.closed]
+
+
+def notices() -> list[str]:
+    """Return what is to be said of default pools besides their workers."""
+    return [pool.notice for pool in default_pools() if pool.notice]
 
 
 def close_default_pools() -> None:

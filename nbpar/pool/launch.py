@@ -144,6 +144,9 @@ class Launcher:
         """What the last run of a function has learned, by digest; the oldest first."""
 
         self._before_run = before_run
+        self.reached_all = False
+        """Whether a call was made on every worker, which may have kept values there."""
+
         self._packages: dict[tuple[bytes, Wanted], tuple[Package, ...]] = {}
         """Of the last function."""
 
@@ -217,6 +220,7 @@ class Launcher:
 
     def everywhere(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Launch[Run]:
         """Prepare a run of one call on every worker."""
+        self.reached_all = True
         return self._launch(fn, SequenceSource([]), CallStyle.CALL, QUIET, everywhere=(args, {}))
 
     def _launch(

@@ -74,6 +74,10 @@ class Placement:
         """The reason why no more workers will come; "" if there is none."""
         return ""
 
+    def used_by_others(self) -> bool:
+        """Whether the user's code has run on the workers without the pool, and may have kept values there."""
+        return False
+
     def mend(self) -> None:
         """Retry to get workers that were given up; returns at once."""
 
@@ -166,6 +170,9 @@ class EnginesPlacement(Placement):
         if (problem := cluster.problem) and not cluster.engines:
             return problem
         return "" if not (spoiled := self._engines.spoiled()) or self.expecting() else spoiled
+
+    def used_by_others(self) -> bool:
+        return self._engines.access.used_by_others
 
     def mend(self) -> None:
         if self._cluster.problem and self._cluster.running:
@@ -417,6 +424,11 @@ class PendingPlacement:
     def spent(self) -> bool:
         """Whether it failed and the error was raised to a caller: the next one may retry."""
         return self.failed and self._told
+
+    @property
+    def ready(self) -> bool:
+        """Whether the placement is there."""
+        return self._over.here and self._error is None
 
     def discard(self) -> None:
         """Close the placement, also while it is prepared.  Idempotent."""

@@ -49,6 +49,7 @@ class InlinePools:
 
     pools: list[InlinePool] = field(default_factory=list)
     used: Any = None
+    said: list[str] = field(default_factory=list)
 
     def default_pool(self, workers=None, backend="engines"):
         self.pools.append(InlinePool(workers, backend))
@@ -66,6 +67,9 @@ class InlinePools:
 
     def default_pools(self):
         return list(self.pools)
+
+    def notices(self):
+        return self.said
 
     def close_default_pools(self):
         self.pools.clear()

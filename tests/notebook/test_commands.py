@@ -115,9 +115,9 @@ def test_a_worker_whose_process_is_gone_is_not_shown():
         ("dance", "unknown command `%nbpar dance` (the commands are"),
         (
             "start many",
-            "expected one number of workers, from 1, or --ssh, --python, --install, was 'many'; write",
+            "expected one number of workers, from 1, or --idle, --ssh, --python, --install, was 'many'; wr",
         ),
-        ("start 0", "from 1, or --ssh, --python, --install, was '0'"),
+        ("start 0", "from 1, or --idle, --ssh, --python, --install, was '0'"),
         ("start 1 2", "was '2'"),
         ("stop 3", "`%nbpar stop` takes no arguments, was given '3'"),
         ("resize", "was ''; write `%nbpar resize N`"),
@@ -170,3 +170,13 @@ def test_numbers_end_below_one_another():
     html = Status((("0", "host", "1234", "98 %", "57 MB", ""),))._repr_html_()
 
     assert '<td style="text-align:right">1234</td>' in html
+
+
+def test_the_table_says_that_engines_have_ended_for_lack_of_work(run, pools):
+    ended = "engines ended after 15 minutes without work; the next map starts them"
+    pools.said = [ended]
+
+    assert repr(run("%nbpar")) == ended
+
+    run("%nbpar start 2")
+    assert repr(run("%nbpar")).startswith(f"2 workers; {ended}\n")

@@ -13,6 +13,8 @@ from nbpar.notebook.start_line import StartLine, known_hosts, parse_start, start
     [
         ("", StartLine()),
         ("4", StartLine(4)),
+        ("4 --idle 2.5", StartLine(4, idle=2.5)),
+        ("--idle=0", StartLine(idle=0.0)),
         ("--ssh gpu01", StartLine(None, ("gpu01",))),
         ("8 --ssh gpu01 --ssh=ann@gpu02:16", StartLine(8, ("gpu01", "ann@gpu02:16"))),
         ("--ssh gpu01 2 --python py311 --install", StartLine(2, ("gpu01",), "py311", install=True)),
@@ -32,6 +34,9 @@ def test_the_forms_of_the_line(line, meaning):
         ("4 --python x", "--python and --install are for hosts"),
         ("--install", "there is no --ssh"),
         ("--shh gpu01", "was '--shh'"),
+        ("--idle soon", "--idle needs a number of minutes, 0 for never, was 'soon'"),
+        ("--idle nan", "was 'nan'"),
+        ("--idle 5 --ssh gpu01", "--idle is for workers of this machine"),
     ],
 )
 def test_lines_that_mean_nothing(line, message):
@@ -56,7 +61,7 @@ def test_hosts_of_the_ssh_configuration_are_proposed(tmp_path, monkeypatch):
 
     assert known_hosts() == ["gpu01", "gpu02", "login"]
     assert proposals("%nbpar start --ssh gp", "gp", ["start"]) == ["gpu01", "gpu02"]
-    assert proposals("%nbpar start 8 --", "--", ["start"]) == ["--ssh", "--python", "--install"]
+    assert proposals("%nbpar start 8 --", "--", ["start"]) == ["--idle", "--ssh", "--python", "--install"]
     assert proposals("%nbpar sta", "sta", ["start"]) == ["start"]
 
 

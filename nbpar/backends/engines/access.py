@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from nbpar.backends.base import WorkerId
 from nbpar.backends.engines.engine import EngineLoop
+from nbpar.cluster.client import own_request, used_by_others
 from nbpar.cluster.direct import DirectAccess
 from nbpar.wire.shipping import shipment
 
@@ -20,6 +21,10 @@ class Access(Protocol):
 
     outfit: dict[str, Any]
     """Settings of a loop by which an engine has nbpar."""
+
+    @property
+    def used_by_others(self) -> bool:
+        """Whether the user's code has run in the engines on another way, and may have kept values there."""
 
     def listed(self) -> dict[int, str]:
         """Return the identities of the engines in the cluster's list, by number.  Thread-safe."""
@@ -50,6 +55,10 @@ class _ThroughController:
         self.client = client
         self.outfit = {"sources": shipment()}
 
+    @property
+    def used_by_others(self) -> bool:
+        return used_by_others(self.client)
+
     def listed(self) -> dict[int, str]:
         known = ((number, self.client._engines.get(number)) for number in self.client.ids)  # noqa: SLF001 (there is no public way)
         return {number: uuid for number, uuid in known if uuid is not None}
@@ -58,7 +67,7 @@ class _ThroughController:
         from ipyparallel.error import NoEnginesRegistered
 
         try:
-            return self.client[engine_id].apply_async(exec, program, {"settings": settings})
+            return own_request(self.client, engine_id, exec, program, {"settings": settings})
         except NoEnginesRegistered as error:
             raise LookupError(engine_id) from error
 
@@ -79,6 +88,7 @@ class _Direct:
     """By the fork server."""
 
     client = None
+    used_by_others = False
 
     def __init__(self, access: DirectAccess) -> None:
         self.outfit: dict[str, Any] = {"sources": b""}  # it is a fork of this nbpar

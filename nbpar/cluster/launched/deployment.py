@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nbpar.cluster.base import DeploymentListener, Settings, UnqueuedEngines
+from nbpar.cluster.client import own_request
 from nbpar.cluster.directory import RuntimeDirectory, remove_directory
 from nbpar.cluster.fork_server.preload import LAUNCHED_SETTINGS
 from nbpar.cluster.fork_server.protocol import surroundings_here
@@ -161,7 +162,7 @@ class LaunchedDeployment(UnqueuedEngines):
             return
         with self._lock:
             self._ids[uuid] = engine_id
-        answer = self._client[engine_id].apply_async(eval, _WHERE)
+        answer = own_request(self._client, engine_id, eval, _WHERE)
         answer.add_done_callback(lambda future: self._locate_from(uuid, future))
 
     def left(self, uuid: str) -> None:
