@@ -9,17 +9,20 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
-from examples import examples, links, notebook_shell, shown_and_said
+from examples import OF_MORE_LIBRARIES, examples, links, notebook_shell, shown_and_said
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-WITH_EXAMPLES = [page for page in PAGES if examples(page)]
 
 
 def name_of(page):
     return page.relative_to(DOCS).as_posix()
+
+
+WITH_EXAMPLES = [page for page in PAGES if examples(page) and name_of(page) not in OF_MORE_LIBRARIES]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,14 @@ def test_examples_show_what_the_page_says(shell, page):
     shown, said = shown_and_said(shell, page)
 
     assert shown == said
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page, "py")], ids=name_of)
+def test_examples_that_do_not_run_are_python(page):
+    for block in examples(page, "py"):
+        source = TransformerManager().transform_cell(block.source)
+
+        compile(source, f"{page}:{block.line}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
