@@ -30,13 +30,14 @@ Sources = dict[str, tuple[bool, str, str]]
 
 def sources(packages: Iterable[str], modules: Iterable[str]) -> Sources:
     """The sources of whole packages and single modules, with the packages that these are in."""
-    found: Sources = {}
-    for package in ("nbpar", "nbpar.core"):
-        found[package] = (True, source(package, "__init__.py"), _origin(package, "__init__.py"))
+    found: Sources = {"nbpar": _init_of("nbpar")}
     for package in packages:
         found.update(_package(package))
     for module in modules:
         package, _, name = module.rpartition(".")
+        above = package.split(".")
+        for depth in range(2, len(above) + 1):
+            found.setdefault(inside := ".".join(above[:depth]), _init_of(inside))
         found[module] = (False, source(package, f"{name}.py"), _origin(package, f"{name}.py"))
     return found
 
@@ -59,7 +60,7 @@ def _package(package: str) -> Sources:
     """A package's modules, with its subpackages."""
     from importlib.resources import files
 
-    found: Sources = {package: (True, source(package, "__init__.py"), _origin(package, "__init__.py"))}
+    found: Sources = {package: _init_of(package)}
     for entry in files(package).iterdir():
         name = entry.name.removesuffix(".py")
         if entry.is_dir() and entry.joinpath("__init__.py").is_file():
@@ -67,6 +68,10 @@ def _package(package: str) -> Sources:
         elif entry.name.endswith(".py") and name != "__init__":
             found[f"{package}.{name}"] = (False, entry.read_text("utf-8"), _origin(package, entry.name))
     return found
+
+
+def _init_of(package: str) -> tuple[bool, str, str]:
+    return (True, source(package, "__init__.py"), _origin(package, "__init__.py"))
 
 
 def _origin(package: str, name: str) -> str:

@@ -57,19 +57,30 @@ class ThreadInterrupts(Interrupts):
             self._armed = False
             if self._raised:
                 self._raised = False
-                _raise_into(self._thread, None)
+                _take_back()
 
     def strike(self) -> bool:
         """Interrupt the user code that runs there, if there is any; returns whether there was."""
         with self._lock:
             if self._armed and self._thread is not None:
                 self._raised = True
-                _raise_into(self._thread, Interrupted)
+                _raise_into(self._thread)
             return self._armed
 
 
-def _raise_into(thread: int | None, error: type[BaseException] | None) -> None:
-    if thread is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
-        )
+def _raise_into(thread: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Interrupted))
+
+
+def _take_back() -> None:
+    """Meet here what was raised into this thread, or was met already.
+
+    Raising NULL would withdraw it too, but up to Python 3.12 it leaves the mark that an exception is pending
+    somewhere: every thread looks for it at each step from then on, and in Python 3.11 a traced one forever.
+    """
+    try:
+        _raise_into(threading.get_ident())
+        while True:
+            pass
+    except Interrupted:
+        return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 
@@ -101,3 +102,34 @@ def test_it_strikes_once(run):
 
     assert result() == (True, False)
     assert not interrupts.strike()
+
+
+STRUCK = """
+import sys, threading
+from nbpar.worker.signals import Interrupted
+from nbpar.worker.thread_interrupts import ThreadInterrupts
+
+def main():
+    with ThreadInterrupts() as interrupts:
+        interrupts.armed = True
+        try:
+            interrupts.strike()
+        except Interrupted as error:
+            interrupts.made(error)
+
+thread = threading.Thread(target=main)
+thread.start()
+thread.join()
+sys.settrace(lambda *_: None)
+(lambda: None)()
+print("went on")
+"""
+
+
+def test_traced_code_goes_on_after_an_interrupt():
+    # Python 3.11 looks for a pending exception forever when one was withdrawn by raising NULL
+    done = subprocess.run(
+        [sys.executable, "-c", STRUCK], check=False, capture_output=True, text=True, timeout=LIMIT
+    )
+
+    assert done.stdout == "went on\n", done.stderr
