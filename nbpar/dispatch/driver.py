@@ -17,6 +17,7 @@ from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.scheduling.windows import Assignment
 from nbpar.dispatch.channels import CHANNEL_MESSAGES, PoolChannels
 from nbpar.dispatch.failures import UnfitAnswerError, calls_in, death_of, failure_of, fitted, judged
+from nbpar.dispatch.hosts import host_of
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.memory import NO_RULES, Memory, MemoryRules
@@ -197,6 +198,7 @@ class Driver:
             self._scheduler.touch_attended()  # a source that never reports changes must not block its run
         if len(self._workforce) or self._expecting() or (self._backend.coming() and not self._problem()):
             self._patience.restore()
+            self.jobs.refuse_unfit(self._expecting)
         elif self._patience.is_over(now) or self._problem():
             self._give_up()
 
@@ -334,7 +336,7 @@ class Driver:
         self.lines.arrive(worker)
 
     def _welcome(self, worker: WorkerId, now: float) -> None:
-        self._scheduler.join(worker)
+        self._scheduler.join(worker, host_of(self._workforce.facts(worker)))
         self.jobs.emit(self._workforce.joined(worker, now))
 
     def _take_done(self, worker: WorkerId, done: Done, now: float) -> None:

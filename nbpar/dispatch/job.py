@@ -188,6 +188,8 @@ class Job:
         source = state.source
         if state.gate is not None:
             state.gate.stir = lambda: None
+        if state.claim is not None:
+            state.claim.stir = lambda: None
         state.source = EndedSource(source.reading, source.error)
         state.known, state.within, self.keep = nothing_known, None, None
         for load in (self.load, *self.loads):

@@ -13,6 +13,7 @@ from nbpar.core.rates.rate import NEVER
 from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.scheduling.windows import LASTS, Assignment
 from nbpar.dispatch.failures import OVERDUE, unhandled
+from nbpar.dispatch.hosts import unfit
 from nbpar.dispatch.job import Ending, Job
 from nbpar.dispatch.workforce import Workforce
 from nbpar.host.ctrl_c import may_be_ctrl_c
@@ -60,6 +61,9 @@ class Jobs:
 
         self.rated: dict[int, Job] = {}
         """Jobs at a limited rate."""
+
+        self._needing: dict[int, Job] = {}
+        """Jobs whose items need something of their hosts."""
 
         self._single: dict[int, Job] = {}
         """Jobs of independent calls."""
@@ -127,6 +131,8 @@ class Jobs:
             self._single[job.state.id] = job
         if job.state.gate is not None:
             self.rated[job.state.id] = job
+        if job.state.claim is not None:
+            self._needing[job.state.id] = job
         job.begun = self.now
         job.sink.emit(events.RunStarted(self.now, job.label, job.total))
         for worker in self._workforce.ready:
@@ -151,6 +157,15 @@ class Jobs:
                 self._gathering.remove(job)
                 job.state.pin(here, job.everywhere)
                 self._scheduler.add(job.state)
+
+    def refuse_unfit(self, expecting: Callable[[], bool]) -> None:
+        """End the jobs of which no item fits into any worker's host, once no other worker is expected."""
+        for job in list(self._needing.values()) if self._needing else ():
+            claim = job.state.claim
+            hosts = [window.host for window in self._scheduler.windows.values()]
+            if claim is None or not hosts or any(host.fits(claim.needs) for host in hosts) or expecting():
+                continue
+            self.end(job, ValueError(unfit(claim.needs, hosts)))
 
     def emit(self, event: events.Event) -> None:
         """Send an event to every job."""
@@ -414,6 +429,7 @@ class Jobs:
         self._limited.pop(job.state.id, None)
         self._single.pop(job.state.id, None)
         self.rated.pop(job.state.id, None)
+        self._needing.pop(job.state.id, None)
         if job in self._gathering:
             self._gathering.remove(job)
         self.idle_since = self.now

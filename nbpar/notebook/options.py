@@ -10,6 +10,7 @@ from IPython.core.magic_arguments import argument, kwds, magic_arguments
 
 from nbpar.core.checks import BACKENDS, ERRORS, PROGRESS
 from nbpar.core.rates.rate import Rate
+from nbpar.core.scheduling.needs import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,6 +70,20 @@ def _rate(text: str) -> str | float:
     return rate
 
 
+def _needs(text: str) -> Needs:
+    parts = [part.partition("=") for part in text.split(",")]
+    given: dict[str, Any] = {name.strip(): value.strip() for name, _, value in parts}
+    try:
+        if "cores" in given:
+            given["cores"] = float(given["cores"])
+        needs = Needs.of(given)
+    except ValueError:
+        needs = None
+    if needs is None or len(given) < len(parts):
+        raise argparse.ArgumentTypeError(f"expected memory=2GB,cores=2, or one of the two, was {text!r}")
+    return needs
+
+
 _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (
         ("-n", "--workers"),
@@ -111,6 +126,14 @@ _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "type": _rate,
             "metavar": "RATE",
             "help": "Limit of items that begin in any window of time: 500/min, 10/s.",
+        },
+    ),
+    (
+        ("--needs",),
+        {
+            "type": _needs,
+            "metavar": "NEEDS",
+            "help": "What an item needs of its host, memory=2GB,cores=2: as many are under way as fit.",
         },
     ),
     (
@@ -180,6 +203,7 @@ def map_options(parsed: argparse.Namespace) -> dict[str, Any]:
         "timeout",
         "retries",
         "rate",
+        "needs",
         "errors",
         "seed",
         "resume",

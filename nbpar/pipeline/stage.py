@@ -21,6 +21,7 @@ from nbpar.core.checks import (
 from nbpar.core.concurrency import concurrency_of
 from nbpar.core.rates.rate import Rate
 from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.needs import Needs
 from nbpar.core.text import function_name, plural, short
 from nbpar.host.deadlines import CENTURY
 
@@ -47,6 +48,8 @@ class Stage:
         concurrency: items of an `async def` under way at once on each worker; by default 100.
         rate: limit of items that begin here in any window of time: "500/min", "10/s", a number per second,
             `(number, seconds)`, or a `Rate` that several stages and runs share.
+        needs: what an item, or a batch with `batched`, needs of its host, {"memory": "2GB", "cores": 2}: as
+            many are under way at once as fit, together with those of all pools of this process.
 
     Raises:
         TypeError, ValueError: an argument is invalid; the message says what is allowed.
@@ -66,6 +69,7 @@ class Stage:
     name: str = ""
     concurrency: int | None = None
     rate: Any = None
+    needs: Any = None
     token: str = field(init=False, repr=False)
     """Identifies the initializer's preparation on a worker."""
 
@@ -112,6 +116,7 @@ class Stage:
     def _check_limits(self) -> None:
         if self.retries is not None:
             Retry.of(self.retries)
+        object.__setattr__(self, "needs", Needs.of(self.needs))
         if self.rate is not None:
             object.__setattr__(self, "rate", Rate.of(self.rate))
             if self.batched:

@@ -14,8 +14,10 @@ from nbpar.core.concurrency import ConcurrentChunker
 from nbpar.core.outcome import Part
 from nbpar.core.rates.rate import Gate
 from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.needs import Claim
 from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.text import function_name
+from nbpar.dispatch.hosts import accounted
 from nbpar.dispatch.job import Job, Preparation
 from nbpar.journal.resuming import AHEAD
 from nbpar.pipeline.conductor import Conductor
@@ -152,9 +154,12 @@ class Wiring:
             buffersize=self._room(stage, batch, then), retry=retries, most_workers=limit,
             within=None if link is None else link.appetite.bound,
         )  # fmt: skip
+        launcher = self._launchers[self._places.kind_of(stage)]
+        stir = self._conductor.wake(launcher.dispatcher, state)
         if stage.rate is not None:
-            desk = self._launchers[self._places.kind_of(stage)].dispatcher
-            state.gate = Gate(stage.rate, self._conductor.wake(desk, state))
+            state.gate = Gate(stage.rate, stir)
+        if (needs := accounted(stage.needs, all_here=launcher.all_here)) is not None:
+            state.claim = Claim(needs, stir, each=stage.at_once > 0)
         state.known = partial(_known, state, source)
         return state
 

@@ -14,11 +14,13 @@ from nbpar.core.concurrency import ConcurrentChunker, concurrency_of
 from nbpar.core.events import Event, ItemPrinted
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.rates.rate import Gate, Rate
+from nbpar.core.scheduling.needs import Claim, Needs
 from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.source import ReadySource
 from nbpar.core.text import function_name
 from nbpar.core.transcript import Transcript
 from nbpar.dispatch.dispatcher import Stir
+from nbpar.dispatch.hosts import accounted
 from nbpar.dispatch.job import Job
 from nbpar.errors import PoolClosedError
 from nbpar.host.deadlines import waiting_time
@@ -47,6 +49,7 @@ class CallQueue:
         patient: `get` waits for another thread's `put` instead of raising `LookupError`.
         workers: maximal number of workers; None: all.
         rate: limit of items that begin in any window of time, as of `Pool.map`.
+        needs: what an item needs of its host, likewise.
     """
 
     @entrance
@@ -58,6 +61,7 @@ class CallQueue:
         patient: bool = False,
         workers: int | None = None,
         rate: Any = None,
+        needs: Any = None,
     ) -> None:
         self._desk = launcher.dispatcher
         stir = Stir(launcher.dispatcher)
@@ -67,11 +71,13 @@ class CallQueue:
         self._lock = threading.Lock()  # guards the number of outstanding results
         self._due = 0
         self._patient = patient
+        needed = accounted(Needs.of(needs), all_here=launcher.all_here)
         concurrency, limit = concurrency_of(fn, None), Rate.of(rate)
         chunker = ConcurrentChunker(concurrency) if concurrency else Chunker(1)
         state = RunState(
             self._desk.new_id(), self._inputs, chunker, ordered=False, most_workers=workers,
             gate=None if limit is None else Gate(limit, stir),
+            claim=None if needed is None else Claim(needed, stir, each=concurrency > 0),
         )  # fmt: skip
         stir.state = state
         name = function_name(fn)

@@ -12,10 +12,11 @@ from nbpar.core.call_style import CallStyle
 from nbpar.core.checks import check_flag
 from nbpar.core.rates.rate import Rate
 from nbpar.core.results import Results
+from nbpar.core.scheduling.needs import Needs
 from nbpar.core.text import function_name
 from nbpar.host.frames import entrance
 from nbpar.pool.launch import Launch, Launcher, shown_stream, total_of
-from nbpar.pool.options import MapOptions, Options, takes_options
+from nbpar.pool.options import MapOptions, Options, parameters_of, takes_options
 from nbpar.run.display import BackgroundViews, shown
 from nbpar.run.run import Run
 from nbpar.run.unbegun import beginning
@@ -86,6 +87,8 @@ class Calls(ABC):
                   computes only the missing ones.
                 - concurrency: items of an `async def` under way at once on each worker; by default 100.
                 - workers: maximal number of workers for this call.
+                - needs: what an item needs of its host, {"memory": "2GB", "cores": 2}: as many are under way
+                  at once as fit, together with those of all pools of this process.
 
         Raises:
             Exception: the first one raised by `fn`, with a note that names the item.
@@ -163,10 +166,14 @@ class Calls(ABC):
 
         It can be canceled even while the function runs.  A serial pool makes the call first.
         A call that is outstanding when the interpreter ends is finished first; Ctrl-C stops it then.
+
+        `needs=`, as of `map`, is for nbpar, unless `fn` has a parameter of that name.
         """
         __tracebackhide__ = True
-        launcher = self.launcher
-        future = launcher.submit(fn, args, kwargs)
+        launcher, needs = self.launcher, None
+        if "needs" in kwargs and "needs" not in parameters_of(fn):
+            needs = Needs.of(kwargs.pop("needs"))
+        future = launcher.submit(fn, args, kwargs, needs)
         launcher.finish_before_exit(future)
         return future
 
@@ -213,7 +220,11 @@ class Calls(ABC):
 
     @entrance
     def queue(
-        self, fn: Callable[[Any], Any], *, rate: Rate | str | float | tuple[float, float] | None = None
+        self,
+        fn: Callable[[Any], Any],
+        *,
+        rate: Rate | str | float | tuple[float, float] | None = None,
+        needs: Mapping[str, Any] | Needs | None = None,
     ) -> CallQueue:
         """Return a `CallQueue`: `put(item)` calls `fn(item)` on a worker, `get()` returns a completed result.
 
@@ -222,18 +233,23 @@ class Calls(ABC):
         Args:
             fn: called with each item.
             rate: limit of items that begin in any window of time, as of `map`.
+            needs: what an item needs of its host, as of `map`.
         """
-        queue: CallQueue = import_module("nbpar.pool.call_queue").CallQueue(fn, self.launcher, rate=rate)
+        queues = import_module("nbpar.pool.call_queue")
+        queue: CallQueue = queues.CallQueue(fn, self.launcher, rate=rate, needs=needs)
         return queue
 
     @entrance
-    def executor(self) -> Executor:
+    def executor(self, *, needs: Mapping[str, Any] | Needs | None = None) -> Executor:
         """Return a `concurrent.futures.Executor` that runs calls on these workers.
 
         For libraries and event loops (`run_in_executor`) that need one.  Its `shutdown`, and leaving
         its `with` block, wait for the calls and leave the pool open.
+
+        Args:
+            needs: what each call needs of its host, as of `map`.
         """
-        executor: Executor = import_module("nbpar.pool.executor").PoolExecutor(self)
+        executor: Executor = import_module("nbpar.pool.executor").PoolExecutor(self, needs)
         return executor
 
     # ---- internals

@@ -9,6 +9,7 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nbpar.core.call_style import CallStyle
+from nbpar.core.scheduling.needs import Needs
 from nbpar.core.source import HandedOverSource
 from nbpar.errors import PicklingError
 from nbpar.host.deadlines import deadline_in
@@ -46,10 +47,12 @@ class PoolExecutor(Executor):
 
     Args:
         pool: provides the workers.
+        needs: what each call needs of its host, as of `Pool.map`.
     """
 
-    def __init__(self, pool: Workers) -> None:
+    def __init__(self, pool: Workers, needs: Any = None) -> None:
         self._pool = pool
+        self._needs = Needs.of(needs)
         self._work = OutstandingWork()
         self._lock = threading.Lock()  # between what begins and `shutdown`
         self._closed = False
@@ -71,7 +74,7 @@ class PoolExecutor(Executor):
             self._refuse_if_closed()
             launcher = self._pool.launcher
             try:
-                future: Future[Any] = launcher.submit(fn, args, kwargs)
+                future: Future[Any] = launcher.submit(fn, args, kwargs, self._needs)
             except PicklingError as error:
                 future = Future()
                 future.set_exception(error)
@@ -105,7 +108,7 @@ class PoolExecutor(Executor):
             RuntimeError: after `shutdown`.
         """
         deadline = deadline_in(timeout)
-        options = Options.of({"chunksize": chunksize, "buffersize": buffersize, "progress": "none"})
+        options = Options(chunksize, buffersize=buffersize, progress="none", needs=self._needs)
         self._refuse_if_closed()
         source = HandedOverSource(_together(iterables)) if buffersize is None else None
         with self._lock:

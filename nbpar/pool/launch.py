@@ -15,10 +15,12 @@ from nbpar.core.chunking import TARGET, Chunker
 from nbpar.core.concurrency import CONCURRENCY, ConcurrentChunker, concurrency_of, waits_to_begin
 from nbpar.core.rates.rate import Gate, Rate
 from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.needs import Claim, Needs
 from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.source import Arms, HandedOverSource, SequenceSource, Source
 from nbpar.core.text import full_function_name, function_name, short
 from nbpar.dispatch.dispatcher import Dispatcher, Stir
+from nbpar.dispatch.hosts import accounted
 from nbpar.dispatch.job import Job
 from nbpar.dispatch.workforce import Initializer
 from nbpar.errors import PicklingError
@@ -136,6 +138,9 @@ class Launcher:
     ) -> None:
         self._backend = place.backend
         self._same_host = place.same_host
+        self.all_here = place.same_host or place.backend.in_process
+        """Whether all workers are on this host."""
+
         self._world = place.world
         self._largest = {} if care.max_items is None else {"largest": care.max_items}
         self._numbers = count(1)
@@ -161,6 +166,9 @@ class Launcher:
         )  # fmt: skip
         self._calls = SubmittedCalls(self.dispatcher)
         self._coroutines = SubmittedCalls(self.dispatcher, ConcurrentChunker(CONCURRENCY))
+        self._needing: dict[tuple[Needs, bool], SubmittedCalls] = {}
+        """Those whose calls need something of their host."""
+
         self._outstanding = OutstandingWork()
 
     def over(
@@ -203,12 +211,24 @@ class Launcher:
             remember=True,
         ).begin()  # fmt: skip
 
-    def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> CallFuture:
+    def submit(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        needs: Needs | None = None,
+    ) -> CallFuture:
         """Run one call; return its future."""
         __tracebackhide__ = True
+        needs = accounted(needs, all_here=self.all_here)
         load = self.load(fn)
         begin = self.begin_of(self.dispatcher.new_id(), fn, load, brief=True)
-        calls = self._coroutines if concurrency_of(fn, None) else self._calls
+        waits = concurrency_of(fn, None) > 0
+        calls = self._coroutines if waits else self._calls
+        if needs is not None:
+            chunker = ConcurrentChunker(CONCURRENCY) if waits else None
+            made = SubmittedCalls(self.dispatcher, chunker, needs)
+            calls = self._needing.setdefault((needs, waits), made)
         return calls.submit(fn, load, begin, args, kwargs)
 
     def finish_before_exit(self, future: CallFuture) -> None:
@@ -248,9 +268,11 @@ class Launcher:
             options.fixed_chunksize, load, streaming=streaming, concurrency=concurrency, limit=limit
         )
         gate = None if limit is None else Gate(limit, stir := stir or Stir(self.dispatcher))
+        needs, each = accounted(options.needed, all_here=self.all_here), concurrency > 0
+        claim = None if needs is None else Claim(needs, stir := stir or Stir(self.dispatcher), each=each)
         state = RunState(
-            self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming,
-            buffersize=options.buffersize, retry=options.retry, most_workers=options.workers, gate=gate,
+            self.dispatcher.new_id(), source, chunker, ordered=ordered, streaming=streaming, gate=gate,
+            buffersize=options.buffersize, retry=options.retry, most_workers=options.workers, claim=claim,
         )  # fmt: skip
         if stir is not None:
             stir.state = state

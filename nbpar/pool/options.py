@@ -21,11 +21,14 @@ from nbpar.core.checks import (
 )
 from nbpar.core.rates.rate import Rate
 from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.needs import Needs
 from nbpar.host.deadlines import CENTURY
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 OF_OTHERS = {
+    "resources": "needs",
+    "memory": "needs",
     "rate_limit": "rate",
     "max_per_second": "rate",
     "chunk": "chunksize",
@@ -91,8 +94,12 @@ class Options:
     workers: int | None = None
     """Maximal number of workers for this call; a default pool with fewer adds some until it is over."""
 
+    needs: Mapping[str, Any] | Needs | None = None
+    """What an item needs of its host, {"memory": "2GB", "cores": 2}: as many are under way as fit."""
+
     retry: Retry = field(init=False)
     limit: Rate | None = field(init=False)
+    needed: Needs | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._settle_numbers()
@@ -130,6 +137,7 @@ class Options:
                 )
         object.__setattr__(self, "retry", Retry.of(self.retries))
         object.__setattr__(self, "limit", Rate.of(self.rate))
+        object.__setattr__(self, "needed", Needs.of(self.needs))
 
     @classmethod
     def of(cls, given: Mapping[str, Any], fn: object = None) -> Options:
@@ -171,6 +179,7 @@ class MapOptions(TypedDict, total=False):
     resume: str | None
     concurrency: int | None
     workers: int | None
+    needs: Mapping[str, Any] | Needs | None
 
 
 def takes_options(function: F) -> F:
@@ -195,7 +204,7 @@ def _is_auto(value: object) -> bool:
 def _hint(name: str, known: list[str], fn: object) -> str:
     if name in OF_OTHERS:
         return f"did you mean {OF_OTHERS[name]}?"
-    if name in _parameters_of(fn):
+    if name in parameters_of(fn):
         called = getattr(fn, "__name__", "fn")
         return f"to give it to the function, map `functools.partial({called}, {name}=...)`"
     if near := get_close_matches(name, known, cutoff=0.5):
@@ -203,7 +212,8 @@ def _hint(name: str, known: list[str], fn: object) -> str:
     return f"there are {', '.join(known)}"
 
 
-def _parameters_of(fn: object) -> set[str]:
+def parameters_of(fn: object) -> set[str]:
+    """Return the names of a function's parameters; nothing if they are unknown."""
     try:
         return set(inspect.signature(fn).parameters)  # type: ignore[arg-type]  # it need be no function
     except (TypeError, ValueError):

@@ -13,11 +13,12 @@ from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.chunking import Chunker
 from nbpar.core.events import Event, ItemFailed, ItemPrinted
 from nbpar.core.outcome import Part
+from nbpar.core.scheduling.needs import Claim, Needs
 from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.scheduling.windows import Assignment
 from nbpar.core.source import ReadySource
 from nbpar.core.text import function_name, short
-from nbpar.dispatch.dispatcher import Dispatcher
+from nbpar.dispatch.dispatcher import Dispatcher, Stir
 from nbpar.dispatch.job import Job, Order
 from nbpar.errors import WAITS_FOR_ITSELF, PoolClosedError, StoppedError
 from nbpar.host.deadlines import waiting_time
@@ -204,7 +205,12 @@ class SubmittedCalls:
     workers are released.
     """
 
-    def __init__(self, dispatcher: Dispatcher, chunker: Chunker | None = None) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, chunker: Chunker | None = None, needs: Needs | None = None
+    ) -> None:
+        self.needs = needs
+        """Of each call."""
+
         self.dispatcher = dispatcher
         self.lock = threading.RLock()  # for all state, and for every future between two states
         # its estimate carries over from one job to the next
@@ -314,6 +320,10 @@ class _CallStream(ReadySource):
         state = RunState(
             calls.dispatcher.new_id(), self, calls.chunker, ordered=False, singly=True, forget=self.forget
         )  # fmt: skip
+        if calls.needs is not None:
+            stir = Stir(calls.dispatcher)
+            stir.state = state
+            state.claim = Claim(calls.needs, stir, each=state.chunker.concurrency > 0)
         self.state = state
         self._job: _CallsJob | None = None
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.endpoint.carried_modules import asking
 from nbpar.host.event_loops import no_event_loop
+from nbpar.host.limits import limits_here
 from nbpar.host.machine import is_here, machine
 from nbpar.host.processes import OtherProcess
 from nbpar.host.relay_words import POOLS
@@ -73,6 +74,8 @@ def serve_engine(settings: dict[str, Any]) -> None:
             "streams": isinstance(transport, StreamTransport),
             "address": settings["address"] if local else "",
         }
+        if not is_here(settings):
+            facts["limits"] = tuple(limits_here())
         with no_event_loop(), _mortal(), Interrupts() as interrupts, inside(whole_process=True):
             loop = Loop(
                 transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"],

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from nbpar.core.chunking import Chunker
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.needs import Claim, Needs
 from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.scheduling.windows import Assignment
+
+CORES = 3.0
 
 MOST_DEATHS = 6
 """A chunk of many items comes back in pieces, and those in pieces, down to one item that is tried twice."""
@@ -35,6 +38,9 @@ class Plan:
     """Items arrive gradually, and their number is unknown."""
 
     most_workers: int | None = None
+    cores: float = 0.0
+    """What an item needs of the host, which has `CORES`."""
+
     pinned: bool = False
     failing: dict[int, int] = field(default_factory=dict)
     """Index to the number of attempts that fail."""
@@ -97,6 +103,7 @@ class Account:
             streaming=plan.streaming,
             buffersize=plan.buffersize, most_workers=plan.most_workers,
             retry=Retry(plan.retries, jitter=0.0), dice=lambda: 0.0,
+            claim=Claim(Needs(0, plan.cores), self.stir) if plan.cores else None,
         )  # fmt: skip
         self.items = plan.items
         self.delivered: list[Part] = []
@@ -112,6 +119,10 @@ class Account:
         self.unconsumed = 0
         self.cancelled = False
         self.used = 0.0
+
+    def stir(self) -> None:
+        if self.state.watcher is not None:
+            self.state.watcher.touch(self.state)
 
     def waiting(self, now: float, worker: str) -> set[int]:
         """Items that were taken and could run now on this worker."""

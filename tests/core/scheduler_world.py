@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from run_accounts import Account, Plan, Poison
+from run_accounts import CORES, Account, Plan, Poison
 
 from nbpar.core.outcome import Failure
+from nbpar.core.scheduling.needs import Host
 from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.scheduling.windows import SUSPECT, Assignment
 
@@ -33,6 +34,7 @@ class World:
         self.random = random.Random(seed)
         self.now = 0.0
         self.scheduler = Scheduler()
+        self.host = Host(0, CORES)
         self.workers: dict[str, Worker] = {}
         self.accounts: list[Account] = []
         self._names = iter(range(10**9))
@@ -44,7 +46,7 @@ class World:
     def join(self) -> None:
         worker = Worker(f"w{next(self._names)}")
         self.workers[worker.name] = worker
-        self.scheduler.join(worker.name)
+        self.scheduler.join(worker.name, self.host)
 
     def add(self, plan: Plan) -> Account:
         account = Account(len(self.accounts), plan)
@@ -262,12 +264,20 @@ class World:
             assert account.state.pinned[assignment.chunk.first] == worker.name
         account.take(assignment, self.now)
         worker.calls.append(assignment)
+        assert self._cores_in_use() <= CORES, "more is under way than fits into the host"
         assert self.scheduler.windows.load(worker.name) == len(worker.calls)
 
     def _could_help(self, worker: Worker, call: Assignment) -> bool:
         busy = worker.calls or worker.retiring or worker.held
         relieved = self.scheduler.windows.relieves(worker.name, call.run)
         return not busy and not call.run.paused and (call.run.admits(worker.name) or relieved)
+
+    def _cores_in_use(self) -> float:
+        """What the items need that workers may be running: any of their calls may be next."""
+        return sum(
+            max((self._account(call).plan.cores for call in worker.calls), default=0.0)
+            for worker in self.workers.values()
+        )
 
     def _check_membership(self, assignment: Assignment) -> None:
         most = self._account(assignment).plan.most_workers
@@ -365,7 +375,10 @@ class World:
         return (
             account
             for account in self.accounts
-            if not account.cancelled and not account.state.paused and account.plan.most_workers is None
+            if not account.cancelled
+            and not account.state.paused
+            and account.plan.most_workers is None
+            and not account.plan.cores
         )
 
     def _check_that_nothing_is_left(self) -> None:
@@ -379,6 +392,8 @@ class World:
         assert not self.scheduler.windows._calls
         assert not self.scheduler._delayed
         assert not self.scheduler.attended
+        assert not self.host._used.total()
+        assert not self.host._line
         for account in self.accounts:
             state = account.state
             assert state.done

@@ -16,6 +16,8 @@ from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.outcome import Failure
 from nbpar.core.rates.rate import NEVER, Gate, Rate
 from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.admission import chunk_for
+from nbpar.core.scheduling.needs import ANYWHERE
 from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.source import SequenceSource
@@ -469,9 +471,9 @@ def test_a_chunk_that_waits_for_an_idle_worker_takes_no_permit():
     state = RunState(1, SequenceSource([]), Chunker(), gate=gate)
     state.give_back(Chunk(0, [1], deaths=1))
 
-    assert state.permitted_chunk("w", 1, 0.0, idle=False) is None
+    assert chunk_for(state, "w", ANYWHERE, 1, 0.0, idle=False) is None
     assert gate.available(0.0) == 2
-    assert state.permitted_chunk("w", 1, 0.0, idle=True) == Chunk(0, [1], deaths=1)
+    assert chunk_for(state, "w", ANYWHERE, 1, 0.0, idle=True) == Chunk(0, [1], deaths=1)
 
 
 def test_no_token_comes_twice_when_loops_bring_times_out_of_order():

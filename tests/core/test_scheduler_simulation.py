@@ -24,6 +24,7 @@ plans = st.builds(
     retries=st.integers(0, 3),
     late=st.booleans(),
     most_workers=st.sampled_from([None, None, 1, 2]),
+    cores=st.sampled_from([0.0, 0.0, 1.0, 2.0, 3.0]),
     failing=st.dictionaries(indices, st.integers(1, 4), max_size=4),
     poison=st.frozensets(indices, max_size=2),
 )

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from nbpar import LostChangeWarning
+from nbpar.core.scheduling.needs import Needs
 from nbpar.views.base import Silent
 from nbpar.views.choose import choose
 from nbpar.views.text import Text
@@ -37,7 +38,8 @@ def test_what_the_body_assigns_does_not_reach_the_notebook(run, shell):
 def test_all_options_reach_the_pool(run, pools):
     run(
         "%%parallel_map -n 3 --backend threads --chunk 5 --timeout 1.5 --retries 2 --errors collect --seed -7"
-        " --rate 3/min --label 'my run' --resume=night --progress none x in [1]\nx"
+        " --rate 3/min --needs memory=2GB,cores=1.5 --label 'my run' --resume=night --progress none"
+        " x in [1]\nx"
     )
 
     pool = pools.pools[-1]
@@ -51,6 +53,7 @@ def test_all_options_reach_the_pool(run, pools):
                 "timeout": 1.5,
                 "retries": 2,
                 "rate": "3/min",
+                "needs": Needs(2 * 10**9, 1.5),
                 "errors": "collect",
                 "seed": -7,
                 "label": "my run",
@@ -149,6 +152,7 @@ def test_the_shell_itself_does_not_travel_with_the_body(run, pools, shell):
         ("-n (a, b) in [1]", "argument -n/--workers: expected a whole number from 1, was '(a,'"),
         ("-n 0 x in [1]", "argument -n/--workers: expected a whole number from 1, was '0'"),
         ("--timeout soon x in [1]", "argument --timeout: expected seconds, more than 0, was 'soon'"),
+        ("--needs gpus=1 x in [1]", "expected memory=2GB,cores=2, or one of the two, was 'gpus=1'"),
         ("--chunk some x in [1]", "argument --chunk: expected a whole number from 1, or auto, was 'some'"),
         ("--seed x x in [1]", "argument --seed: expected a whole number, was 'x'"),
         ("--errors ignore x in [1]", "argument --errors: invalid choice: 'ignore' (choose from"),

@@ -19,6 +19,7 @@ from nbpar.core.chunking import Chunk, Chunker
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.rates.rate import NEVER, OPEN, Gate
 from nbpar.core.rates.retry import Retry
+from nbpar.core.scheduling.needs import Claim
 from nbpar.core.scheduling.speculation import Speculation
 from nbpar.core.sizes import estimated_bytes
 from nbpar.core.source import HandedOverSource, SequenceSource, Source
@@ -79,6 +80,9 @@ class RunState:
     retry: Retry = field(default_factory=Retry)
     gate: Gate | None = None
     """Limits how many items begin in a time; None: nothing does."""
+
+    claim: Claim | None = None
+    """Limits how many items are under way on a host; None: nothing does."""
 
     dice: Callable[[], float] = random.random
     """Numbers from 0 to 1, for the jitter of delays."""
@@ -164,6 +168,8 @@ class RunState:
     @paused.setter
     def paused(self, paused: bool) -> None:
         self._paused = paused
+        if self.claim is not None:
+            self.claim.leave()
         self._touch()
 
     @property
@@ -231,18 +237,6 @@ class RunState:
         self.workers = workers
         return self._next_new(idle=idle, most=most)
 
-    def permitted_chunk(self, worker: str, workers: int, now: float, *, idle: bool) -> Chunk | None:
-        """Return the next chunk likewise, of not more items than the rate lets begin now."""
-        if (gate := self.gate) is None or self.idle(now) or (most := gate.available(now)) < 1:
-            return None
-        share = max(most // max(workers, 1), 1)
-        if (chunk := self.next_chunk(worker, workers, now, idle=idle, most=share)) is None:
-            return None
-        taken = gate.take(min(len(chunk.items), most), now)  # others may share the rate
-        if taken < len(chunk.items):
-            self._again.appendleft(chunk.rest(taken))
-        return chunk.head(taken) if taken else None
-
     def settle(
         self,
         chunk: Chunk,
@@ -272,6 +266,10 @@ class RunState:
         if self.speculation.items:
             self._drop_copies([chunk.first + n for n in range(len(values)) if chunk.first + n not in retried])
         return self._deliver(_parts_between(chunk.first, values, final, retried)), list(final.values())
+
+    def put_back(self, chunk: Chunk) -> None:
+        """Let a chunk that was not sent be the next."""
+        self._again.appendleft(chunk)
 
     def give_back(self, chunk: Chunk) -> None:
         """Return items to the run that no worker has started, unless another has them as well."""
@@ -362,6 +360,8 @@ class RunState:
     def cancel(self) -> None:
         """Drop the items that have not started."""
         self.cancelled = True
+        if self.claim is not None:
+            self.claim.leave()
         self._again.clear()
         self._later.clear()
         self.let_go.clear()

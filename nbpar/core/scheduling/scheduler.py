@@ -16,6 +16,8 @@ from typing import Any
 from nbpar.core.chunking import Chunk
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.rates import starts
+from nbpar.core.scheduling.admission import chunk_for
+from nbpar.core.scheduling.needs import ANYWHERE, Host
 from nbpar.core.scheduling.ready import ReadyRuns
 from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.scheduling.silence import Silence
@@ -37,6 +39,9 @@ class Scheduler:
         self._attended: dict[int, RunState] = {}
         self._limited: dict[int, RunState] = {}
         """Runs limited to some of the workers, or with items for certain workers."""
+
+        self._needing: dict[int, RunState] = {}
+        """Runs whose items need something of their hosts."""
 
         self._touched: dict[int, RunState] = {}
         """Attended runs with events since they were last attended to."""
@@ -111,6 +116,8 @@ class Scheduler:
             self._attended[run.id] = run
         if run.most_workers is not None or run.pinned is not None:
             self._limited[run.id] = run
+        if run.claim is not None:
+            self._needing[run.id] = run
         self._hungry.update(dict.fromkeys(self.windows.beside(run)))
         self.touch(run)
 
@@ -122,9 +129,9 @@ class Scheduler:
         self._forget(run)
         return []
 
-    def join(self, worker: WorkerId) -> None:
-        """Add a worker."""
-        self.windows[worker] = Window()
+    def join(self, worker: WorkerId, host: Host = ANYWHERE) -> None:
+        """Add a worker, which is on a host."""
+        self.windows[worker] = Window(host=host)
         self._hungry[worker] = None
         for run in self.runs.values():
             if run.streaming:  # their look-ahead depends on the number of workers
@@ -136,6 +143,7 @@ class Scheduler:
         if window is None:
             return []
         window.retiring = True
+        self._leave_lines(window.host)
         self._hungry.pop(worker, None)
         self._shut_by.pop(worker, None)
         return window.behind
@@ -145,6 +153,7 @@ class Scheduler:
         if (window := self.windows.get(worker)) is None:
             return []
         window.held = True
+        self._leave_lines(window.host)
         return self.windows.behind(worker)
 
     def free(self, worker: WorkerId) -> None:
@@ -232,10 +241,12 @@ class Scheduler:
             starts.began(assignment, items, age, now)
 
     def lose_permits(self) -> None:
-        """Give up all calls: nothing will be heard of them, and others may share their rates."""
+        """Give up all calls: nothing will be heard of them, and others may share their rates and hosts."""
         for worker in self.windows:
             for assignment in list(self.windows[worker].calls.values()):
                 starts.lost(assignment)
+                if assignment.run.claim is not None:
+                    assignment.run.claim.close()
 
     def settle(
         self,
@@ -275,6 +286,7 @@ class Scheduler:
             run.members.pop(worker, None)
         if lost is None:
             return []
+        self._leave_lines(lost.host)
         hopeless = []
         suspects = lost.suspects if died else ()
         for assignment in reversed(list(lost.calls.values())):
@@ -323,24 +335,31 @@ class Scheduler:
                 full = False
                 continue
             mine = window.coroutines if run.chunker.concurrency else load - window.coroutines
-            if mine < run.chunker.window:
+            mixed = mine > 0 and run.claim is not None and run.claim.is_mixed(worker, mine)
+            if mine < run.chunker.window and not mixed:
                 full = False
-                chunk = (run.next_chunk if run.gate is None else run.permitted_chunk)(
-                    worker, len(self.windows), now, idle=not load
-                )
-                if chunk is not None:
-                    return self._record(worker, run, chunk, now)
-                if run.id in self._attended and run.source.ended:
-                    self._touched[run.id] = run  # perhaps just now, when it was read
+                if (assignment := self._offer(run, worker, now)) is not None:
+                    return assignment
             if run.idle(now):
                 self._discard(run)
                 continue
             if mine and not run.chunker.concurrency and run.waits(worker, now):
-                full = True  # it is served when the worker has less work: others must not fill it up
-                break
+                if full := not mixed or window.host.has_room(run.claim):
+                    break  # it is served when the worker has less work: others must not fill it up
+                continue
             full = full is not False
         if full:
             self._hungry.pop(worker, None)
+        return None
+
+    def _offer(self, run: RunState, worker: WorkerId, now: float) -> Assignment | None:
+        """Give a worker the next chunk of a run, if there is one that may begin."""
+        window = self.windows[worker]
+        chunk = chunk_for(run, worker, window.host, len(self.windows), now, idle=not window.calls)
+        if chunk is not None:
+            return self._record(worker, run, chunk, now)
+        if run.id in self._attended and run.source.ended:
+            self._touched[run.id] = run  # perhaps just now, when it was read
         return None
 
     def _discard(self, run: RunState) -> None:
@@ -392,6 +411,8 @@ class Scheduler:
 
         A worker that two limited runs had to share is left by one of them as soon as another is there.
         """
+        if run.claim is not None and not self.windows[worker].host.fits(run.claim.needs):
+            return False
         if run.most_workers is None:
             return True
         claims = self.windows.claims
@@ -432,9 +453,16 @@ class Scheduler:
         if not run.streaming and run.source.ended and run.idle(now):
             self._ready.discard(run)
         assignment = self.windows.add(worker, run, chunk, now, expected)
+        self._leave_lines(self.windows[worker].host)
         if run.gate is not None:
             assignment.permits = len(chunk.items)
         return assignment
+
+    def _leave_lines(self, host: Host) -> None:
+        """Let runs wait no more for room at a host where no worker of theirs could take it."""
+        for run in self._needing.values() if self._needing else ():
+            if run.claim is not None and host in run.claim.lines and self.windows.all_busy_at(host):
+                run.claim.leave(host)
 
     def _close(self, assignment: Assignment) -> None:
         window = self.windows.remove(assignment)
@@ -443,6 +471,8 @@ class Scheduler:
         self._shut_by.pop(assignment.worker, None)
         if assignment.permits:
             starts.lost(assignment)
+        if assignment.run.claim is not None:
+            assignment.run.claim.end(assignment.worker)
         assignment.run.priority -= assignment.expected
         assignment.run.running -= not assignment.superseded
         self._ready.correct(assignment.run)
@@ -455,5 +485,7 @@ class Scheduler:
         self._ready.discard(run)
         if run.id in self._limited:
             self.windows.claims.subtract(run.members.keys())
-        for runs in (self.runs, self._attended, self._limited, self._touched):
+        if run.claim is not None:
+            run.claim.leave()
+        for runs in (self.runs, self._attended, self._limited, self._needing, self._touched):
             runs.pop(run.id, None)

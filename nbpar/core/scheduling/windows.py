@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from nbpar.core.chunking import Chunk
+from nbpar.core.scheduling.needs import ANYWHERE, Host
 from nbpar.core.scheduling.runstate import RunState
 
 WorkerId = str
@@ -105,6 +106,7 @@ class Window:
     """The calls of one worker, oldest first."""
 
     calls: dict[int, Assignment] = field(default_factory=dict)
+    host: Host = ANYWHERE
 
     since: float = 0.0
     """Time when the worker started the oldest of them."""
@@ -399,8 +401,15 @@ class Windows(dict[WorkerId, Window]):
         if run.paused:
             return False
         return any(
-            (run.admits(worker) or self.relieves(worker, run)) and self[worker].open for worker in self._idle
+            (run.admits(worker) or self.relieves(worker, run))
+            and self[worker].open
+            and self[worker].host.has_room(run.claim)
+            for worker in self._idle
         )
+
+    def all_busy_at(self, host: Host) -> bool:
+        """Whether no worker of a host has nothing to do and may get work."""
+        return not any(self[worker].host is host and self[worker].open for worker in self._idle)
 
     def _watch(self, worker: WorkerId, at: float) -> None:
         """Check a worker's calls at that time; it must have no entry in the heap."""
