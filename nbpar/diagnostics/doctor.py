@@ -24,16 +24,16 @@ from nbpar.cluster.directory import create_directory, remove_directory
 from nbpar.cluster.fork_server.server import can_fork
 from nbpar.core.text import plural
 from nbpar.host.cpus import (
-    MOST_WORKERS_VARIABLE,
     THREAD_VARIABLES,
     cpu_limits,
-    default_workers,
     has_gil,
     usable_cpus,
+    workers_by_default,
 )
 from nbpar.host.descriptors import free_descriptors
 from nbpar.host.memory import free_memory, whole_memory
 from nbpar.host.shell import this_shell
+from nbpar.pool.idle import idle_choice
 from nbpar.version import __version__
 
 State = Literal["fine", "note", "problem"]
@@ -108,6 +108,7 @@ def examine(run_map: Callable[[], str] | None = None, *, workers: int = 2) -> Di
         *((f"package {name}", _package_check(name, floor)) for name, floor in _requirements()),
         ("front end", _front_end),
         ("CPUs", _cpus),
+        ("idle engines", _idle_engines),
         ("memory", _memory),
         ("open files", _descriptors),
         ("warm start", _fork),
@@ -212,8 +213,8 @@ def _front_end() -> CheckResult:
 def _cpus() -> CheckResult:
     usable, there = usable_cpus(), os.cpu_count() or 1
     text = f"{usable} usable" + (f" of {there} (by {_sources_of(usable)})" if usable < there else "")
-    if (number := default_workers()) < usable:
-        text += f"; {plural(number, 'worker')} by default, by {MOST_WORKERS_VARIABLE}"
+    if (workers := workers_by_default(os.environ)).source:
+        text += f"; {plural(workers.number, 'worker')} by default, by {workers.source}"
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
     if limits:
         text += f"; engines keep your {', '.join(limits)}"
@@ -226,6 +227,12 @@ def _sources_of(usable: int) -> str:
     """Return where the limits come from that leave this number of CPUs."""
     lowest = [limit for limit in cpu_limits(os.environ) if math.ceil(limit.number) <= usable]
     return ", ".join(f"{limit.source} {limit.number:g}" for limit in lowest)
+
+
+def _idle_engines() -> CheckResult:
+    limit = idle_choice.limit()
+    text = limit.sentence if limit.ends else "stay until they are stopped"
+    return CheckResult("idle engines", text + (f", by {limit.source}" if limit.source else ""))
 
 
 def _memory() -> CheckResult:

@@ -98,10 +98,42 @@ def usable_cpus() -> int:
     return max(1, math.ceil(min(limit.number for limit in cpu_limits(os.environ))))
 
 
+class NumberOfWorkers(NamedTuple):
+    """A number of workers that something sets."""
+
+    number: int
+    source: str
+    """What sets it; "" if it is the number of usable CPUs."""
+
+
+class WorkerSettings:
+    """Default and cap of the number of workers in this process, as a shell's configuration sets them."""
+
+    default: NumberOfWorkers | None = None
+    cap: NumberOfWorkers | None = None
+
+
+worker_settings = WorkerSettings()
+
+
 def default_workers() -> int:
-    """The number of workers where none is asked for: the usable CPUs, but no more than NBPAR_MAX_WORKERS."""
-    cap = number_in(os.environ, MOST_WORKERS_VARIABLE)
-    return usable_cpus() if cap is None else max(1, min(usable_cpus(), int(cap)))
+    """The number of workers where none is asked for: see `workers_by_default`."""
+    return workers_by_default(os.environ).number
+
+
+def workers_by_default(environment: Mapping[str, str]) -> NumberOfWorkers:
+    """The number of workers where none is asked for, and what sets it.
+
+    It is the configured default, else the usable CPUs, but no more than the configured cap and
+    NBPAR_MAX_WORKERS.
+    """
+    found = worker_settings.default or NumberOfWorkers(usable_cpus(), "")
+    told = number_in(environment, MOST_WORKERS_VARIABLE)
+    variable = None if told is None else NumberOfWorkers(max(1, int(told)), MOST_WORKERS_VARIABLE)
+    for cap in (worker_settings.cap, variable):
+        if cap is not None and cap.number < found.number:
+            found = cap
+    return found
 
 
 def cpu_limits(environment: Mapping[str, str]) -> list[CpuLimit]:

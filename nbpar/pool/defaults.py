@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.core.checks import number_of_workers
 from nbpar.core.results import Results
-from nbpar.core.text import function_name, plural
+from nbpar.core.text import function_name
 from nbpar.host.cpus import default_workers
 from nbpar.host.frames import entrance
-from nbpar.pool.idle import IdleTime, idle_choice, watch
+from nbpar.pool.idle import IdleTime, idle_choice, minutes, watch
 from nbpar.pool.in_use import Use, in_use, opened, places
 from nbpar.pool.keeper import Keeper
 from nbpar.pool.launch import nothing
@@ -107,7 +107,7 @@ class DefaultPool(Pool):
         ended = self._ended
         if ended is None or not self.resting:
             return ""
-        return f"engines ended after {_minutes(ended[1])} without work; the next map starts them"
+        return f"engines ended after {minutes(ended[1])} without work; the next map starts them"
 
     def begin(self) -> None:
         """Start the engines if they have ended for lack of work; returns at once."""
@@ -163,10 +163,6 @@ class DefaultPool(Pool):
     def _have(self, workers: int) -> None:
         if workers != self.size:
             super().resize(workers)
-
-
-def _minutes(number: float) -> str:
-    return plural(int(number), "minute") if number == int(number) else f"{number:g} minutes"
 
 
 def default_pool(workers: int | None = None, backend: str = "engines") -> Pool:

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from nbpar.core.text import plural
 from nbpar.host.cpus import number_in
 from nbpar.host.error_log import call_safely
 
@@ -32,6 +33,16 @@ class IdleLimit(NamedTuple):
 
     source: str
     """Where it is set; "" if it is the default."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether engines end at all."""
+        return self.minutes < math.inf
+
+    @property
+    def sentence(self) -> str:
+        """What happens to the engines."""
+        return f"end after {minutes(self.minutes)} without work"
 
     @property
     def seconds(self) -> float:
@@ -60,6 +71,11 @@ class IdleChoice:
             return self._chosen
         told = number_in(environment, IDLE_VARIABLE, zero=True)
         return _limit(IDLE_MINUTES, "") if told is None else _limit(told, IDLE_VARIABLE)
+
+
+def minutes(number: float) -> str:
+    """Return a number of minutes in words."""
+    return plural(int(number), "minute") if number == int(number) else f"{number:g} minutes"
 
 
 def _limit(minutes: float, source: str) -> IdleLimit:
