@@ -119,7 +119,10 @@ def sweep(base: Path) -> None:
 
 def ipython_folder(private: Path) -> Path:
     """The user's IPython folder if it is complete, otherwise one in `private`, so that none is created."""
-    theirs = Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
+    try:
+        theirs = Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
+    except RuntimeError:  # a container's user without a home
+        return private / "ipython"
     return theirs if (theirs / "profile_default" / "startup").is_dir() else private / "ipython"
 
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from nbpar.errors import JournalError
 from nbpar.host.frames import warn
-from nbpar.journal.paths import set_aside
+from nbpar.journal.paths import ADVICE, set_aside
 
 APPLICATION = 0x6E627061
 """Application id in the file: "nbpa"."""
@@ -133,7 +133,10 @@ def _understood(path: Path) -> Iterator[None]:
                 f"journal {path.stem!r} is being written by another process and was not released within "
                 f"{BUSY:g} s; take another name, or wait until that is over"
             ) from error
-        raise JournalError(f"journal {path.stem!r} cannot be opened at {path}: {error}") from error
+        raise JournalError(
+            f"journal {path.stem!r} cannot be opened at {path}: {error}; "
+            f"is its folder writable?  If not, {ADVICE}"
+        ) from error
     except sqlite3.DatabaseError as error:
         raise _UnfitError(f"is no journal, or is damaged ({error})") from error
 

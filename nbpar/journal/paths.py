@@ -7,7 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+from nbpar.errors import JournalError
+
 ENDING = ".sqlite"
+ADVICE = "set the environment variable NBPAR_JOURNALS to a folder that you may write to, and that lasts"
+
 ASIDE = ".aside"
 """Suffix of files that were set aside."""
 
@@ -16,7 +20,10 @@ def journal_folder() -> Path:
     """Return the folder of this user's journals: `$NBPAR_JOURNALS`, or one in the user's data directory."""
     if chosen := os.environ.get("NBPAR_JOURNALS"):
         return Path(chosen)
-    home = Path.home()
+    try:
+        home = Path.home()
+    except RuntimeError as error:  # a container's user without an entry in the list of users
+        raise JournalError(f"there is no place for journals: {error} {ADVICE}") from error
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
     else:
@@ -25,9 +32,19 @@ def journal_folder() -> Path:
 
 
 def path_of(name: str) -> Path:
-    """Return the file of a journal; its folder is created, readable for this user only."""
+    """Return the file of a journal; its folder is created, readable for this user only.
+
+    Raises:
+        JournalError: it cannot be created.
+    """
     folder = journal_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalError(
+            f"journal {name!r} cannot be kept: its folder {folder} cannot be made "
+            f"({error.strerror}); {ADVICE}"
+        ) from error
     return folder / f"{name}{ENDING}"
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from nbpar.cluster.directory import LONGEST, RuntimeDirectory, create_directory, hold, remove_directory, sweep
+from nbpar.cluster.directory import (
+    LONGEST,
+    RuntimeDirectory,
+    create_directory,
+    hold,
+    ipython_folder,
+    remove_directory,
+    sweep,
+)
 from nbpar.errors import ClusterError
 
 
@@ -150,3 +158,11 @@ def test_a_directory_in_use_is_made_again_and_one_that_was_removed_is_not(base, 
     finally:
         os.close(other)
     assert not runtime.path.exists()
+
+
+def test_a_user_without_a_home_gets_a_private_ipython_folder(base, monkeypatch):
+    for variable in ("HOME", "IPYTHONDIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)  # not in the list of users
+
+    assert ipython_folder(base) == base / "ipython"

@@ -95,7 +95,10 @@ def make_folder(place: str | os.PathLike[str] | None) -> Path:
     Raises:
         ClusterError: it cannot be made.
     """
-    shared = Path.home() / ".cache" / "nbpar" if place is None else Path(place).absolute()
+    try:
+        shared = Path.home() / ".cache" / "nbpar" if place is None else Path(place).absolute()
+    except RuntimeError as error:
+        raise ClusterError(f"{error} Name a folder that all hosts share: run_folder=") from error
     try:
         shared.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=PREFIX, dir=shared))
