@@ -341,6 +341,8 @@ _JUMPS = {*dis.hasjrel, *dis.hasjabs}
 
 
 def _effect(step: dis.Instruction) -> int:
+    if step.opname == "RETURN_VALUE":  # from Python 3.14 on 0, as the value is pushed for the caller
+        return -1
     argument = step.arg if step.opcode >= dis.HAVE_ARGUMENT else None
     try:
         return dis.stack_effect(step.opcode, argument, jump=False)

@@ -287,10 +287,12 @@ def _missing_module(error: ImportError, text: str, where: str) -> str:
 
 
 def _missing_name(text: str, where: str) -> str | None:
-    found = re.search(r"Can't get attribute '([^']+)' on <module '([^']+)'", text)
+    found = re.search(r"Can't get attribute '(?P<name>[^']+)' on <module '(?P<module>[^']+)'", text)
+    # as Python 3.14 and newer say it
+    found = found or re.search(r"\bmodule '(?P<module>[^']+)' has no attribute '(?P<name>[^']+)'", text)
     if found is None:
         return None
-    name, module = found.groups()
+    name, module = found["name"], found["module"]
     if module.endswith("__main__"):
         return (
             f"`{name}` was sent by its name alone and `__main__` {where} has nothing of that name;"
