@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbpar.cluster.base import Deployment, Settings
+from nbpar.cluster.direct import DirectDeployment
 from nbpar.cluster.fork_server.server import can_fork, fork_server_for
 from nbpar.cluster.forked import ForkedDeployment
 from nbpar.cluster.ownership import Occupancy
@@ -36,8 +37,6 @@ def deployment_for(
         ClusterError: its processes cannot be started.
     """
     if engines == DIRECT:
-        from nbpar.cluster.direct import DirectDeployment
-
         return DirectDeployment(fork_server_for(settings, n, stack="workers"), settings, occupant)
     if engines == "nbpar":
         return ForkedDeployment(fork_server_for(settings, n), settings, occupant)

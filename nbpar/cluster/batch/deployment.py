@@ -14,7 +14,7 @@ from typing import Any
 from nbpar.cluster.base import DeploymentListener, Lifetime, Settings
 from nbpar.cluster.batch.jobs import Jobs
 from nbpar.cluster.client import prepare_client
-from nbpar.cluster.fork_server.preload import CONTROLLER_SETTINGS, LAUNCHED_SETTINGS
+from nbpar.cluster.fork_server.preload import LAUNCHED_SETTINGS
 from nbpar.cluster.fork_server.protocol import Line
 from nbpar.cluster.fork_server.server import ForkServer
 from nbpar.cluster.forked import EngineProcess, ForkedDeployment
@@ -132,11 +132,7 @@ class JobsDeployment(ForkedDeployment):
     ) -> None:
         super().__init__(template, settings, occupant)
         address = "127.0.0.1" if jobs.host is not None else "*"
-        self.controller_settings = (
-            *(setting for setting in CONTROLLER_SETTINGS if setting in LAUNCHED_SETTINGS),
-            f"--ip={address}",
-            f"--QuickHeartMonitor.silence={SILENCE + 15:.0f}",
-        )
+        self.controller_settings = (*LAUNCHED_SETTINGS, f"--ip={address}")
         self._request = jobs
         self._number = 0
         self._jobs: dict[int, EngineJob] = {}

@@ -11,7 +11,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from nbpar.cluster.batch.systems import SYSTEMS, JobDescription
+from nbpar.cluster.batch.systems import SYSTEMS, JobDescription, seconds_of
 from nbpar.cluster.launched.options import OWN_OPTIONS
 from nbpar.cluster.remote.hosts import ssh_words
 from nbpar.core.checks import check_text, whole_number
@@ -37,8 +37,6 @@ IPYPARALLEL_OPTIONS = ("config", "controller", "controller_ip", "profile", "prof
 """Options with which a batch system's name means ipyparallel's own launcher."""
 
 TIME_FORMS = 'write "1:30:00" (hours, minutes, seconds), "2-12:00:00" (with days), or a number of seconds'
-
-_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d{2})")
 
 _MEMORY = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT])i?B?", re.IGNORECASE)
 
@@ -135,11 +133,9 @@ def _seconds(time: str | float | timedelta | None) -> int:
     if isinstance(time, (int, float)) and not isinstance(time, bool):
         seconds = math.ceil(time) if math.isfinite(time) else 0
     elif isinstance(time, str):
-        found = _TIME.fullmatch(time.strip())
-        if found is None:
+        if (found := seconds_of(time)) is None:
             raise ClusterError(f"{time!r} is no time limit; {TIME_FORMS}")
-        days, hours, minutes, rest = (int(found[name] or 0) for name in found.re.groupindex)
-        seconds = ((days * 24 + hours) * 60 + minutes) * 60 + rest
+        seconds = found
     else:
         raise TypeError(f"time must be a text, a number of seconds or a timedelta, was {time!r}")
     if seconds <= 0:

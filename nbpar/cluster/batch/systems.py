@@ -60,9 +60,21 @@ class JobState:
     """Why a pending job will never start, if that is known."""
 
 
+_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?:(?P<hours>\d+):)?(?P<minutes>\d+):(?P<seconds>\d{2})")
+
+
 def clock(seconds: int) -> str:
     """Seconds as hours, minutes and seconds."""
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def seconds_of(text: str) -> int | None:
+    """Seconds of a time limit as users and `sinfo` write it, `[[days-]hours:]minutes:seconds`; else None."""
+    found = _TIME.fullmatch(text.strip())
+    if found is None:
+        return None
+    days, hours, minutes, rest = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
 
 class BatchSystem:
@@ -151,9 +163,6 @@ SLURM_NEVER = {
 }
 """Reasons of pending jobs that will never start as they are."""
 
-SLURM_TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
-"""A time limit as `sinfo` prints it: days, hours, minutes, seconds."""
-
 
 class Slurm(BatchSystem):
     """Slurm, from 16.05."""
@@ -195,11 +204,9 @@ class Slurm(BatchSystem):
     def excess(self, job: JobDescription, output: str) -> str:
         lines = [line.strip().partition("|") for line in output.splitlines()]
         rows = [(name, limit) for name, _, limit in lines if limit and (job.queue or name.endswith("*"))]
-        found = [SLURM_TIME.fullmatch(limit) for _, limit in rows]
-        if not rows or None in found:  # one is unlimited, or says something else
+        limits = [seconds for _, limit in rows if (seconds := seconds_of(limit)) is not None]
+        if not rows or len(limits) < len(rows):  # one is unlimited, or says something else
             return ""
-        parts = [[int(part or 0) for part in one.groups()] for one in found if one is not None]
-        limits = [((days * 24 + hours) * 60 + minutes) * 60 + rest for days, hours, minutes, rest in parts]
         if job.seconds <= max(limits):
             return ""
         names = ", ".join(dict.fromkeys(name.rstrip("*") for name, _ in rows))

@@ -13,14 +13,19 @@ from typing import cast
 
 from nbpar.cluster.remote import SILENCE
 
-CONTROLLER_SETTINGS = (
-    "--ip=127.0.0.1",
+LOOPBACK = "--ip=127.0.0.1"
+"""Lets nothing but this host reach a controller."""
+
+_QUIET = (
     "--log-level=30",
     "--usethreads",
     "--nodb",
     "--HeartMonitor.period=3000",
 )
-"""Command line that keeps a controller small and quiet."""
+"""Keep a controller small."""
+
+CONTROLLER_SETTINGS = (LOOPBACK, *_QUIET)
+"""Command line of a controller whose engines are on this host."""
 
 ENGINE_SETTINGS = (
     "--log-level=30",
@@ -30,8 +35,8 @@ ENGINE_SETTINGS = (
 )
 """Command line of an engine that its template watches; it recreates its profile if necessary."""
 
-LAUNCHED_SETTINGS = (*CONTROLLER_SETTINGS[1:], f"--QuickHeartMonitor.silence={SILENCE + 15:.0f}")
-"""The same for a controller that engines of other machines may have to reach, and lose for a while."""
+LAUNCHED_SETTINGS = (*_QUIET, f"--QuickHeartMonitor.silence={SILENCE + 15:.0f}")
+"""The same for a controller that engines of other machines reach, and may lose for a while."""
 
 STACK = (
     "ipyparallel.controller.app",

@@ -14,11 +14,10 @@ from typing import Any
 
 from nbpar.cluster.base import DeploymentListener, Settings
 from nbpar.cluster.client import prepare_client
-from nbpar.cluster.fork_server.preload import CONTROLLER_SETTINGS, ENGINE_SETTINGS
+from nbpar.cluster.fork_server.preload import ENGINE_SETTINGS, LAUNCHED_SETTINGS, LOOPBACK
 from nbpar.cluster.fork_server.protocol import ForkRequest, Line, surroundings_here
 from nbpar.cluster.fork_server.server import ForkServer
 from nbpar.cluster.forked import EngineProcess, ForkedDeployment
-from nbpar.cluster.remote import SILENCE
 from nbpar.cluster.remote.hosts import Host, Hosts
 from nbpar.cluster.remote.prompts import ask_user, can_ask
 from nbpar.errors import ClusterError
@@ -217,7 +216,7 @@ class HostsDeployment(ForkedDeployment):
         hosts: where the engines are.
     """
 
-    controller_settings = (*CONTROLLER_SETTINGS, f"--QuickHeartMonitor.silence={SILENCE + 15:.0f}")
+    controller_settings = (*LAUNCHED_SETTINGS, LOOPBACK)
     patience = 2.0
 
     def __init__(
