@@ -135,6 +135,8 @@ class Controller(controller_app.IPController):  # type: ignore[misc]  # ipyparal
 
     def init_hub(self) -> None:
         controller_app.time = _NoWait
+        if self.engine_ip == "*":
+            self.context.set(zmq.IPV6, 1)  # all addresses, of both families
         super().init_hub()
         self.hub.engine_state_file = ""  # otherwise a full disk would break the registration of engines
         if self.use_threads:

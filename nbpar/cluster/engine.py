@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import zmq
-from ipyparallel.engine.app import IPEngine
+from ipyparallel.controller.heartmonitor import Heart
+from ipyparallel.engine import app as engine_app
 from zmq.eventloop.zmqstream import ZMQStream
 
 HANDSHAKE_TIMEOUT = 5.0
@@ -21,14 +22,31 @@ HANDSHAKE_TIMEOUT = 5.0
 _numbers = itertools.count()
 
 
-class SteadyEngine(IPEngine):  # type: ignore[misc]  # ipyparallel has no types
+class AnyFamilyHeart(Heart):  # type: ignore[misc]  # ipyparallel has no types
+    """A heart that reaches a controller at an address of IPv6, too."""
+
+    def __init__(self, in_addr: str, out_addr: str, *arguments: Any, **options: Any) -> None:
+        super().__init__(in_addr, out_addr, *arguments, **options)
+        if _is_ipv6(in_addr):
+            self.device.setsockopt_in(zmq.IPV6, 1)
+            self.device.setsockopt_out(zmq.IPV6, 1)
+
+
+def _is_ipv6(url: str) -> bool:
+    return url.startswith("tcp://[")
+
+
+class SteadyEngine(engine_app.IPEngine):  # type: ignore[misc]  # ipyparallel has no types
     """An IPEngine whose connections are complete, one after the other, before its heart beats."""
 
     def init_connector(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """Connect the sockets like ipyparallel, and wait until they are connected."""
         connect, maybe_tunnel = super().init_connector()
+        engine_app.Heart = AnyFamilyHeart
 
         def connect_and_wait(socket: Any, url: str, **options: Any) -> Any:
+            if _is_ipv6(url):
+                socket.setsockopt(zmq.IPV6, 1)
             if self.kernel is not None:  # a later socket, which may be needed at once
                 return connect(socket, url, **options)
             raw = socket.socket if isinstance(socket, ZMQStream) else socket  # streams in ipyparallel 8

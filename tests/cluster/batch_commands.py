@@ -60,6 +60,10 @@ class BatchFolder:
         """Let pending jobs give this reason (Slurm)."""
         (self.folder / "reason").write_text(reason)
 
+    def speak_ipv6(self):
+        """Let nodes have addresses of IPv6 only."""
+        (self.folder / "ipv6").touch()
+
     def hang(self):
         """Let submitted jobs be there, and the command that has submitted them never return."""
         (self.folder / "hanging").touch()
@@ -110,6 +114,11 @@ class BatchFolder:
 
     def start(self, number, job):
         script, log = self.folder / f"job-{number}.sh", job["log"]
+        if (self.folder / "ipv6").exists():
+            meeting = Path(log).with_name("meeting")
+            facts = json.loads(meeting.read_text())
+            v6 = [address for address in facts["addresses"] if ":" in address]
+            meeting.write_text(json.dumps({**facts, "addresses": v6}))
         line = f"cd / && setsid sh {script} </dev/null >{log} 2>&1 & echo $!"
         return int(subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout)
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 import psutil
@@ -129,16 +130,23 @@ class Door:
 
 
 def addresses_here() -> list[str]:
-    """The addresses at which other hosts may reach this one, best first; loopback ones come last."""
-    found: list[str] = []
-    loopback: list[str] = []
-    for _, entries in sorted(psutil.net_if_addrs().items()):
-        for entry in entries:
-            if entry.family == socket.AF_INET:
-                (loopback if entry.address.startswith("127.") else found).append(entry.address)
-    named: list[str] = []
+    """The addresses at which other hosts may reach this one, best first; loopback ones come last.
+
+    Those of IPv4 come before those of IPv6.
+    """
+    entries = [entry for _, interface in sorted(psutil.net_if_addrs().items()) for entry in interface]
+    families = (socket.AF_INET, socket.AF_INET6) if socket.has_ipv6 else (socket.AF_INET,)
+    known = [entry.address for family in families for entry in entries if entry.family == family]
+    usable = [address for address in known if "%" not in address]  # that one is valid on one link only
+    loopback = [address for address in usable if ip_address(address).is_loopback]
+    named: set[str] = set()
     with suppress(OSError):
-        answers = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET, socket.SOCK_STREAM)
-        named = [str(answer[4][0]) for answer in answers]
-    preferred = [address for address in named if address in found]
-    return list(dict.fromkeys([*preferred, *found, *loopback]))
+        answers = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
+        named = {str(answer[4][0]) for answer in answers}
+    found = [address for address in usable if address not in loopback]
+    return list(dict.fromkeys([*(address for address in found if address in named), *found, *loopback]))
+
+
+def in_url(address: str) -> str:
+    """The address as it stands in a URL: one of IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address

@@ -108,7 +108,9 @@ class Gateway:
         self._next_look = 0.0
         self._multiplexer = Multiplexer(0, 1, self, first=1)
         self._commands = Commands(self._folder)
-        self._listener = socket.create_server(("", 0), backlog=256)
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        self._listener = socket.create_server(("", 0), family=family, backlog=256, dualstack_ipv6=both)
         self._listener.setblocking(False)
 
     def serve(self) -> None:

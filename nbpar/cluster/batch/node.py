@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from nbpar.cluster.batch.doors import in_url
 from nbpar.cluster.batch.greeting import LONGEST_GREETING, answer, challenge, seal_key
 from nbpar.cluster.fork_server.protocol import Line
 from nbpar.cluster.remote import far
@@ -76,14 +77,10 @@ def connect(meeting: dict[str, Any], job: int) -> tuple[socket.socket, str, byte
                 link.close()
                 refusals.append(f"{address}: {error}")
                 continue
-            return link, _plain(address), seal
+            return link, in_url(address), seal
         if time.monotonic() > deadline:
             raise OSError(f"no way to port {meeting['port']} of the login node ({'; '.join(refusals)})")
         threading.Event().wait(1.0)
-
-
-def _plain(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
 
 
 def _greet(link: socket.socket, key: str, job: int) -> bytes:
