@@ -191,7 +191,7 @@ class Cluster(DemandState):
             host: the login node, as `ssh` knows it; None: this machine is one.
             python: the Python on the nodes, and on `host`, as of `Cluster.ssh`.
             command: the ssh client, a list with its options.
-            run_folder: a folder that the nodes share with the login node; by default `~/.cache/nbpar` there.
+            run_folder: a folder that the nodes share with the login node; by default `nbpar` in its cache.
             settings: `preload`, `env`, `cwd`, `nice`, `start_timeout`, `heal` and `files`, as of `Cluster`.
 
         Raises:
@@ -221,7 +221,7 @@ class Cluster(DemandState):
             hosts: where they run, `{"gpu01": 4, "gpu02": 4}`, with nbpar at the same path; None: here.
             command: the program that starts MPI programs, with options or without.
             arguments: further options of it, such as `["--bind-to", "none"]`.
-            run_folder: a folder that the hosts share; by default `~/.cache/nbpar`.
+            run_folder: a folder that the hosts share; by default `nbpar` in the user's cache.
             settings: as of `Cluster`.
         """
         from nbpar.cluster.launched.ranks import ranks_of

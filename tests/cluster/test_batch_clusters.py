@@ -1,7 +1,9 @@
 """Engines in jobs of batch systems, whose commands are stand-ins that run jobs on this machine."""
 
 import itertools
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from batch_commands import COMMANDS, BatchFolder
 
 import nbpar
 from nbpar.errors import ClusterError, NoWorkersError
+from nbpar.host.machine import this_process
 from nbpar.testing import until
 
 pytestmark = pytest.mark.engines
@@ -78,6 +81,17 @@ def test_engines_are_jobs_of_any_batch_system(batch, start, run_folder, system):
     assert [job["state"] for job in jobs.jobs().values()] == ["CANCELLED", "CANCELLED"]
     assert not jobs.running()
     assert list(run_folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+def test_nodes_that_speak_only_ipv6_take_part(batch, start):
+    jobs = batch()
+    jobs.speak_ipv6()
+    cluster = start(1)
+
+    with nbpar.Pool(cluster=cluster) as pool:
+        assert pool.map(abs, range(-4, 0)) == [4, 3, 2, 1]
+        assert pool.imap(len, [bytes(3_000_000)]).__next__() == 3_000_000
 
 
 def test_nothing_is_written_to_the_current_folder(batch, start, tmp_path, monkeypatch):
@@ -379,13 +393,17 @@ def test_only_their_user_can_read_what_jobs_need(batch, start, run_folder):
 def test_what_killed_owners_have_left_is_removed(batch, start, run_folder):
     left = run_folder / "nbpar-jobs-old"
     left.mkdir(parents=True)
-    host = os.uname().nodename
-    (left / "owner").write_text(f"{host} {gone_pid()}")
+    (left / "owner").write_text(json.dumps({**this_process(), "pid": gone_pid()}))
+    elsewhere = run_folder / "nbpar-jobs-of-a-clone"
+    elsewhere.mkdir()
+    (elsewhere / "owner").write_text(json.dumps({**this_process(), "pid": gone_pid(), "machine": "another"}))
     batch()
 
     start(1)
 
     assert not left.exists()
+    assert elsewhere.exists()
+    shutil.rmtree(elsewhere)
 
 
 def gone_pid():

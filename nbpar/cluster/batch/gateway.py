@@ -15,14 +15,11 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from nbpar.cluster.batch.commands import Commands, Said, run_command
 from nbpar.cluster.batch.doors import Door, addresses_here
@@ -30,6 +27,7 @@ from nbpar.cluster.batch.systems import ENDED, PENDING, SYSTEMS, JobDescription,
 from nbpar.cluster.directory import tail
 from nbpar.cluster.fork_server.protocol import Line, controller_ports
 from nbpar.cluster.remote.multiplexer import FrameError, Multiplexer
+from nbpar.cluster.shared_folder import make_shared_folder
 
 FIRST_LOOK = 1.0
 """Seconds until jobs are looked at after something has happened; then twice that, and so on."""
@@ -50,9 +48,6 @@ END_WITHIN = 8.0
 """Seconds for jobs to end when they are told to."""
 
 LOG_LINES = 25
-
-PREFIX = "nbpar-jobs-"
-"""Begins the names of folders."""
 
 
 @dataclass
@@ -88,7 +83,7 @@ class Gateway:
         self._description = JobDescription(
             **{**settings["description"], "extra": tuple(settings["description"]["extra"])}
         )
-        self._folder = _make_folder(settings["run_folder"])
+        self._folder = make_shared_folder(settings["run_folder"])
         self._name = f"nbpar-{os.urandom(4).hex()}"
         self._key = os.urandom(32).hex()
         self._jobs: dict[int, Job] = {}
@@ -379,25 +374,6 @@ class Gateway:
 def _was_seen(job: Job, now: float) -> bool:
     """Whether a job that the batch system does not list has been there: new ones may be listed late."""
     return bool(job.lost_at) or job.state.phase != PENDING or now - job.submitted > UNSEEN_FOR
-
-
-def _make_folder(named: str) -> Path:
-    """Make a folder that only this user can enter, and remove those whose owners were killed on this host.
-
-    Raises:
-        OSError: that is impossible.
-    """
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    base = Path(named or f"{cache}/nbpar").expanduser()
-    base.mkdir(parents=True, exist_ok=True)
-    for folder in base.glob(f"{PREFIX}*"):
-        with suppress(OSError, ValueError):
-            host, pid = (folder / "owner").read_text().split()
-            if host == platform.node() and not psutil.pid_exists(int(pid)):
-                shutil.rmtree(folder, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base)).absolute()  # links may lead elsewhere on nodes
-    (made / "owner").write_text(f"{platform.node()} {os.getpid()}")
-    return made
 
 
 def main(settings: dict[str, Any]) -> None:

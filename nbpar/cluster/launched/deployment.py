@@ -19,7 +19,7 @@ from nbpar.cluster.fork_server.protocol import surroundings_here
 from nbpar.cluster.forked import Healing
 from nbpar.cluster.launched.guarded import command
 from nbpar.cluster.launched.options import batch_files, guard_mpi, quiet_commands, words_of
-from nbpar.cluster.launched.ranks import SECTION, command_of_ranks, make_folder, write_orders
+from nbpar.cluster.launched.ranks import ORDERS, SECTION, folder_of_ranks, write_orders
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import thread_limits
 from nbpar.host.error_log import log_warning
@@ -278,8 +278,8 @@ class LaunchedDeployment(UnqueuedEngines):
         config.merge(Config(options.pop("config", None) or {}))
         guard_mpi(config, self._engines)
         if (ranks := config.pop(SECTION, None)) is not None:
-            self._shared = make_folder(ranks["folder"])
-            config.MPIEngineSetLauncher.engine_cmd = command_of_ranks(self._shared)
+            self._shared = folder_of_ranks(ranks["folder"])
+            config.MPIEngineSetLauncher.engine_cmd = command("rank", str(self._shared / ORDERS))
             arguments["controller_ip"] = "*"
         if not {"profile", "profile_dir"} & set(options):
             arguments["profile_dir"] = str((self._shared or self._runtime.path) / "profile")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nbpar.cluster.directory import PREFIX, remove_directory
+from nbpar.cluster.shared_folder import SHARED_PREFIX
 from nbpar.cluster.watchdog import wait_gone
 
 LOOK = 1.0
@@ -25,9 +26,9 @@ PATIENCE = 5.0
 """Seconds for a program to end before it is killed."""
 
 
-def command(kind: str) -> list[str]:
-    """Command line of a guarded controller or engine owned by this process."""
-    return [sys.executable, "-m", "nbpar.cluster.launched.guarded", kind, str(os.getpid())]
+def command(kind: str, owner: str = "") -> list[str]:
+    """Command line of a guarded process owned by this one; for a rank `owner` is the path of its orders."""
+    return [sys.executable, "-m", "nbpar.cluster.launched.guarded", kind, owner or str(os.getpid())]
 
 
 def main(arguments: list[str]) -> None:
@@ -35,9 +36,8 @@ def main(arguments: list[str]) -> None:
     kind, owner, *rest = arguments
     if kind == "program":
         _become_program(int(owner), rest)
-    if kind == "rank":
-        _become_rank(owner, rest)
-    threading.Thread(target=_end_with, args=(int(owner),), name="nbpar-owner", daemon=True).start()
+    if pid := _prepare_rank(owner) if kind == "rank" else int(owner):
+        threading.Thread(target=_end_with, args=(pid,), name="nbpar-owner", daemon=True).start()
     if kind == "controller":
         from nbpar.cluster.controller import Controller
 
@@ -48,14 +48,10 @@ def main(arguments: list[str]) -> None:
         SteadyEngine.launch_instance(rest)
 
 
-def _become_rank(orders: str, rest: list[str]) -> NoReturn:
-    from nbpar.cluster.engine import SteadyEngine
+def _prepare_rank(orders: str) -> int:
     from nbpar.cluster.launched.ranks import prepare
 
-    if owner := prepare(orders):
-        threading.Thread(target=_end_with, args=(owner,), name="nbpar-owner", daemon=True).start()
-    SteadyEngine.launch_instance(rest)
-    sys.exit()
+    return prepare(orders)
 
 
 def _become_program(owner: int, program: list[str]) -> NoReturn:
@@ -85,7 +81,7 @@ def _end_with(owner: int) -> None:
     while not wait_gone(owner, 3600.0):
         pass
     private = Path(os.environ.get("IPP_PROFILE_DIR", "")).parent
-    if private.name.startswith(PREFIX):
+    if private.name.startswith((PREFIX, SHARED_PREFIX)):
         remove_directory(private)
     os._exit(1)
 

@@ -11,14 +11,13 @@ import json
 import os
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nbpar.cluster.batch.doors import addresses_here
-from nbpar.cluster.directory import PREFIX
+from nbpar.cluster.batch.doors import addresses_here, in_url
+from nbpar.cluster.shared_folder import make_shared_folder
 from nbpar.core.text import short
 from nbpar.errors import ClusterError
 from nbpar.host.machine import is_here, machine
@@ -32,7 +31,7 @@ REACH_TIMEOUT = 5.0
 PERSIST = 20.0
 """Seconds during which addresses are tried again, because a busy network may lose the first packets."""
 
-FILE = "ranks"
+ORDERS = "ranks"
 """Name of the file in the folder."""
 
 
@@ -89,23 +88,17 @@ def words_for(slots: Mapping[str, int]) -> list[str]:
     return ["-host", ",".join(f"{host}:{number}" for host, number in slots.items())]
 
 
-def make_folder(place: str | os.PathLike[str] | None) -> Path:
+def folder_of_ranks(place: str | os.PathLike[str] | None) -> Path:
     """Make a folder that only this user can enter, in one that the hosts share.
 
     Raises:
         ClusterError: it cannot be made.
     """
     try:
-        shared = Path.home() / ".cache" / "nbpar" if place is None else Path(place).absolute()
-    except RuntimeError as error:
-        raise ClusterError(f"{error} Name a folder that all hosts share: run_folder=") from error
-    try:
-        shared.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=PREFIX, dir=shared))
+        return make_shared_folder(place)
     except OSError as error:
         raise ClusterError(
-            f"no folder for the ranks can be made in {shared}: {error.strerror}; "
-            "name a folder that all hosts share: run_folder="
+            f"no folder for the ranks can be made: {error}; name a folder that all hosts share: run_folder="
         ) from error
 
 
@@ -119,14 +112,9 @@ def write_orders(folder: Path, environment: Mapping[str, str], connection: Path)
         "machine": machine(),
         "folder": str(Path.cwd()),
     }
-    path = folder / FILE
+    path = folder / ORDERS
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(orders, file)
-
-
-def command_of_ranks(folder: Path) -> list[str]:
-    """Command line of a rank."""
-    return [sys.executable, "-m", "nbpar.cluster.launched.guarded", "rank", str(folder / FILE)]
 
 
 def prepare(path: str) -> int:
@@ -151,7 +139,7 @@ def prepare(path: str) -> int:
     addresses = ["127.0.0.1"] if here else orders["addresses"]
     address = _reachable(addresses, int(connection["registration"]))
     os.environ["IPP_CONNECTION_INFO"] = json.dumps(
-        {**connection, "interface": f"tcp://{address}", "location": address, "ssh": ""}
+        {**connection, "interface": f"tcp://{in_url(address)}", "location": address, "ssh": ""}
     )
     return int(orders["pid"]) if here else 0
 
