@@ -111,10 +111,10 @@ def test_the_wait_for_a_job_that_does_not_start_is_bounded_and_explained(batch, 
 
     with pytest.raises(
         ClusterError,
-        match=r"0 of 2 engines came up: they did not come within 4 s \(2 jobs are "
-        r"awaited \(2 Resources: 101, 102\); job 101 is pending \(Resources\), for \d s\)",
+        match=r"0 of 2 engines came up: they did not come within 12 s \(2 jobs are "
+        r"awaited \(2 Resources: 101, 102\); job 101 is pending \(Resources\), for \d+ s\)",
     ):
-        start(2, start_timeout=4)
+        start(2, start_timeout=12)
 
     assert [job["state"] for job in jobs.jobs().values()] == ["CANCELLED", "CANCELLED"]
 
