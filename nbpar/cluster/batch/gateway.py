@@ -95,6 +95,9 @@ class Gateway:
         self._held: list[Job] = []
         """Jobs that wait until the limits of their queue are known."""
 
+        self._cancelling: set[str] = set()
+        """Identifiers of jobs that are to be cancelled by a command that has not ended."""
+
         self._excess = ""
         """What jobs ask for in vain."""
 
@@ -194,7 +197,16 @@ class Gateway:
         if job.door is not None:
             job.door.say({"do": "end"})
         if job.identifier:
-            self._commands.order([*self._system.cancel, job.identifier], lambda _: self._look_soon())
+            self._order_cancel(job.identifier)
+
+    def _order_cancel(self, identifier: str) -> None:
+        self._cancelling.add(identifier)
+
+        def cancelled(_: Said) -> None:
+            self._cancelling.discard(identifier)
+            self._look_soon()
+
+        self._commands.order([*self._system.cancel, identifier], cancelled)
 
     def _refuse(self, job: Job, reason: str) -> None:
         """Report a job that will never run."""
@@ -286,7 +298,7 @@ class Gateway:
                         {"it": "state", "job": job.number, "phase": found.phase, "reason": found.reason}
                     )
         for job, state in hopeless:
-            self._commands.order([*self._system.cancel, job.identifier], lambda _: None)
+            self._order_cancel(job.identifier)
             self._refuse(job, f"job {job.identifier} would never start ({state.reason}): {state.hopeless}")
         if any(job.lost_at for job in self._jobs.values()):
             self._look_soon()
@@ -305,7 +317,7 @@ class Gateway:
     def _report_end(self, job: Job, state: JobState) -> None:
         del self._jobs[job.number]
         if not state.final:  # it may still run, of no use
-            self._commands.order([*self._system.cancel, job.identifier], lambda _: None)
+            self._order_cancel(job.identifier)
         self._say(
             {
                 "it": "over",
@@ -326,7 +338,8 @@ class Gateway:
             door.say({"do": "end"})
         self._commands.finish(FINISH_WITHIN)
         ids = [job.identifier for job in self._jobs.values() if job.identifier]
-        command = self._system.cancel_all(self._name, ids) if self._jobs else []
+        ids += self._cancelling.difference(ids)  # what was ordered has not begun
+        command = self._system.cancel_all(self._name, ids) if self._jobs or ids else []
         if command:
             run_command(command, self._folder, patience=FINISH_WITHIN)
         deadline = time.monotonic() + END_WITHIN
