@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nbpar.cluster.per_worker import PerWorker
 from nbpar.core.checks import Variables, at_least, check_flag, environment_variables
 from nbpar.core.text import short
 from nbpar.errors import ClusterError
@@ -34,6 +35,9 @@ class Engine:
     pid: int | None
     """Its process there; None while unknown."""
 
+    slot: int = 0
+    """Its place among workers that have variables of their own; 0 if all have the same."""
+
     @property
     def worker(self) -> str:
         """Its name in a pool."""
@@ -41,13 +45,15 @@ class Engine:
 
 
 def surplus(engines: Sequence[Engine], wanted: int) -> list[Engine]:
-    """Return the engines to end so that `wanted` are left: the newest of the hosts that have most of them.
+    """Return the engines to end so that `wanted` are left: the last ones of the hosts that have most of them.
+
+    The last ones are those in the highest slots, so that the others share devices evenly, then the newest.
 
     Args:
         engines: those that are there, oldest first.
         wanted: how many are to stay.
     """
-    staying, ending = list(engines), []
+    staying, ending = sorted(engines, key=lambda engine: engine.slot), []
     while len(staying) > max(0, wanted):
         number = Counter(engine.host for engine in staying)
         fullest = max(number.values())
@@ -87,8 +93,29 @@ class Settings:
     heal: bool = True
     """Whether engines that die are replaced."""
 
+    per_worker: PerWorker | None = None
+    """Variables of each engine, besides `environment`; None if all have the same."""
+
+    @property
+    def kept(self) -> Collection[str]:
+        """The names of the variables that do not follow this process's; more of them may come."""
+        names = [name for name, _ in self.environment]
+        if self.per_worker is None:
+            return names
+        self.per_worker.names.update(names)
+        return self.per_worker.names
+
+    def in_slot(self, slot: int) -> Settings:
+        """Return the settings of the engine in a slot, with its own variables among the others."""
+        if self.per_worker is None:
+            return self
+        variables = {**dict(self.environment), **self.per_worker.of(slot)}
+        return replace(self, environment=tuple(variables.items()), per_worker=None)
+
     @classmethod
-    def of(cls, *, preload: Any, env: Any, cwd: Any, nice: Any, heal: Any) -> Self:
+    def of(
+        cls, *, preload: Any, env: Any, cwd: Any, nice: Any, heal: Any, per_worker: PerWorker | None = None
+    ) -> Self:
         """Return the settings that a user gives by these names.
 
         Raises:
@@ -99,7 +126,7 @@ class Settings:
         if priority > MOST_NICE:
             raise ValueError(f"nice must be at most {MOST_NICE}, was {priority}")
         check_flag("heal", heal)
-        return cls(_modules(preload), variables, _folder(cwd), priority, bool(heal))
+        return cls(_modules(preload), variables, _folder(cwd), priority, bool(heal), per_worker)
 
 
 LEAST_NICE, MOST_NICE = -20, 19
@@ -191,6 +218,9 @@ class Deployment(Protocol):
     def locate(self, uuid: str) -> tuple[str, int | None]:
         """Host and pid of an engine, `("", None)` if unknown."""
 
+    def slot(self, uuid: str) -> int:
+        """The slot of an engine; 0 if that is unknown, or all have the same variables."""
+
     def lifetime(self, uuid: str) -> Lifetime | None:
         """When an engine ends by itself; None if it does not, or if that is unknown."""
 
@@ -208,7 +238,11 @@ class Deployment(Protocol):
 
 
 class UnqueuedEngines:
-    """The part of a deployment whose engines come soon, and do not end by themselves."""
+    """The part of a deployment whose engines come soon, are alike, and do not end by themselves."""
+
+    def slot(self, _uuid: str) -> int:
+        """Return 0: all have the same variables."""
+        return 0
 
     def awaited(self, engines: int) -> int:
         """All of them."""

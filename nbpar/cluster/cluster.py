@@ -11,9 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.base import Deployment, Engine, Settings, open_with_free_ports, surplus, with_logs
-from nbpar.cluster.client import check_descriptors, checked_count, open_client
+from nbpar.cluster.client import checked_count, open_client
 from nbpar.cluster.demand import DemandState
-from nbpar.cluster.deployments import DIRECT, START_TIMEOUT, checked_kind, deployment_for
+from nbpar.cluster.deployments import DIRECT, START_TIMEOUT, checked_kind, deployment_for, own_variables
 from nbpar.cluster.direct import DirectDeployment
 from nbpar.cluster.files import parse_files
 from nbpar.cluster.fork_server.server import can_fork
@@ -23,7 +23,6 @@ from nbpar.cluster.ownership import Occupancy, clean_up, close_down, stop_at_exi
 from nbpar.cluster.remote import SILENCE
 from nbpar.core.checks import check_seconds
 from nbpar.errors import ClusterError
-from nbpar.host.cpus import default_workers
 from nbpar.host.frames import entrance
 from nbpar.host.interpreter_exit import ExitOrder, interpreter
 from nbpar.host.janitor import Janitor, users_line
@@ -61,6 +60,7 @@ class Cluster(DemandState):
             any other name ("local", "mpi", ...) or launcher class is ipyparallel's.
         preload: modules to import once, before the engines are forked.
         env: environment variables for the engines, in addition to this process's.
+        gpus, per_worker: a device, or variables, for each engine, as of `Pool`; jobs ask for theirs.
         cwd: folder the engines start in; by default the current one.
         nice: decrease of the engines' priority, as in `os.nice`.
         start_timeout: seconds to wait for engines; by default 60, for the first one in a job an hour.
@@ -86,6 +86,8 @@ class Cluster(DemandState):
         engines: Any = "nbpar",
         preload: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        gpus: Any = None,
+        per_worker: Any = None,
         cwd: str | os.PathLike[str] | None = None,
         nice: int | None = None,
         start_timeout: float | None = None,
@@ -97,9 +99,10 @@ class Cluster(DemandState):
             n = checked_count(n)
         patience = START_TIMEOUT
         if engines != "nbpar" or options:
-            engines, n, options, patience = checked_kind(engines, n, options)
-        super().__init__(default_workers() if n is None else n)
-        self._settings = Settings.of(preload=preload, env=env, cwd=cwd, nice=nice, heal=heal)
+            engines, n, options, patience = checked_kind(engines, n, options, gpus)
+        n, each = own_variables(n, engines, gpus, per_worker, env)
+        super().__init__(n)
+        self._settings = Settings.of(preload=preload, env=env, cwd=cwd, nice=nice, heal=heal, per_worker=each)
         self._engines = "local" if engines == "nbpar" and not can_fork() else engines
         self._start_timeout = check_seconds(
             "start_timeout", patience if start_timeout is None else start_timeout
@@ -243,10 +246,9 @@ class Cluster(DemandState):
                 return self
             self._tear_down()
             self.was_stopped = False
-            self._check_descriptors(self._n, None)
-            kept = [name for name, _ in self._settings.environment]
+            self._check_number(self._n, None)
             stays, forked = self._settings.folder is not None, self._engines != "local"
-            self.world = World(kept, stays=stays, forked=forked)
+            self.world = World(self._settings.kept, stays=stays, forked=forked)
             deadline = self._deadline()
             self._janitor = self._janitor or Janitor(self._made_at)
             try:
@@ -298,7 +300,7 @@ class Cluster(DemandState):
         with self._life:
             room, members = self._running()
             before = members.ids().keys()
-            self._check_descriptors(len(before) + number, number)
+            self._check_number(len(before) + number, number)
             room.add(number)
             self._n += number
             self._await(lambda ids: len(ids.keys() - before) >= number, self._deadline())
@@ -323,7 +325,7 @@ class Cluster(DemandState):
             room, members = self._running()
             more = wanted - len(members.ids())
             if more > 0:
-                self._check_descriptors(wanted, more)
+                self._check_number(wanted, more)
             self.remove([engine.uuid for engine in surplus(self.engines, wanted)])
             self._n = wanted
             room.withdraw(max(0, len(members.ids()) + room.coming() - wanted))
@@ -442,9 +444,6 @@ class Cluster(DemandState):
             from nbpar.cluster.remote.deployment import HostsDeployment
 
             self._n = room.intended if isinstance(room, HostsDeployment) else self._n
-
-    def _check_descriptors(self, engines: int, more: int | None) -> None:
-        check_descriptors(engines, more=more, forked=self.forked, direct=self.direct)
 
     def _deadline(self) -> float:
         return clock.monotonic() + self._start_timeout

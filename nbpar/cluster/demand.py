@@ -51,6 +51,8 @@ class DemandState(ClusterState):
         most = checked_count(maximum)
         if least > most:
             raise ValueError(f"the maximum of engines must be at least the minimum, {least}, was {most}")
+        if (each := self._settings.per_worker) is not None:
+            each.check(most)
         first = self._bounds is None
         self._bounds = Bounds(least, most, check_seconds("idle", idle))
         if first:

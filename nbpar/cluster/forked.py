@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -43,6 +44,9 @@ class EngineProcess:
     room: ProcessOwner
     key: str
     pid: int = 0
+    slot: int = 0
+    """Its place among the engines, which its replacement takes over."""
+
     known: bool = False
     """Whether the controller has registered it."""
 
@@ -252,6 +256,10 @@ class ForkedDeployment(UnqueuedEngines):
         process = self._engines.get(uuid)
         return (socket.gethostname(), process.pid) if process is not None else ("", None)
 
+    def slot(self, uuid: str) -> int:
+        process = self._engines.get(uuid)
+        return 0 if process is None or self._settings.per_worker is None else process.slot
+
     def problem(self) -> str:
         return self._problem or self._template.problem or self._stuck
 
@@ -331,9 +339,9 @@ class ForkedDeployment(UnqueuedEngines):
         with self._lock:
             self._numbered += 1
             process = self._process(identities.uuid4().hex, self._numbered)
-            self._engines[process.key] = process
+            self._seat(process)
             log = self._template.directory / f"engine-{self._numbered:03}.log"
-        added = {**self._own_variables(), **dict(self._settings.environment)}
+        added = {**self._own_variables(), **dict(self._settings_of(process).environment)}
         limits = thread_limits(self._planned, {**os.environ, **added})
         around = surroundings_here({**limits, **added}, self._settings.folder, self._settings.nice)
         order = ForkRequest(
@@ -351,6 +359,21 @@ class ForkedDeployment(UnqueuedEngines):
                 self._engines.pop(process.key, None)
             raise
         return process
+
+    def _seat(self, process: EngineProcess) -> None:
+        """Add an engine, in the first slot that no other has or will keep; call with the lock held."""
+        held = {other.slot for other in self._engines.values() if not other.expected}
+        process.slot = next(slot for slot in itertools.count() if slot not in held)
+        self._engines[process.key] = process
+
+    def _settings_of(self, process: EngineProcess) -> Settings:
+        """Return the settings of an engine that has its slot, which it loses if they cannot be had."""
+        try:
+            return self._settings.in_slot(process.slot)
+        except (TypeError, ValueError) as error:  # of the user's function
+            with self._lock:
+                self._engines.pop(process.key, None)
+            raise ClusterError(str(error)) from error
 
     def _process(self, key: str, number: int) -> EngineProcess:  # noqa: ARG002 (for others)
         """Return the process that is to be ordered, the `number`-th."""

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nbpar.cluster.base import Deployment, Engine, Lifetime, Startable
+from nbpar.cluster.base import Deployment, Engine, Lifetime, Settings, Startable
+from nbpar.cluster.client import check_descriptors
 from nbpar.cluster.members import DeathListener, JoinListener, Listeners, MemberList
 from nbpar.errors import ClusterError
 from nbpar.host.janitor import Janitor
@@ -26,6 +27,9 @@ class ClusterState(Startable):
 
     is_kept = False
     """Whether its owner is sure to stop it, so that it may be dropped."""
+
+    _settings = Settings()
+    """Settings of its engines."""
 
     direct = False
     """Whether only one pool uses it, so that it needs no controller; to be set before it starts."""
@@ -78,7 +82,9 @@ class ClusterState(Startable):
         if room is None or members is None:
             return ()
         known = sorted(members.ids().items(), key=lambda item: item[1])
-        return tuple(Engine(engine_id, uuid, *room.locate(uuid)) for uuid, engine_id in known)
+        return tuple(
+            Engine(engine_id, uuid, *room.locate(uuid), room.slot(uuid)) for uuid, engine_id in known
+        )
 
     @property
     def running(self) -> bool:
@@ -187,6 +193,13 @@ class ClusterState(Startable):
         if self._room is None or self._members is None:
             raise ClusterError("the cluster is not running; start it with its `start()` or in a `with` block")
         return self._room, self._members
+
+    def _check_number(self, engines: int, more: int | None) -> None:
+        """Raise unless there can be a number of engines, `more` than now; None: of a cluster that starts."""
+        check_descriptors(engines, more=more, forked=self.forked, direct=self.direct)
+        # a pool's own has more for a while: those that leave
+        if (each := self._settings.per_worker) is not None and not self.is_kept:
+            each.check(engines)
 
     def _identify(self, engine: Engine | str | int) -> str:
         for known in self.engines:

@@ -34,13 +34,13 @@ class World:
     """State of this process when workers started; `changes` compares it with the current one.
 
     Args:
-        kept: variables for which workers have values of their own.
+        kept: variables for which workers have values of their own; more of them may be added to it.
         stays: workers have a working directory of their own.
         forked: workers have all of `sys.path`; otherwise what every process of this interpreter has.
     """
 
     def __init__(self, kept: Collection[str] = (), *, stays: bool = False, forked: bool = True) -> None:
-        self._kept = frozenset(kept)
+        self._kept = kept
         self._stays = stays
         self._environ = dict(_environ())
         self._directory = _directory()

@@ -15,6 +15,7 @@ from nbpar.cluster.base import Lifetime, surplus
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.directory import RuntimeDirectory
 from nbpar.cluster.fork_server.preload import import_what_parses
+from nbpar.cluster.per_worker import PerWorker
 from nbpar.errors import ClusterError, PoolClosedError
 from nbpar.host.error_log import call_safely
 from nbpar.host.interpreter_exit import interpreter
@@ -348,6 +349,7 @@ def place_on_engines(
     *,
     path: str,
     env: Mapping[str, str] | None = None,
+    per_worker: PerWorker | None = None,
     again: bool = False,
     unwanted: threading.Event,
 ) -> Placement:
@@ -359,7 +361,7 @@ def place_on_engines(
         ClusterError: none can be had; or they were had before (`again`) and their cluster was stopped.
     """
     if cluster is None:
-        own = Cluster(workers, env=env)
+        own = Cluster(workers, env=env, per_worker=per_worker)
         streams = path == "auto" and bool(machine())  # only a worker proven to be on this host opens one
         own.direct = own.forked and streams and not in_ipython()
         return EnginesPlacement(own.start(), path, owned=True)

@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from nbpar.cluster.cluster import Cluster
 from nbpar.cluster.files import parse_files
+from nbpar.cluster.per_worker import PerWorker
 from nbpar.core.checks import (
     BACKENDS,
     PROGRESS,
     arguments_of,
     check_function,
     check_word,
-    environment_variables,
     number_of_workers,
 )
 from nbpar.core.text import plural
 from nbpar.errors import ClusterError, NbparError, PoolClosedError
-from nbpar.host.cpus import default_workers
 from nbpar.host.error_log import call_safely
 from nbpar.host.frames import entrance
 from nbpar.host.interpreter_exit import ExitOrder, interpreter
@@ -33,6 +32,7 @@ from nbpar.pool.calls import Calls
 from nbpar.pool.keeper import Keeper
 from nbpar.pool.launch import Launcher, nothing
 from nbpar.pool.limits import WorkerLimits
+from nbpar.pool.own_engines import check_own_engines, variables_of_engines
 from nbpar.pool.placement import PendingPlacement, Placement, in_ipython, place_in_process, place_on_engines
 from nbpar.worker.nesting import inside_item
 
@@ -61,6 +61,11 @@ class Pool(Calls):
         progress: default view of maps: "auto", "widget", "text" or "none".
         env: environment variables of the engines, besides those of this process; they stay when
             this process's change.
+        gpus: give each engine one device: "auto" for all that this process may use, a number of them, or a
+            list of numbers, UUIDs or MIG names.  More workers than devices share them in turn; by default
+            there are as many workers as devices.
+        per_worker: environment variables of each engine: a list of dicts, or a function of its number, from
+            0.  Like its device, an engine's replacement has them, too, before it imports anything.
         files: files and folders that a joined cluster's other hosts get before a run; see `Cluster`.
         max_items_per_worker: replace an engine after this number of items.
         max_worker_memory: replace an engine, between two items, when it holds more bytes.
@@ -98,28 +103,31 @@ class Pool(Calls):
         initargs: tuple[Any, ...] = (),
         progress: str = "auto",
         env: Mapping[str, str] | None = None,
+        gpus: str | int | Sequence[int | str] | None = None,
+        per_worker: Sequence[Mapping[str, str]] | Callable[[int], Mapping[str, str]] | None = None,
         files: Sequence[str | os.PathLike[str]] = (),
         max_items_per_worker: int | None = None,
         max_worker_memory: int | None = None,
         min_free_memory: float | str | None = "auto",
     ) -> None:
-        number = default_workers() if workers is None else _number(workers)
+        asked = None if workers is None else _number(workers)
         check_word("backend", backend, BACKENDS)
         check_word("path", path, ("auto", "controller"))
         check_word("progress", progress, PROGRESS)
         if initializer is not None:
             check_function("initializer", initializer, "None or ")
         arguments = arguments_of("initargs", initargs, initializer, "initializer=")
-        _check_engines_alone(backend, cluster, env)
+        check_own_engines(backend, cluster, env, gpus, per_worker)
         self._files = (*(cluster.files if isinstance(cluster, Cluster) else ()), *parse_files(files))
         if files and cluster is None:
             raise ValueError("files= are for the other hosts of a cluster; it needs cluster=")
         care = WorkerLimits(max_items_per_worker, max_worker_memory, min_free_memory)
         care.refuse_without_engines(backend)
         if inside_item():
-            backend, cluster, env, care = "serial", None, None, WorkerLimits()
+            backend, cluster, env, care, gpus, per_worker = "serial", None, None, WorkerLimits(), None, None
         elif cluster is not None:
             import_module("nbpar.cluster.join").check_place("cluster", cluster)
+        number, self._variables = variables_of_engines(asked, gpus, per_worker, env)
         self.backend = backend
         self._care = care
         self.progress = progress
@@ -127,7 +135,7 @@ class Pool(Calls):
         self._lock = threading.Lock()
         self._size = 1 if self.backend == "serial" else number
         self._joined = cluster is not None
-        self._open = partial(_open, self.backend, cluster, path, env)  # it must not hold the pool
+        self._open = partial(_open, self.backend, cluster, path, env, self._variables)  # not the pool itself
         self._keeper = Keeper(self._open(number))
         self._janitor = None if self.backend == "serial" else Janitor(users_line())
         self._closed = False
@@ -204,10 +212,13 @@ class Pool(Calls):
 
         Raises:
             ClusterError: the pool has joined a cluster that it does not own.
+        ValueError: it has a list of `per_worker` variables, which is shorter.
         """
         number = _number(workers)
         if self.backend == "serial":
             raise ValueError("a serial pool has one worker; it cannot be resized")
+        if self._variables is not None:
+            self._variables.check(number)
         launcher = self.launcher
         self._place.resize(number, launcher.dispatcher.retire)
         self._size = number
@@ -421,33 +432,21 @@ def _open(
     cluster: Any,
     path: str,
     env: Mapping[str, str] | None,
+    variables: PerWorker | None,
     number: int,
     *,
     again: bool = False,
 ) -> PendingPlacement:
     """Begin to get workers; `again` if the pool had some, which are lost."""
     if backend == "engines":
-        make = partial(place_on_engines, number, cluster, path=path, env=env, again=again)
+        make = partial(
+            place_on_engines, number, cluster, path=path, env=env, per_worker=variables, again=again
+        )
         pending = PendingPlacement(make, threaded=True)
         if not in_ipython():  # where the next statement is a map, for which this is needed
             import_module("nbpar.backends.engines.backend")
         return pending
     return PendingPlacement(lambda **_: place_in_process(backend, number), threaded=False)
-
-
-def _check_engines_alone(backend: str, cluster: Any, env: Any) -> None:
-    """Raise if what only engines have is asked of other workers, or in vain."""
-    if env is not None:
-        environment_variables("env", env)
-        if cluster is not None or backend != "engines":
-            what = (
-                f"{backend!r} workers have that of this process"
-                if cluster is None
-                else "give it to the cluster, as in `Cluster(env=...)`"
-            )
-            raise ValueError(f"env= is the environment of engines that are started for this pool; {what}")
-    if cluster is not None and backend != "engines":
-        raise ValueError(f'cluster= needs backend="engines", not {backend!r}')
 
 
 def _number(workers: Any) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbpar.endpoint.carried_modules import asking
+from nbpar.host.devices import device_of
 from nbpar.host.event_loops import no_event_loop
 from nbpar.host.limits import limits_here
 from nbpar.host.machine import is_here, machine
@@ -76,6 +77,8 @@ def serve_engine(settings: dict[str, Any]) -> None:
         }
         if not is_here(settings):
             facts["limits"] = tuple(limits_here())
+        if device := device_of(os.environ):
+            facts["device"] = device
         with no_event_loop(), _mortal(), Interrupts() as interrupts, inside(whole_process=True):
             loop = Loop(
                 transport, Pickled(), interrupts=interrupts, facts=facts, pool=settings["client"],

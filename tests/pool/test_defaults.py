@@ -22,7 +22,7 @@ def fresh(monkeypatch):
     """No default pools before, none after; this process may use two CPUs."""
     defaults.close_default_pools()
     monkeypatch.setattr(defaults, "default_workers", lambda: 2)
-    monkeypatch.setattr("nbpar.pool.pool.default_workers", lambda: 2)
+    monkeypatch.setattr("nbpar.cluster.deployments.default_workers", lambda: 2)
     yield
     defaults.close_default_pools()
 

@@ -338,7 +338,7 @@ class JobsDeployment(ForkedDeployment):
             raise ClusterError(self._login.problem)
         process = EngineProcess(self, identities.uuid4().hex)
         with self._lock:
-            self._engines[process.key] = process
+            self._seat(process)
             vacant = next((job for job in self._jobs.values() if job.vacant), None)
             if vacant is not None:
                 vacant.process, vacant.vacant = process, False
@@ -354,7 +354,7 @@ class JobsDeployment(ForkedDeployment):
 
     def _fork_in(self, job: EngineJob) -> None:
         """Order the engine of a job that has started."""
-        variables = dict(self._settings.environment)
+        variables = dict(self._settings_of(job.process).environment)
         limits = thread_limits(1, variables, self._request.description.cpus)
         settings = Settings(
             environment=tuple({**limits, **variables}.items()),

@@ -91,14 +91,25 @@ def import_stack(kind: str) -> None:
             del sys.modules[name]
 
 
-def preload(names: list[str], path: list[str]) -> str:
-    """Import the user's modules for every engine; returns the error as text, if any."""
+def preload(names: list[str], path: list[str], *, devices: bool = False) -> str:
+    """Import the user's modules for every engine; returns the error as text, if any.
+
+    If engines get `devices` of their own, no module may use one: a library that has done so sees all
+    devices in every engine, and fails in a fork.
+    """
+    from nbpar.host.devices import initialized_devices
+
     sys.path[:] = path or sys.path
     for name in names:
         try:
             importlib.import_module(name)
         except BaseException as error:  # noqa: BLE001 (a user's module may raise anything)
             return f"cannot preload {name!r}: {type(error).__name__}: {error}"
+        if devices and initialized_devices():
+            return (
+                f"cannot preload {name!r}: it uses a GPU when it is imported, before engines have their own; "
+                "leave it out of preload=, and import it in items or in an initializer"
+            )
     return ""
 
 

@@ -269,13 +269,23 @@ def _received(link: socket.socket) -> bytes | None:
 
 
 def serve(
-    owner: socket.socket, owner_pid: int, directory: Path, stack: str, names: list[str], path: list[str]
+    owner: socket.socket,
+    owner_pid: int,
+    directory: Path,
+    stack: str,
+    names: list[str],
+    path: list[str],
+    *,
+    devices: bool = False,
 ) -> None:
-    """Import what children need, with the user's modules `names`, then serve until the owner ends; exits."""
+    """Import what children need, with the user's modules `names`, then serve until the owner ends; exits.
+
+    If children have `devices` of their own, these modules must not use any.
+    """
     process = ForkServerProcess(owner, owner_pid, directory)
     with guard_imports(owner_pid, directory):
         import_stack(stack)
-        problem = preload(names, path)
+        problem = preload(names, path, devices=devices)
     if problem:
         owner.sendall(encode({"it": "unfit", "error": problem}))
     gc.collect()
@@ -291,7 +301,8 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     owner = socket.socket(fileno=settings["descriptor"])
     directory, preloaded = Path(settings["directory"]), settings["preload"]
-    serve(owner, settings["owner"], directory, settings["stack"], preloaded, settings["path"])
+    stack, path, devices = settings["stack"], settings["path"], settings["devices"]
+    serve(owner, settings["owner"], directory, stack, preloaded, path, devices=devices)
 
 
 if __name__ == "__main__":

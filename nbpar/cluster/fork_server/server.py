@@ -74,6 +74,7 @@ class ForkServer:
         environment: variables to set before these imports.
         path: `sys.path` for importing them; the current one by default.
         stack: what it imports: "engines" for a controller and its engines, "workers" for those without one.
+        devices: whether its children have devices of their own, so that these imports must not use any.
     """
 
     def __init__(
@@ -83,10 +84,12 @@ class ForkServer:
         path: Sequence[str] | None = None,
         *,
         stack: str = "engines",
+        devices: bool = False,
     ) -> None:
         self.preload = tuple(preload)
         self.environment = dict(environment or {})
         self._stack = stack
+        self._devices = devices
         self._runtime = RuntimeDirectory()
         self.directory = self._runtime.path
         self.pid = 0
@@ -190,6 +193,7 @@ class ForkServer:
             "stack": self._stack,
             "preload": list(self.preload),
             "path": path if self.preload else [],
+            "devices": self._devices,
         }
         variables = {name: value for name, value in os.environ.items() if name not in INTERNAL_VARIABLES}
         log = -1
@@ -320,7 +324,12 @@ def fork_server_for(settings: Settings, engines: int, *, stack: str = "engines")
             return template
     added = dict(settings.environment)
     limits = thread_limits(engines, {**os.environ, **added}) if settings.preload else {}
-    return ForkServer(settings.preload, {**limits, **added} if settings.preload else {}, stack=stack)
+    return ForkServer(
+        settings.preload,
+        {**limits, **added} if settings.preload else {},
+        stack=stack,
+        devices=settings.per_worker is not None and settings.per_worker.devices,
+    )
 
 
 def _take() -> ForkServer | None:

@@ -379,8 +379,8 @@ class HostsDeployment(ForkedDeployment):
     def _order_on(self, connection: HostConnection) -> EngineProcess:
         process = EngineProcess(self, identities.uuid4().hex)
         with self._lock:
-            self._engines[process.key] = process
-        connection.fork(process, self._settings)
+            self._seat(process)
+        connection.fork(process, self._settings_of(process))
         if connection.problem:  # it was lost meanwhile, perhaps before it had this engine
             self._end_with(connection, process.key)
         return process
