@@ -38,6 +38,9 @@ class WorkerJoined:
     machine: str = ""
     """What proves that its pid is one of this machine (`host.machine`)."""
 
+    device: str = ""
+    """The one device that it may use, such as `GPU 0`; "" if that is unknown, or none or several."""
+
 
 @dataclass(slots=True)
 class WorkerLeft:

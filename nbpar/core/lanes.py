@@ -164,6 +164,9 @@ class Lane:
     inner_item: int = -1
     """Index of that item."""
 
+    device: str = ""
+    """The one device that it may use, such as `GPU 0`; "" if that is unknown, or none or several."""
+
     @property
     def process(self) -> tuple[str, int | str]:
         """Its process; that of threads is one."""
@@ -181,6 +184,7 @@ class LaneCount:
     host: str
     pid: int
     machine: str = ""
+    device: str = ""
     state: str = "idle"
     gone: float | None = None
     calls: dict[int, tuple[float, int, int]] = field(default_factory=dict)
@@ -301,7 +305,7 @@ class LaneCount:
             self.memory, self.moved, self.note, spans, max(self.joined - begun, 0.0),
             None if gone is None else gone - begun, occupied, self.cpu, self.cpu_of_thread,
             self.queued, self.packing, self.chunks, self.dropped, self.importing, self.machine,
-            silent, *_shown(list(self.inner.items())),
+            silent, *_shown(list(self.inner.items())), self.device,
         )  # fmt: skip
 
     def _end_bars(self, event: events.ItemsDone) -> None:

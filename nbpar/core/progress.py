@@ -160,7 +160,9 @@ class Progress:
     def _joined(self, event: events.WorkerJoined) -> None:
         lane = self._lanes.get(event.worker)
         if lane is None:
-            self._lanes[event.worker] = LaneCount(self._begun, event.at, event.host, event.pid, event.machine)
+            self._lanes[event.worker] = LaneCount(
+                self._begun, event.at, event.host, event.pid, event.machine, event.device
+            )
         elif lane.gone is None:
             return
         else:

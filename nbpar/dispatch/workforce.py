@@ -110,7 +110,8 @@ class Workforce:
         """Return the event of a worker that has joined."""
         facts = self.facts(worker)
         host, machine = str(facts.get("host", "")), str(facts.get("machine", ""))
-        return WorkerJoined(now, worker, host, int(facts.get("pid", 0)), machine)
+        device = str(facts.get("device", ""))
+        return WorkerJoined(now, worker, host, int(facts.get("pid", 0)), machine, device)
 
     @property
     def _waits(self) -> bool:

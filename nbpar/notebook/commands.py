@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from IPython.core.error import UsageError
 from nbpar.cluster.cluster import Cluster
 from nbpar.core.tables import html_table, text_table
 from nbpar.core.text import plural
+from nbpar.host.devices import Reading, described, reading_of, readings, short_device
 from nbpar.host.frames import entrance
 from nbpar.host.machine import is_here
 from nbpar.notebook.places import BACK, place_named, workers_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from nbpar.run.history import Runs
 
 _COLUMNS = ("worker", "host", "pid", "CPU", "memory", "runs")
+_DEVICE = "device"
 _NOTHING = "no workers are running; a map starts them by itself, `%nbpar start 4` starts four now"
 
 _KEPT = (
@@ -57,16 +59,19 @@ class Status:
     sentence: str = ""
     """The sentence above them; by default their number."""
 
+    columns: tuple[str, ...] = _COLUMNS
+    """The names of the columns; `device` is among them if a worker has one."""
+
     def __repr__(self) -> str:
         if not self.rows:
             return self.sentence or _NOTHING
-        return "\n".join([self._title(), *text_table([_COLUMNS, *self.rows])])
+        return "\n".join([self._title(), *text_table([self.columns, *self.rows])])
 
     def _repr_html_(self) -> str:
         if not self.rows:
             return f"<p>{escape(self.sentence or _NOTHING)}</p>"
-        numbers = range(2, len(_COLUMNS))
-        return html_table(_COLUMNS, self.rows, caption=self._title(), right=numbers)
+        numbers = [place for place, name in enumerate(self.columns) if place > 1 and name != _DEVICE]
+        return html_table(self.columns, self.rows, caption=self._title(), right=numbers)
 
     def _title(self) -> str:
         return self.sentence or plural(len(self.rows), "worker")
@@ -77,8 +82,8 @@ def status(
 ) -> Status:
     """Measure the workers of the pools.
 
-    CPU and memory are known for this machine only.  This takes a tenth of a second.  Workers whose
-    processes end meanwhile are omitted.
+    CPU, memory and the load of devices are known for this machine only.  This takes a tenth of a second, with
+    devices that of `nvidia-smi`, too.  Workers whose processes end meanwhile are omitted.
     """
     return status_of([worker for pool in pools for worker in pool.workers], measure=measure)
 
@@ -92,7 +97,18 @@ def status_of(
     here = sorted({worker["pid"] for worker in workers if _is_here(worker)})
     usage = (measure or usage_of)(here) if here else {}
     there = [worker for worker in workers if not _is_here(worker) or worker["pid"] in usage]
-    return Status(tuple(_row(worker, usage) for worker in there), sentence)
+    rows = tuple(_row(worker, usage) for worker in there)
+    if not any(worker.get(_DEVICE) for worker in there):
+        return Status(rows, sentence)
+    known = readings() if any(worker.get(_DEVICE) and _is_here(worker) for worker in there) else {}
+    shown = (_device(worker, known) for worker in there)
+    rows = tuple((*row[:-1], device, row[-1]) for row, device in zip(rows, shown, strict=True))
+    return Status(rows, sentence, (*_COLUMNS[:-1], _DEVICE, _COLUMNS[-1]))
+
+
+def _device(worker: Mapping[str, Any], known: Mapping[str, Reading]) -> str:
+    device = str(worker.get(_DEVICE, ""))
+    return device and described(short_device(device), reading_of(device, known) if _is_here(worker) else None)
 
 
 def _is_here(worker: Mapping[str, Any]) -> bool:
@@ -160,8 +176,11 @@ class Commands:
 
         ::
 
-            %nbpar              the workers: host, process, CPU, memory
+            %nbpar              the workers: host, process, CPU, memory, and their devices
             %nbpar start [N]    start N workers, by default one for each CPU
+            %nbpar start --gpus auto
+                                start one for each GPU, which it has for itself; --gpus 2 uses two of them,
+                                --gpus 0,3 or UUIDs these; with N more workers share them in turn
             %nbpar start 8 --ssh gpu01 --ssh ann@gpu02:16
                                 start them on other hosts, through ssh, and use those; 8 on each host without
                                 a number.  --python PYTHON names the Python there, --install makes one
@@ -192,7 +211,7 @@ class Commands:
         if not notices:
             return table
         numbers = [plural(len(table.rows), "worker")] if table.rows else []
-        return Status(table.rows, "; ".join([*numbers, *notices]))
+        return replace(table, sentence="; ".join([*numbers, *notices]))
 
     def _start(self, arguments: list[str]) -> Status:
         line = parse_start(arguments)
@@ -204,8 +223,17 @@ class Commands:
             raise UsageError(
                 f"`%nbpar start` starts workers of this machine, but calls run on {used.what}; {BACK}"
             )
-        self._pools.default_pool(workers=line.count)
+        if line.gpus is None:
+            self._pools.default_pool(workers=line.count)
+        else:
+            self._start_on_devices(line)
         return self._status()
+
+    def _start_on_devices(self, line: StartLine) -> None:
+        try:
+            self._pools.default_pool(workers=line.count, gpus=line.gpus)
+        except (TypeError, ValueError) as error:
+            raise UsageError(str(error)) from None
 
     def _start_on_hosts(self, line: StartLine) -> Status:
         """Start a cluster on other hosts and use it, instead of the last one that was started here."""
@@ -236,7 +264,7 @@ class Commands:
             _operation(pool, "restart")()
         status = self._status()
         if used is not None and used.pool.joined and cluster is None:
-            return Status(status.rows, f"{_KEPT}; {status.sentence}")
+            return replace(status, sentence=f"{_KEPT}; {status.sentence}")
         return status
 
     def _resize(self, arguments: list[str]) -> Status:

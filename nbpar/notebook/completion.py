@@ -29,7 +29,7 @@ def proposals(
     names = names or {}
     if magic == _LINE_MAGIC:
         command, *words = line.removesuffix(token).split() or [""]
-        if command == "start" and (token.startswith("-") or words[-1:] == ["--ssh"]):
+        if command == "start" and (token.startswith("-") or words[-1:] in (["--ssh"], ["--gpus"])):
             return _starting(token, start_proposals(words))
         if line.removesuffix(token).split() == ["use"]:
             return _starting(token, places_among(names))

@@ -67,8 +67,8 @@ class Place(Protocol):
 class Pools(Protocol):
     """The default pools of this process."""
 
-    def default_pool(self, workers: int | None = None, backend: str = "engines") -> MapPool:
-        """Return a pool, starting it if necessary."""
+    def default_pool(self, workers: int | None = None, backend: str = "engines", gpus: Any = None) -> MapPool:
+        """Return a pool, starting it if necessary; with `gpus` each of its workers has a device."""
 
     def pool_for(self, backend: str, options: MapOptions) -> MapPool:
         """Return a pool for one call; its options may be adapted to it."""

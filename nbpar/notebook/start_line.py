@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from IPython.core.error import UsageError
 
-FORM = "%nbpar start [N] [--idle MINUTES] [--ssh HOST[:N]]... [--python PYTHON] [--install]"
+FORM = "%nbpar start [N] [--gpus auto|N|IDS] [--idle MINUTES] [--ssh HOST[:N]]... [--python PYTHON] [--install]"
 
-OPTIONS = ("--idle", "--ssh", "--python", "--install")
+OPTIONS = ("--gpus", "--idle", "--ssh", "--python", "--install")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class StartLine:
     idle: float | None = None
     """Minutes without work after which workers of this machine end, 0: never; None: as before."""
 
+    gpus: str | int | tuple[str, ...] | None = None
+    """The devices for workers of this machine, as `Pool` takes them; None for none of their own."""
+
 
 def parse_start(arguments: list[str]) -> StartLine:
     """Return what the words after `%nbpar start` mean.
@@ -41,17 +46,15 @@ def parse_start(arguments: list[str]) -> StartLine:
         UsageError: they mean nothing.
     """
     words = [part for word in arguments for part in _parts(word)]
-    count, hosts, python, install, idle = None, [], None, False, None
+    count, hosts, install, given = None, [], False, dict[str, Any]()
     while words:
         word = words.pop(0)
         if word == "--install":
             install = True
         elif word == "--ssh":
             hosts.append(_value(word, words))
-        elif word == "--python":
-            python = _value(word, words)
-        elif word == "--idle":
-            idle = _minutes(_value(word, words))
+        elif word in _VALUES:
+            given[word.removeprefix("--")] = _VALUES[word](_value(word, words))
         elif count is None and word.isdecimal() and int(word) >= 1:
             count = int(word)
         else:
@@ -59,13 +62,31 @@ def parse_start(arguments: list[str]) -> StartLine:
             raise UsageError(
                 f"expected one number of workers, from 1, or {known}, was {word!r}; write `{FORM}`"
             )
-    if not hosts and (python or install):
+    line = StartLine(count, tuple(hosts), install=install, **given)
+    _check_place(line)
+    return line
+
+
+def _check_place(line: StartLine) -> None:
+    """Refuse what is meant for hosts where there are none, and the other way round."""
+    if not line.hosts and (line.python or line.install):
         raise UsageError(f"--python and --install are for hosts, but there is no --ssh; write `{FORM}`")
-    if hosts and idle is not None:
+    if line.hosts and line.idle is not None:
         raise UsageError(
             f"--idle is for workers of this machine; for hosts: `nbpar.Cluster.adapt`; write `{FORM}`"
         )
-    return StartLine(count, tuple(hosts), python, install, idle)
+    if line.hosts and line.gpus is not None:
+        raise UsageError(
+            "--gpus is for workers of this machine; on hosts each engine gets its device by a cluster's "
+            "`per_worker=`, see the guide's page on devices"
+        )
+
+
+def _devices(text: str) -> str | int | tuple[str, ...]:
+    """Return the devices that are meant: `auto`, a number of them, or names between commas."""
+    if text == "auto":
+        return text
+    return int(text) if text.isdecimal() else tuple(filter(None, text.split(",")))
 
 
 def _parts(word: str) -> list[str]:
@@ -80,6 +101,10 @@ def _minutes(word: str) -> float:
     raise UsageError(f"--idle needs a number of minutes, 0 for never, was {word!r}; write `{FORM}`")
 
 
+_VALUES: dict[str, Callable[[str], Any]] = {"--gpus": _devices, "--idle": _minutes, "--python": str}
+"""What the values of options mean."""
+
+
 def _value(option: str, words: list[str]) -> str:
     if not words or words[0].startswith("-"):
         raise UsageError(f"{option} needs a value; write `{FORM}`")
@@ -90,6 +115,8 @@ def start_proposals(words: list[str], config: Path | None = None) -> list[str]:
     """The completions after `%nbpar start` and some words."""
     if words[-1:] == ["--ssh"]:
         return known_hosts(config)
+    if words[-1:] == ["--gpus"]:
+        return ["auto"]
     return [] if words[-1:] in (["--python"], ["--idle"]) else list(OPTIONS)
 
 

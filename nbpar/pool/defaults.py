@@ -37,6 +37,7 @@ class DefaultPool(Pool):
     Args:
         workers: their usual number; None: the CPUs available to this process, but before the first
             call without `workers=` only the number that calls request.
+        gpus: the devices of its engines, as of `Pool`; without a number there is a worker for each.
     """
 
     _warns = False
@@ -46,10 +47,12 @@ class DefaultPool(Pool):
         workers: int | None,
         backend: str,
         asked: int | None = None,
+        gpus: Any = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(asked if workers is None else workers, backend=backend)
-        self._usual = workers
+        super().__init__(asked if workers is None else workers, backend=backend, gpus=gpus)
+        self.gpus = gpus
+        self._usual = workers if gpus is None or workers is not None else self.size
         self._asked: dict[object, int] = {}
         self._resizing = threading.RLock()
         self._clock = clock
@@ -165,18 +168,19 @@ class DefaultPool(Pool):
             super().resize(workers)
 
 
-def default_pool(workers: int | None = None, backend: str = "engines") -> Pool:
+def default_pool(workers: int | None = None, backend: str = "engines", gpus: Any = None) -> Pool:
     """Return the default pool of this kind, resized to a number of workers if one is given.
 
     There is one of each kind, started on first use.  A pool in use (`nbpar.use`) stands for it, as it is.
+    One whose engines have other devices than the given `gpus` is closed, and a new one takes its place.
 
     Raises:
         PoolClosedError: the pool in use was closed.
     """
-    return _default_pool(backend, workers, None)
+    return _default_pool(backend, workers, None, gpus)
 
 
-def _default_pool(backend: str, workers: int | None, asked: int | None) -> Pool:
+def _default_pool(backend: str, workers: int | None, asked: int | None, gpus: Any = None) -> Pool:
     """Return a default pool; if it is new, with the number of workers that a call has `asked` for."""
     if inside_item():
         return Pool(backend="serial", progress="none")
@@ -186,12 +190,17 @@ def _default_pool(backend: str, workers: int | None, asked: int | None) -> Pool:
         return used
     with _lock:
         pool = _pools.get(backend)
-        if pool is None or pool.closed or pool.failed:
-            pool = _pools[backend] = DefaultPool(workers, backend, asked)
+        others = pool if pool is not None and gpus is not None and pool.gpus != gpus else None
+        if pool is None or pool.closed or pool.failed or others is not None:
+            if pool is not None and pool.failed and gpus is None:
+                gpus = pool.gpus
+            pool = _pools[backend] = DefaultPool(workers, backend, asked, gpus)
         elif workers is not None:
             pool.resize(workers)
         pool.begin()
-        return pool
+    if others is not None:
+        others.close()
+    return pool
 
 
 def pool_for(backend: str, options: MapOptions) -> Pool:

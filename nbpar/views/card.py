@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from nbpar.core import text as wording
 from nbpar.core.snapshot import Snapshot
+from nbpar.host.devices import Gauge
 from nbpar.host.shell import this_kernel
 from nbpar.views import tick
 from nbpar.views.base import Controls, Look
@@ -61,6 +62,7 @@ class Card:
         self._controls = controls
         self._clock, self._spent = clock, spent
         self._timeline = Timeline()
+        self._gauge = Gauge()
         self._next = float("-inf")
         self._told: dict[str, Any] = dict.fromkeys(EXTRAS)
         self._heard: set[str] = set()
@@ -180,7 +182,10 @@ class Card:
         self._timeline.take(snapshot)
         with self.widget.hold_sync():
             notice = self._notice or snapshot.note
-            self.widget.tick = {**tick.tick(snapshot, self._timeline), "notice": notice}
+            told = {**tick.tick(snapshot, self._timeline), "notice": notice}
+            if not (snapshot.over or snapshot.stages) and (busy := tick.devices(self._timeline, self._gauge)):
+                told["devices"] = busy
+            self.widget.tick = told
             for name in self._changed(snapshot)[:at_once]:
                 sign, make = EXTRAS[name]
                 del self._told[name]

@@ -16,6 +16,8 @@ from nbpar.core.lanes import Lane
 from nbpar.core.outcome import OTHERS, Failure, key_of
 from nbpar.core.snapshot import Snapshot, StageFigures
 from nbpar.core.stages import bottleneck
+from nbpar.host.devices import Gauge, described, reading_of, short_device
+from nbpar.host.machine import machine
 from nbpar.views.seats import DETAILED as ROWS_WITH_TEXT
 from nbpar.views.strips import DENSE, Timeline
 
@@ -100,7 +102,7 @@ def _slowest(snapshot: Snapshot, timeline: Timeline) -> list[Any] | None:
 def names(snapshot: Snapshot, timeline: Timeline) -> list[list[Any]]:
     """Return the names of the lanes.
 
-    Of workers: name, host, process, reason of its loss, predecessor; of stages: name, backend,
+    Of workers: name, host, process, reason of its loss, predecessor, device; of stages: name, backend,
     workers, whether they are shared.
     """
     if snapshot.stages:
@@ -114,10 +116,21 @@ def names(snapshot: Snapshot, timeline: Timeline) -> list[list[Any]]:
                 seat.lane.pid,
                 seat.lane.note[:60],
                 timeline.before(seat)[:24],
+                short_device(seat.lane.device),
             ]
             for seat in seats
         ]
-    return [[seat.lane.worker[:12], "", seat.lane.pid, "", ""] for seat in seats]
+    return [[seat.lane.worker[:12], "", seat.lane.pid, "", "", ""] for seat in seats]
+
+
+def devices(timeline: Timeline, gauge: Gauge) -> list[str] | None:
+    """Return how busy the device of each lane on this machine is, in words; None if none has any."""
+    lanes = [seat.lane for seat in timeline.seats]
+    here = [lane.device if lane.machine and lane.machine == machine() else "" for lane in lanes]
+    if len(lanes) > DETAILED or not any(here):
+        return None
+    known = gauge.latest()
+    return [device and described(short_device(device), reading_of(device, known)) for device in here]
 
 
 def who(snapshot: Snapshot, timeline: Timeline) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from fake_gpus import fake_gpus
 
 from nbpar.host.machine import this_process
 from nbpar.notebook import commands
@@ -115,9 +116,9 @@ def test_a_worker_whose_process_is_gone_is_not_shown():
         ("dance", "unknown command `%nbpar dance` (the commands are"),
         (
             "start many",
-            "expected one number of workers, from 1, or --idle, --ssh, --python, --install, was 'many'; wr",
+            "one number of workers, from 1, or --gpus, --idle, --ssh, --python, --install, was 'many'",
         ),
-        ("start 0", "from 1, or --idle, --ssh, --python, --install, was '0'"),
+        ("start 0", "from 1, or --gpus, --idle, --ssh, --python, --install, was '0'"),
         ("start 1 2", "was '2'"),
         ("stop 3", "`%nbpar stop` takes no arguments, was given '3'"),
         ("resize", "was ''; write `%nbpar resize N`"),
@@ -140,6 +141,35 @@ def test_cpu_and_memory_are_shown_for_this_machine():
 
     first = ("engine 0", busy["host"], "42", "37 %", "120 MB", "naps, item 3")
     assert shown.rows == (first, ("engine 1", "", "", "", "", ""))
+
+
+def test_devices_are_shown_with_their_memory_and_load(tmp_path, monkeypatch):
+    fake_gpus(tmp_path, monkeypatch)
+    here = {"worker": "engine 0", **this_process(), "pid": 42, "device": "GPU 0"}
+    there = {"worker": "engine 1", "host": "gpu01", "device": "GPU-22222222-bbbb-4a0f-8000-000000000002"}
+
+    shown = status_of([here, there], measure=lambda pids: {pid: Usage(0.0, 1) for pid in pids})
+
+    assert shown.columns == ("worker", "host", "pid", "CPU", "memory", "device", "runs")
+    assert [row[5] for row in shown.rows] == ["GPU 0: 3.1 of 151 GB, 37 %", "GPU-22222222"]
+    assert "GPU 0: 3.1 of 151 GB, 37 %" in repr(shown)
+    assert '<th scope="col" style="text-align:left">device</th>' in shown._repr_html_()
+
+
+def test_start_on_devices_gives_them_to_the_pool(run, fail, pools, monkeypatch):
+    asked = []
+
+    def start(workers=None, backend="engines", gpus=None):
+        if gpus == 9:
+            raise ValueError("gpus=9, but this process sees 2 devices")
+        asked.append((workers, gpus))
+
+    monkeypatch.setattr(pools, "default_pool", start)
+    run("%nbpar start --gpus auto")
+    run("%nbpar start 4 --gpus 0,1")
+
+    assert asked == [(None, "auto"), (4, ("0", "1"))]
+    assert fail("%nbpar start --gpus 9")[1].startswith("UsageError: gpus=9, but this process sees 2 devices")
 
 
 def test_processes_that_are_gone_are_left_out():

@@ -15,6 +15,10 @@ from nbpar.notebook.start_line import StartLine, known_hosts, parse_start, start
         ("4", StartLine(4)),
         ("4 --idle 2.5", StartLine(4, idle=2.5)),
         ("--idle=0", StartLine(idle=0.0)),
+        ("--gpus auto", StartLine(gpus="auto")),
+        ("4 --gpus=2", StartLine(4, gpus=2)),
+        ("--gpus 0,GPU-1", StartLine(gpus=("0", "GPU-1"))),
+        ("--gpus 3,", StartLine(gpus=("3",))),
         ("--ssh gpu01", StartLine(None, ("gpu01",))),
         ("8 --ssh gpu01 --ssh=ann@gpu02:16", StartLine(8, ("gpu01", "ann@gpu02:16"))),
         ("--ssh gpu01 2 --python py311 --install", StartLine(2, ("gpu01",), "py311", install=True)),
@@ -33,6 +37,8 @@ def test_the_forms_of_the_line(line, meaning):
         ("--ssh --install", "--ssh needs a value"),
         ("4 --python x", "--python and --install are for hosts"),
         ("--install", "there is no --ssh"),
+        ("--gpus", "--gpus needs a value"),
+        ("--gpus auto --ssh gpu01", "--gpus is for workers of this machine"),
         ("--shh gpu01", "was '--shh'"),
         ("--idle soon", "--idle needs a number of minutes, 0 for never, was 'soon'"),
         ("--idle nan", "was 'nan'"),
@@ -61,7 +67,9 @@ def test_hosts_of_the_ssh_configuration_are_proposed(tmp_path, monkeypatch):
 
     assert known_hosts() == ["gpu01", "gpu02", "login"]
     assert proposals("%nbpar start --ssh gp", "gp", ["start"]) == ["gpu01", "gpu02"]
-    assert proposals("%nbpar start 8 --", "--", ["start"]) == ["--idle", "--ssh", "--python", "--install"]
+    options = ["--gpus", "--idle", "--ssh", "--python", "--install"]
+    assert proposals("%nbpar start 8 --", "--", ["start"]) == options
+    assert proposals("%nbpar start --gpus a", "a", ["start"]) == ["auto"]
     assert proposals("%nbpar sta", "sta", ["start"]) == ["start"]
 
 

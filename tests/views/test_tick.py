@@ -3,9 +3,13 @@
 import json
 
 import pytest
+from fake_gpus import fake_gpus
 from fake_runs import FakeRun
 
 from nbpar.core import events
+from nbpar.host.devices import Gauge
+from nbpar.host.machine import machine
+from nbpar.testing import until
 from nbpar.views import tick
 from nbpar.views.seats import MOST
 from nbpar.views.strips import Timeline
@@ -95,7 +99,7 @@ def test_a_replacement_has_the_lane_of_who_is_gone_and_all_lanes_keep_their_text
     told, names = tick.tick(run.snapshot(), timeline), tick.names(run.snapshot(), timeline)
 
     assert told["lanes"]["state"] == "iiii"
-    assert [(name, before) for name, *_, before in names] == [
+    assert [(name, before) for name, *_, before, _device in names] == [
         ("40", "36"), ("41", "37"), ("42", "38"), ("43", "39"),
     ]  # fmt: skip
     assert {kind for _, kind, _ in told["marks"]} == {"lo", "jo"}
@@ -205,6 +209,26 @@ def test_failures_are_grouped_and_each_kind_has_an_example_however_late_it_comes
     assert groups == [["ValueError", 0, "", 60], ["KeyError", 0, "", 1]]
     assert rows[-1]["index"] == 77
     assert [rows[-1][part] for part in ("type", "line", "stage")] == ["KeyError", 0, ""]
+
+
+def test_lanes_have_their_devices_with_their_load_where_nvidia_smi_tells_it(tmp_path, monkeypatch):
+    fake_gpus(tmp_path, monkeypatch)
+    run, timeline, gauge = FakeRun(None, workers=0), Timeline(), Gauge()
+    run.tell(events.WorkerJoined(run.now, "engine 0", "this", 1, machine(), "GPU 0"))
+    run.tell(events.WorkerJoined(run.now, "engine 1", "other", 1, "another machine", "GPU 0"))
+    run.tell(events.WorkerJoined(run.now, "engine 2", "this", 2, machine()))
+    timeline.take(run.snapshot())
+
+    assert [device for *_, device in tick.names(run.snapshot(), timeline)] == ["GPU 0", "GPU 0", ""]
+    assert tick.devices(timeline, gauge) == ["GPU 0", "", ""]  # nothing waits for it
+    until(lambda: tick.devices(timeline, gauge) == ["GPU 0: 3.1 of 151 GB, 37 %", "", ""])
+
+
+def test_without_devices_nothing_asks_for_their_load():
+    run, timeline = FakeRun(None), Timeline()
+    timeline.take(run.snapshot())
+
+    assert tick.devices(timeline, None) is None
 
 
 def test_workers_are_in_the_order_of_their_numbers():

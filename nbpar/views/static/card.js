@@ -249,10 +249,11 @@ class Card {
     told.forEach((row, place) => this.row(table.children[place], row, place));
   }
 
-  worker(tick, place, [name, , , note] = ["", "", 0, ""]) {
+  worker(tick, place, [called, , , note, , device] = ["", "", 0, ""]) {
     const { state, done, memory } = tick.lanes, mb = "bi".includes(state[place]) && memory?.[place];
     const item = lasting(tick, place), skipped = this.skipped.has(item), now = skipped ? `${items(item, 1)} · skipping` : activity(tick, place, note);
-    const skip = item === null || !this.settings.skips ? "" : `Skip ${items(item, 1)} on ${titled(name)}`;
+    const skip = item === null || !this.settings.skips ? "" : `Skip ${items(item, 1)} on ${titled(called)}`;
+    const name = device ? `${called} · ${device}` : called;
     const inner = innerOf(tick, place)?.[1].map(innerShare).filter((part) => part !== null) ?? [];
     return { name, now, skip, skipped, inner, count: count(done[place]), more: mb ? `${count(mb)} MB` : "", state: state[place] };
   }

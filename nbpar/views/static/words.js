@@ -106,12 +106,12 @@ export function lasting(tick, place) {
 }
 
 /** The details of a worker. */
-export function workerFacts(tick, place, [name, host, pid, note, before]) {
+export function workerFacts(tick, place, [name, host, pid, note, before, device]) {
   const { done, memory, moved } = tick.lanes;
   return [
     titled(name), activity({ ...tick, lanes: { ...tick.lanes, inner: null } }, place, note), ...(innerOf(tick, place)?.[1] ?? []).map(innerFacts), `${count(done[place])} done`,
     memory?.[place] ? `${count(memory[place])} MB` : "", moved?.[place] ? `${size(moved[place])} moved` : "",
-    host, pid ? `process ${pid}` : "", before ? `in the place of ${titled(before)}` : "",
+    host, pid ? `process ${pid}` : "", tick.devices?.[place] || device, before ? `in the place of ${titled(before)}` : "",
   ].filter(Boolean).join(" · ");
 }
 

@@ -510,6 +510,15 @@ test("data is text and never HTML", () => {
   assert.ok(root.textContent.includes(evil));
 });
 
+test("a worker's row has its device, and its details tell how busy that is", () => {
+  const workers = [["engine 0", "this", 41, "", "", "GPU 0"], ["engine 1", "this", 42, "", "", ""]];
+  const { timeline, text, root } = shown({ workers, tick: tick({ devices: ["GPU 0: 3.1 of 151 GB, 37 %", ""] }) });
+  const names = root.find("table").children.map((row) => row.children[0].textContent);
+  assert.deepEqual(names, ["engine 0 · GPU 0", "engine 1"]);
+  timeline.focus();
+  assert.match(text("hint"), /^engine 0 · .* · process 41 · GPU 0: 3.1 of 151 GB, 37 %$/);
+});
+
 test("marks have shapes of their own and a legend in words", () => {
   const { text, root } = shown({ tick: tick({ marks: [[0, "fa", 1], [1, "lo", 2], [1, "jo", 0.5]] }) });
   assert.equal(text("legend"), "▾ item failed   ✕ worker lost   + worker joined");
