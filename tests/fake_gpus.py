@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nbpar.host import devices
+from nbpar.host.devices import visible
+from nbpar.host.devices.nvidia_smi import NVIDIA_SMI
 
 TWO = """\
 GPU 0: NVIDIA H200 (UUID: GPU-11111111-aaaa-4a0f-8000-000000000001)
@@ -27,10 +28,10 @@ BUSY = """\
 
 def fake_gpus(folder: Path, monkeypatch, listed: str = TWO, busy: str = BUSY, script: str = "") -> None:
     """Let `nvidia-smi` say that there are these; a `script` stands for the whole program."""
-    for name in (*devices.VISIBLE, devices.CUDA_ORDER, "ROCR_VISIBLE_DEVICES"):
+    for name in (*visible.VISIBLE, visible.CUDA_ORDER, "ROCR_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(devices, "NODES", folder / "dev")
-    monkeypatch.setattr(devices, "AMD_NODES", folder / "kfd")
+    monkeypatch.setattr(visible, "NODES", folder / "dev")
+    monkeypatch.setattr(visible, "AMD_NODES", folder / "kfd")
     (folder / "listed").write_text(listed)
     (folder / "busy").write_text(busy)
     programs = folder / "bin"
@@ -39,7 +40,7 @@ def fake_gpus(folder: Path, monkeypatch, listed: str = TWO, busy: str = BUSY, sc
     new = folder / "new"
     new.write_text(script or cat)
     new.chmod(0o755)
-    new.replace(programs / devices.NVIDIA_SMI)  # it may be running
+    new.replace(programs / NVIDIA_SMI)  # it may be running
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
 
 

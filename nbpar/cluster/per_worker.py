@@ -9,7 +9,7 @@ from typing import Any
 
 from nbpar.core.checks import at_least, environment_variables
 from nbpar.core.text import plural, short
-from nbpar.host.devices import VISIBLE, Devices, devices_here, given_by_name
+from nbpar.host.devices.visible import VISIBLE, Devices, devices_here, given_by_name
 
 GPUS = 'gpus must be None, "auto", a number of devices or a list of them, as [0, 1] or ["GPU-5d5ba0d6"]'
 

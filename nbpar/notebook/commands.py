@@ -14,7 +14,7 @@ from IPython.core.error import UsageError
 from nbpar.cluster.cluster import Cluster
 from nbpar.core.tables import html_table, text_table
 from nbpar.core.text import plural
-from nbpar.host.devices import Reading, described, reading_of, readings, short_device
+from nbpar.host.devices.load import Reading, described, reading_of, readings, short_device
 from nbpar.host.frames import entrance
 from nbpar.host.machine import is_here
 from nbpar.notebook.places import BACK, place_named, workers_of

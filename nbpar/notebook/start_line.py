@@ -11,7 +11,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-FORM = "%nbpar start [N] [--gpus auto|N|IDS] [--idle MINUTES] [--ssh HOST[:N]]... [--python PYTHON] [--install]"
+FORM = "%nbpar start [N] [--gpus auto|N|IDS] [--idle MIN] [--ssh HOST[:N]]... [--python PYTHON] [--install]"
 
 OPTIONS = ("--gpus", "--idle", "--ssh", "--python", "--install")
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from nbpar.core import text as wording
 from nbpar.core.snapshot import Snapshot
-from nbpar.host.devices import Gauge
+from nbpar.host.devices.load import Gauge
 from nbpar.host.shell import this_kernel
 from nbpar.views import tick
 from nbpar.views.base import Controls, Look

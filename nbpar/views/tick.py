@@ -16,7 +16,7 @@ from nbpar.core.lanes import Lane
 from nbpar.core.outcome import OTHERS, Failure, key_of
 from nbpar.core.snapshot import Snapshot, StageFigures
 from nbpar.core.stages import bottleneck
-from nbpar.host.devices import Gauge, described, reading_of, short_device
+from nbpar.host.devices.load import Gauge, described, reading_of, short_device
 from nbpar.host.machine import machine
 from nbpar.views.seats import DETAILED as ROWS_WITH_TEXT
 from nbpar.views.strips import DENSE, Timeline

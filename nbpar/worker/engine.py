@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbpar.endpoint.carried_modules import asking
-from nbpar.host.devices import device_of
+from nbpar.host.devices.visible import device_of
 from nbpar.host.event_loops import no_event_loop
 from nbpar.host.limits import limits_here
 from nbpar.host.machine import is_here, machine

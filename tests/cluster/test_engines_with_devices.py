@@ -157,8 +157,8 @@ def test_a_cluster_gives_its_engines_devices_and_variables():
 def test_a_module_that_uses_a_gpu_when_it_is_imported_is_not_preloaded(tmp_path, monkeypatch):
     # stands for a device that a library opens
     (tmp_path / "opens_a_gpu.py").write_text(
-        "from pathlib import Path\nfrom nbpar.host import devices\n"
-        "devices.OPEN_FILES = Path(__file__).parent\n"
+        "from pathlib import Path\nfrom nbpar.host.devices import visible\n"
+        "visible.OPEN_FILES = Path(__file__).parent\n"
     )
     (tmp_path / "7").symlink_to("/dev/nvidiactl")
     monkeypatch.syspath_prepend(tmp_path)

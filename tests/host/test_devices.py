@@ -5,18 +5,9 @@ from __future__ import annotations
 import pytest
 from fake_gpus import BUSY, DIVIDED, TWO, fake_gpus, no_gpus
 
-from nbpar.host import devices
-from nbpar.host.devices import (
-    Gauge,
-    Reading,
-    described,
-    device_of,
-    devices_here,
-    initialized_devices,
-    reading_of,
-    readings,
-    short_device,
-)
+from nbpar.host.devices import load, visible
+from nbpar.host.devices.load import Gauge, Reading, described, reading_of, readings, short_device
+from nbpar.host.devices.visible import device_of, devices_here, initialized_devices
 from nbpar.testing import until
 
 FIRST, SECOND = (line.partition("UUID: ")[2].rstrip(")\n") for line in TWO.splitlines())
@@ -138,8 +129,8 @@ def test_a_number_is_not_looked_up_where_cuda_may_number_devices_otherwise(tmp_p
 )
 def test_nvidia_smi_that_hangs_or_fails_is_given_up(tmp_path, monkeypatch, script):
     fake_gpus(tmp_path, monkeypatch, script=script)
-    monkeypatch.setattr(devices, "PATIENCE", 0.3)
-    monkeypatch.setattr(devices, "SHORT_PATIENCE", 0.3)
+    monkeypatch.setattr(visible, "PATIENCE", 0.3)
+    monkeypatch.setattr(load, "PATIENCE", 0.3)
 
     assert devices_here({}).names == ()
     assert devices_here({"CUDA_VISIBLE_DEVICES": "0"}).names == ("0",)
@@ -148,8 +139,8 @@ def test_nvidia_smi_that_hangs_or_fails_is_given_up(tmp_path, monkeypatch, scrip
 
 def test_a_gauge_answers_at_once_and_renews_itself(tmp_path, monkeypatch):
     fake_gpus(tmp_path, monkeypatch, script="#!/bin/sh\nexit 6\n")
-    monkeypatch.setattr(devices, "EVERY", 0.0)
-    monkeypatch.setattr(devices, "AFTER_NONE", 0.0)
+    monkeypatch.setattr(load, "EVERY", 0.0)
+    monkeypatch.setattr(load, "AFTER_NONE", 0.0)
     gauge = Gauge()
 
     assert gauge.latest() == {}
@@ -158,7 +149,7 @@ def test_a_gauge_answers_at_once_and_renews_itself(tmp_path, monkeypatch):
 
 
 def test_a_gpu_that_this_process_has_opened_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "OPEN_FILES", tmp_path)
+    monkeypatch.setattr(visible, "OPEN_FILES", tmp_path)
     (tmp_path / "0").symlink_to("/dev/null")
     assert not initialized_devices()
 

@@ -7,7 +7,7 @@ from fake_gpus import fake_gpus
 from fake_runs import FakeRun
 
 from nbpar.core import events
-from nbpar.host.devices import Gauge
+from nbpar.host.devices.load import Gauge
 from nbpar.host.machine import machine
 from nbpar.testing import until
 from nbpar.views import tick

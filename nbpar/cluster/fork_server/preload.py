@@ -97,7 +97,7 @@ def preload(names: list[str], path: list[str], *, devices: bool = False) -> str:
     If engines get `devices` of their own, no module may use one: a library that has done so sees all
     devices in every engine, and fails in a fork.
     """
-    from nbpar.host.devices import initialized_devices
+    from nbpar.host.devices.visible import initialized_devices
 
     sys.path[:] = path or sys.path
     for name in names:

@@ -1,4 +1,4 @@
-"""GPUs: which of them this process may use, how a process is given one, and how busy they are.
+"""Which GPUs this process may use, and how a process is given one of them.
 
 A process sees the devices that an environment variable lists, which the driver's library reads once, when it
 is first used.  So a process that is to have one device needs that variable before it imports anything.
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from nbpar.host.devices.nvidia_smi import NVIDIA_SMI, said_by_nvidia_smi
 
 CUDA, CUDA_ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 
@@ -25,13 +23,8 @@ VISIBLE = {CUDA: "GPU", "HIP_VISIBLE_DEVICES": "HIP", "ZE_AFFINITY_MASK": "ZE"}
 BY_ADDRESS = "PCI_BUS_ID"
 """The order of numbers that `nvidia-smi` has; CUDA's own begins with the fastest device."""
 
-NVIDIA_SMI = "nvidia-smi"
-
 PATIENCE = 10.0
-"""Seconds for `nvidia-smi` to list the devices; it hangs where a driver does."""
-
-SHORT_PATIENCE = 3.0
-"""Seconds for it to tell how busy they are."""
+"""Seconds for `nvidia-smi` to answer; it hangs where a driver does."""
 
 NODES = Path("/dev")
 AMD_NODES = Path("/sys/class/kfd/kfd/topology/nodes")
@@ -77,18 +70,6 @@ class Devices:
         return {self.variable: name, **order}
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How busy a device is."""
-
-    used: int
-    """Bytes of its memory in use, by any process."""
-
-    total: int
-    load: int | None
-    """Percent of the last moments in which it computed; None if the device does not tell."""
-
-
 def devices_here(environment: Mapping[str, str]) -> Devices:
     """Return the devices that a process with this environment may use; without names if there are none.
 
@@ -99,7 +80,7 @@ def devices_here(environment: Mapping[str, str]) -> Devices:
         if variable in environment:
             return _limited(variable, environment[variable])
     unordered = CUDA_ORDER not in environment
-    listed = _listed(_said(PATIENCE, "-L"))
+    listed = _listed(said_by_nvidia_smi(PATIENCE, "-L"))
     if listed:
         aliases = {uuid: name for name, uuid in listed if uuid != name}
         return Devices(CUDA, tuple(name for name, _ in listed), NVIDIA_SMI, aliases, unordered)
@@ -114,7 +95,7 @@ def devices_here(environment: Mapping[str, str]) -> Devices:
 def _limited(variable: str, value: str) -> Devices:
     """Return the devices that a variable lists, up to the first invalid one, as CUDA reads it."""
     names: dict[str, None] = {}
-    there = _listed(_said(PATIENCE, "-L")) if variable == CUDA and value.strip() else []
+    there = _listed(said_by_nvidia_smi(PATIENCE, "-L")) if variable == CUDA and value.strip() else []
     numbers = {name for name, _ in there if name.isdecimal()}
     for name in map(str.strip, value.split(",")):
         if not re.match(r"\d|(GPU|MIG)-.", name) or (name.isdecimal() and numbers and name not in numbers):
@@ -159,30 +140,6 @@ def _number_of_amd(environment: Mapping[str, str]) -> int:
     return number
 
 
-def _said(patience: float, *arguments: str) -> str:
-    """Return what `nvidia-smi` prints; "" if it is not there, fails, or does not answer in time.
-
-    What waits for it is a thread: a process that hangs in a driver ends neither by a signal nor soon.
-    """
-    program = shutil.which(NVIDIA_SMI)
-    if program is None:
-        return ""
-    said: list[str] = []
-
-    def ask() -> None:
-        with suppress(OSError, subprocess.SubprocessError):
-            done = subprocess.run(
-                [program, *arguments], capture_output=True, check=True, stdin=subprocess.DEVNULL,
-                text=True, errors="replace", timeout=patience,
-            )  # fmt: skip
-            said.append(done.stdout)
-
-    thread = threading.Thread(target=ask, name="nbpar nvidia-smi", daemon=True)
-    thread.start()
-    thread.join(patience + 1.0)
-    return said[0] if said else ""
-
-
 def device_of(environment: Mapping[str, str]) -> str:
     """Return the one device that an environment leaves its process, as `GPU 0` or a UUID; "" if none."""
     for variable, word in VISIBLE.items():
@@ -194,11 +151,6 @@ def device_of(environment: Mapping[str, str]) -> str:
     return ""
 
 
-def short_device(device: str) -> str:
-    """Return the name of a device for a narrow column: of a UUID its beginning."""
-    return device if " " in device else device[:12]
-
-
 def initialized_devices() -> bool:
     """Whether this process has opened a GPU, after which processes forked from it cannot use one (Linux)."""
     with suppress(OSError):
@@ -207,79 +159,6 @@ def initialized_devices() -> bool:
                 if _TOUCHED.fullmatch(os.readlink(descriptor)):  # noqa: PTH115 (a text is wanted)
                     return True
     return False
-
-
-_FIELDS = "index,uuid,name,memory.used,memory.total,utilization.gpu"
-
-
-def readings() -> dict[str, Reading]:
-    """Return how busy each of NVIDIA's devices is, by `GPU 0` and by UUID; {} if nothing tells.
-
-    Numbers are left out where they may not be CUDA's: on a machine with several kinds of devices.
-    """
-    said = _said(SHORT_PATIENCE, f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits")
-    rows = [[field.strip() for field in line.split(",")] for line in said.splitlines()]
-    rows = [row for row in rows if len(row) == 6 and row[3].isdecimal() and row[4].isdecimal()]
-    alike = len({row[2] for row in rows}) == 1
-    numbered = alike or CUDA not in os.environ or os.environ.get(CUDA_ORDER) == BY_ADDRESS
-    found: dict[str, Reading] = {}
-    for number, uuid, _, used, total, load in rows:
-        reading = Reading(int(used) << 20, int(total) << 20, int(load) if load.isdecimal() else None)
-        found[uuid] = reading
-        if numbered:
-            found[f"GPU {number}"] = reading
-    return found
-
-
-def reading_of(device: str, known: Mapping[str, Reading]) -> Reading | None:
-    """Return the reading of a device as `device_of` names it; a UUID may be given by its beginning."""
-    if device in known or not device.startswith("GPU-"):
-        return known.get(device)
-    return next((reading for name, reading in known.items() if name.startswith(device)), None)
-
-
-EVERY = 2.0
-"""Seconds between two readings of a gauge."""
-
-AFTER_NONE = 60.0
-"""The same after `nvidia-smi` has not answered."""
-
-
-class Gauge:
-    """The latest readings of the devices, renewed by a thread while anybody asks for them.  Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._latest: dict[str, Reading] = {}
-        self._due = 0.0
-
-    def latest(self) -> Mapping[str, Reading]:
-        """Return them at once; {} at first, or if nothing tells."""
-        with self._lock:
-            if time.monotonic() < self._due:
-                return self._latest
-            self._due = float("inf")
-        threading.Thread(target=self._renew, name="nbpar devices", daemon=True).start()
-        return self._latest
-
-    def _renew(self) -> None:
-        found = readings()
-        with self._lock:
-            self._latest = found
-            self._due = time.monotonic() + (EVERY if found else AFTER_NONE)
-
-
-def described(device: str, reading: Reading | None) -> str:
-    """Return a device and how busy it is, in words: `GPU 0: 3.1 of 80 GB, 97 %`."""
-    if reading is None:
-        return device
-    size = f"{_gigabytes(reading.used)} of {_gigabytes(reading.total)} GB"
-    return f"{device}: {size}" if reading.load is None else f"{device}: {size}, {reading.load} %"
-
-
-def _gigabytes(size: int) -> str:
-    number = size / 1e9
-    return f"{number:.1f}" if number < 9.95 else f"{number:.0f}"
 
 
 def given_by_name(devices: Devices, wanted: Sequence[str]) -> tuple[list[str], list[str]]:
