@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from nbpar.backends.serial_coroutines import SerialCoroutines
+    from nbpar.worker.profiling.profiler import Profiler
 
 
 class DeferredSigint(Interrupts):
@@ -154,6 +155,8 @@ class SerialBackend:
         """Ends a wait; other threads and the handler of Ctrl-C ring it, at any step."""
 
         self._coroutines: SerialCoroutines | None = None
+        self._profiler: Profiler | None = None
+        """Samples items; None before the first profiled run."""
 
     def acquire(self) -> None:
         if not self._here:
@@ -231,6 +234,8 @@ class SerialBackend:
         if self._coroutines is not None:
             self._coroutines.close()
             self._coroutines = None
+        if self._profiler is not None:
+            self._profiler.close()
 
     def _advance(self, timeout: float | None) -> None:
         """Run a call of an ordinary function; or coroutines, until one has ended or the time is over."""
@@ -242,7 +247,13 @@ class SerialBackend:
                     from nbpar.backends.serial_coroutines import SerialCoroutines
 
                     coroutines = self._coroutines = SerialCoroutines(self.interrupts, self._make_recorder)
-                coroutines.begin(call, function, self._describe(call), self._settings.get(call.run))
+                coroutines.begin(
+                    call,
+                    function,
+                    self._describe(call),
+                    self._settings.get(call.run),
+                    self._profiler_of(call),
+                )
         if self._calls:
             self._run(self._calls.popleft())
         elif coroutines is not None and coroutines.busy:
@@ -250,6 +261,17 @@ class SerialBackend:
 
     def _describe(self, call: Call) -> Describe:
         return telling(self._codec.describe, self._settings.get(call.run))
+
+    def _profiler_of(self, call: Call) -> Profiler | None:
+        """Return what profiles the items of a call; None if its run is not profiled."""
+        settings = self._settings.get(call.run)
+        if settings is None or not settings.profile:
+            return None
+        if self._profiler is None:
+            from nbpar.worker.profiling.profiler import Profiler
+
+            self._profiler = Profiler()
+        return self._profiler
 
     def _function(self, call: Call) -> Callable[[Any], Any] | None:
         """Return the function of a call; None if it must be sent again."""
@@ -267,6 +289,8 @@ class SerialBackend:
     def _run(self, call: Call) -> None:
         if (function := self._function(call)) is None:
             return
+        if (profiler := self._profiler_of(call)) is not None:
+            function = profiler.measured(function, call, len(call.items))
         first_call = self._begin(call.run)
         recorder, look = self._recorder, self._look
         execution = Execution(
@@ -277,8 +301,13 @@ class SerialBackend:
         recorder.follow(execution)
         while not over:
             with no_event_loop(), inside(whole_process=False), caught(recorder, whole_process=False):
-                execution.advance()
+                if profiler is None:
+                    execution.advance()
+                else:
+                    profiler.advance(execution, call.run)
             over = execution.finished
+            if profiler is not None:
+                self._arrived += profiler.news(call.run, call.id, idle=over and not self._calls)
             if pieces := recorder.take(over=over):
                 self._arrived.append(Output(call.id, pieces))
             self._arrived.append(self._done(execution))

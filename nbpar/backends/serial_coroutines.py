@@ -16,11 +16,13 @@ from nbpar.wire.messages import NO_COSTS, Begin, Begun, Call, Message, Output
 from nbpar.worker.asked_waits import Describe
 from nbpar.worker.codec import ByReference
 from nbpar.worker.coroutines.item import CoroutineCall, CoroutineItem
+from nbpar.worker.coroutines.profiled import profile, profiled
 from nbpar.worker.coroutines.runner import LASTS, CoroutineRunner
 from nbpar.worker.nesting import inside
 from nbpar.worker.output.coroutines import CurrentCoroutine
 from nbpar.worker.output.recorder import FollowingRecorder
 from nbpar.worker.output.streams import caught
+from nbpar.worker.profiling.profiler import Profiler
 from nbpar.worker.signals import ALARM_AGAIN, Interrupts, can_limit
 
 
@@ -43,6 +45,9 @@ class SerialCoroutines:
                 is_unwanted=lambda _: bool(getattr(interrupts, "came", False)),
             )  # fmt: skip
         self._runner.tell_begun = self._tell_begun
+        self._profiler: Profiler | None = None
+        """Samples the coroutines of profiled runs."""
+
         self._begun: list[Message] = []
         """Messages about items that last."""
 
@@ -52,11 +57,19 @@ class SerialCoroutines:
         return self._runner.busy or bool(self._runner.finished)
 
     def begin(
-        self, call: Call, function: Callable[[Any], Any], describe: Describe, settings: Begin | None
+        self,
+        call: Call,
+        function: Callable[[Any], Any],
+        describe: Describe,
+        settings: Begin | None,
+        profiler: Profiler | None,
     ) -> None:
         """Take a call; its items begin with the next `advance`, as slots become free."""
         made = CoroutineCall(call, function, list(call.items), dict(call.broken), describe)
         made.begun_after = None if settings is None else settings.begun_after
+        if profiler is not None:
+            self._profiler = profiler
+            profile(made, self._runner, profiler)
         with self._inside(call.run):
             self._runner.add(made)
 
@@ -134,6 +147,7 @@ class SerialCoroutines:
             run = call.call.run
             if pieces := self._recorder_of(run).take(over=run not in left):
                 messages.append(Output(call.call.id, pieces))
+            messages += profiled(call, self._profiler, idle=not self._runner.busy)
             messages.append(call.done(call.answered, share, memory, NO_COSTS, {}))
         for run in self._recorders.keys() - left:
             self._recorders.pop(run).end_lines()

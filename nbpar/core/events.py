@@ -161,6 +161,32 @@ class PackagesImported:
 
 
 @dataclass(slots=True)
+class StacksSampled:
+    """A worker's items of a profiled run have spent time in these stacks."""
+
+    at: float
+    worker: str
+    places: tuple[tuple[str, str, int, int], ...]
+    """File, function, the function's first line, and a line in it."""
+
+    stacks: tuple[tuple[tuple[int, ...], float], ...]
+    """Each stack as numbers of places, the outermost first, and its seconds."""
+
+    samples: int
+    left_out: float
+    """Seconds of further stacks."""
+
+
+@dataclass(slots=True)
+class MemoryMeasured:
+    """The memory of items was measured."""
+
+    at: float
+    peaks: tuple[tuple[int, int, int], ...]
+    """Index of an item, number of items from there on, and the most resident bytes of the worker in these."""
+
+
+@dataclass(slots=True)
 class ItemsKnown:
     """Neighboring items have their values from an earlier run, without computing."""
 
@@ -266,6 +292,8 @@ Event = (
     | ChunkCut
     | ItemsDone
     | PackagesImported
+    | StacksSampled
+    | MemoryMeasured
     | ItemsKnown
     | ItemDelayed
     | ItemFailed

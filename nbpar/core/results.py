@@ -35,8 +35,15 @@ def frame_of(values: Sequence[Any], places: Sequence[int] | None) -> Any:
         frame = pd.DataFrame(rows, index=index[[not bad for bad in failed]])
     if any(failed):
         frame = frame.reindex(index)
-        frame.insert(len(frame.columns), FAILURE, [_said(value) for value in values])
+        _append(frame, FAILURE, [_said(value) for value in values])
     return frame
+
+
+def _append(frame: Any, name: str, column: list[Any]) -> None:
+    """Append a column; values may have fields of the same name."""
+    while name in frame.columns:
+        name = f"item_{name}"
+    frame.insert(len(frame.columns), name, column)
 
 
 def _rows(values: Sequence[Any]) -> list[dict[Any, Any]] | None:
@@ -72,9 +79,11 @@ class Results(list[Any]):
     Attributes:
         failures: the failures, in input order.
         make_report: makes the report of their run; it is not pickled.
+        details: returns seconds, worker and memory of items by their indices; it is not pickled.
     """
 
     make_report: Callable[[], Any] | None = None
+    details: Callable[[Sequence[int]], Mapping[str, list[Any]]] | None = None
 
     def __init__(
         self, values: Sequence[Any] = (), failures: Sequence[Failure] = (), places: Sequence[range] = ()
@@ -89,17 +98,40 @@ class Results(list[Any]):
         """The report of their run; None if they come from none."""
         return self.make_report() if self.make_report is not None else None
 
-    def to_frame(self) -> Any:
+    def to_frame(self, *, details: bool = False) -> Any:
         """Return a pandas DataFrame with a row per result; the index `item` is its position in the input.
 
         Dicts, named tuples and dataclasses become a column for each field, other values one column
         `value`.  With `errors="collect"`, a column `failure` has the errors of failed items, whose other
         columns are empty.
 
+        Args:
+            details: add what is known of each item, empty where nothing is: `seconds` it took (of short items
+                that ran together, their mean), the `worker` that ran it, and, with `profile=True` of the map,
+                `peak_memory`: the most resident bytes of the worker's process while it ran, all that this
+                process has loaded before included.  Of an item that was tried again its last attempt
+                counts.  A column of that name in the values is kept; then `item_` is put before.
+
         Raises:
             ImportError: pandas is not installed.
+            ValueError: details are not known: the list was changed or pickled, or comes from a pipeline.
         """
-        return frame_of(self, self._indices())
+        places = self._indices()
+        frame = frame_of(self, places)
+        if details:
+            for name, column in self._details(places).items():
+                _append(frame, name, column)
+        return frame
+
+    def _details(self, places: list[int] | None) -> Mapping[str, list[Any]]:
+        if self.details is None:
+            raise ValueError(
+                "details=True needs the results of a map as they came: those of a pipeline, or results that "
+                "were pickled, do not know the seconds and workers of their items"
+            )
+        if places is None:
+            raise ValueError("details=True needs all results: values were added to this list, or removed")
+        return self.details(places)
 
     def _indices(self) -> list[int] | None:
         """Return each value's index in the input; None if the list was changed."""

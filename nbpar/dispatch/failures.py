@@ -12,7 +12,17 @@ from nbpar.core.text import text_of
 from nbpar.dispatch.job import ADVICE, Job
 from nbpar.errors import InternalError, ItemTimeoutError, SkippedError, WorkerDied
 from nbpar.wire.faults import restore
-from nbpar.wire.messages import Begun, Done, Imported, Message, Missing, Output, Running, Shortened
+from nbpar.wire.messages import (
+    Begun,
+    Done,
+    Imported,
+    MemoryPeaks,
+    Message,
+    Missing,
+    Output,
+    Running,
+    Shortened,
+)
 from nbpar.wire.packed_items import PackedItems, chain_items
 from nbpar.wire.pickling import pack_one
 
@@ -156,6 +166,6 @@ def calls_in(message: Message) -> Sequence[int]:
     """Return the numbers of the calls that a worker's message concerns."""
     if isinstance(message, Done):
         return (message.id,)
-    if isinstance(message, (Output, Running, Imported, Shortened, Begun)):
+    if isinstance(message, (Output, Running, Imported, Shortened, Begun, MemoryPeaks)):
         return (message.call,)
     return message.calls if isinstance(message, Missing) else ()

@@ -9,12 +9,22 @@ from nbpar.core.transcript import Piece
 from nbpar.dispatch.failures import check_cut
 from nbpar.dispatch.jobs import Jobs
 from nbpar.dispatch.memory import Memory
-from nbpar.wire.messages import Bars, Begun, Imported, LateOutput, Output, Running, Shortened
+from nbpar.wire.messages import (
+    Bars,
+    Begun,
+    Imported,
+    LateOutput,
+    MemoryPeaks,
+    Output,
+    Running,
+    Shortened,
+    StacksSampled,
+)
 
-NEWS = (Output, LateOutput, Running, Imported, Shortened, Begun, Bars)
+NEWS = (Output, LateOutput, Running, Imported, Shortened, Begun, Bars, StacksSampled, MemoryPeaks)
 """Kinds of such messages."""
 
-News = Output | LateOutput | Running | Imported | Shortened | Begun | Bars
+News = Output | LateOutput | Running | Imported | Shortened | Begun | Bars | StacksSampled | MemoryPeaks
 
 
 class CallNews:
@@ -42,6 +52,10 @@ class CallNews:
             self._take_cut(message, now)
         elif isinstance(message, Bars):
             self._take_bars(message, now)
+        elif isinstance(message, StacksSampled):
+            self._take_stacks(worker, message, now)
+        elif isinstance(message, MemoryPeaks):
+            self._take_peaks(message, now)
         elif isinstance(message, Begun):
             self._scheduler.begun(message.call, message.items, message.age, now)
         elif (assignment := self._scheduler.windows.call(message.call)) is not None:
@@ -78,6 +92,16 @@ class CallNews:
         assignment = self._scheduler.windows.call(imported.call)
         if assignment is not None and (job := self._jobs.get(assignment.run.id)) is not None:
             job.sink.emit(events.PackagesImported(now, assignment.worker, tuple(imported.packages)))
+
+    def _take_stacks(self, worker: str, message: StacksSampled, now: float) -> None:
+        if (job := self._jobs.get(message.run)) is not None:
+            job.sink.emit(events.StacksSampled(now, worker, *message[1:]))
+
+    def _take_peaks(self, message: MemoryPeaks, now: float) -> None:
+        call = self._scheduler.windows.call(message.call)
+        if call is not None and (job := self._jobs.get(call.run.id)) is not None:
+            peaks = tuple((first + call.base, count, peak) for first, count, peak in message.peaks)
+            job.sink.emit(events.MemoryMeasured(now, peaks))
 
     def _take_cut(self, cut: Shortened, now: float) -> None:
         if (call := self._scheduler.windows.call(cut.call)) is None:

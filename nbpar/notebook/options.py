@@ -160,6 +160,14 @@ _ARGUMENTS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
             "help": "Keep results under this name; the same cell, run again, computes only the missing ones.",
         },
     ),
+    (
+        ("--profile",),
+        {
+            "action": "store_true",
+            "default": None,
+            "help": "Sample the functions and lines of items for nbpar.last_run.report.profile.",
+        },
+    ),
     (("--label",), {"help": "Name of the run in progress displays; by default the loop."}),
     (("--progress",), {"choices": PROGRESS, "help": "Progress display."}),
 )
@@ -209,6 +217,7 @@ def map_options(parsed: argparse.Namespace) -> dict[str, Any]:
         "resume",
         "label",
         "progress",
+        "profile",
     )
     given = {names.get(name, name): getattr(parsed, name) for name in simple}
     return {name: value for name, value in given.items() if value is not None}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nbpar.core.checks import BACKENDS, at_least, check_word, number_of_workers
+from nbpar.core.measures.profile import ProfileFold
 from nbpar.core.results import Results
 from nbpar.core.source import Source
 from nbpar.core.text import short
@@ -145,6 +146,7 @@ class _Steps:
             conductor, head, label=options.label or name_of(self.step), errors=options.errors,
             streaming=streaming, max_errors=options.max_errors,
         )  # fmt: skip
+        run.profile = ProfileFold() if options.profile else None
         feed: StageInput = head
         if options.resume is not None:
             source = self._resumed(run, source, options)

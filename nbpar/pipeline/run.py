@@ -41,6 +41,7 @@ class PipelineRun(Run):
         super().__init__(conductor, label=label, errors=errors, streaming=streaming)
         self.head = head
         self._progress = SharedProgress(frugal=streaming)
+        self._details = None  # an item's work is in several stages
         self._frugal = streaming
         self._resumed: ResumedItems | None = None
         self._conductor = conductor
@@ -165,7 +166,7 @@ class PipelineRun(Run):
 
     def emit(self, event: events.Event) -> None:
         self._ears[-1].event(event)
-        if type(event) not in (events.ItemFailed, events.ItemPrinted):
+        if type(event) not in (events.ItemFailed, events.ItemPrinted, events.StacksSampled):
             super().emit(event)
 
     # ---- internals
@@ -177,7 +178,8 @@ class PipelineRun(Run):
         super()._call_off(error)
 
     def _reporter(self) -> Callable[[], Report]:
-        return partial(report_of, self.snapshot, chunksize=None, reading=self.head.reading)
+        profile = None if self.profile is None else self.profile.profile()
+        return partial(report_of, self.snapshot, chunksize=None, reading=self.head.reading, profile=profile)
 
     def _consume(self, items: int) -> None:
         dispatcher, job = self._conductor.jobs[-1]

@@ -84,7 +84,7 @@ class StageListener:
             failure = self._placed(event.failure)
             self.own[failure.index] = failure
             self._run.take_failure(failure, event.at)
-        elif type(event) is events.ItemPrinted:
+        elif type(event) in (events.ItemPrinted, events.StacksSampled):
             self._run.take_of_any(event)
 
     def named(self, part: Part) -> Part:

@@ -186,7 +186,9 @@ class Wiring:
         engines = self._places.kind_of(stage) == "engines"
         keeps_packed = engines and not then.last and not then.in_process
         limit = None if state.gate is None else state.gate.rate
-        begin = launcher.begin_of(state.id, stage.fn, loads[0], retry=state.retry, limit=limit)
+        begin = launcher.begin_of(
+            state.id, stage.fn, loads[0], retry=state.retry, limit=limit, profile=options.profile
+        )  # fmt: skip
         return Job(
             state, link if link is not None else self._run, loads[0], stage.fn, stage.name, self._order.total,
             CallStyle.BATCH if stage.batched else CallStyle.ONE,

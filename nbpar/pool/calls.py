@@ -89,6 +89,8 @@ class Calls(ABC):
                 - workers: maximal number of workers for this call.
                 - needs: what an item needs of its host, {"memory": "2GB", "cores": 2}: as many are under way
                   at once as fit, together with those of all pools of this process.
+                - profile: sample the functions and lines of the items for `report.profile`, and measure the
+                  memory of each item.
 
         Raises:
             Exception: the first one raised by `fn`, with a note that names the item.

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from nbpar.core.call_style import CallStyle, Lent
 from nbpar.core.chunking import TARGET, Chunker
 from nbpar.core.concurrency import CONCURRENCY, ConcurrentChunker, concurrency_of, waits_to_begin
+from nbpar.core.measures.profile import ProfileFold
 from nbpar.core.rates.rate import Gate, Rate
 from nbpar.core.rates.retry import Retry
 from nbpar.core.scheduling.needs import Claim, Needs
@@ -284,6 +285,7 @@ class Launcher:
             everywhere=everywhere,
         )  # fmt: skip
         self._equip(job, options)
+        run.profile = ProfileFold() if options.profile else None
         run.prepare(job)
         if remember:
             run.make_views = views_on_demand(options.progress, total)
@@ -292,7 +294,14 @@ class Launcher:
     def _equip(self, job: Job, options: Options) -> None:
         """Give a job what its workers are told first, and its journal."""
         state = job.state
-        begin = self.begin_of(state.id, job.function, job.load, retry=options.retry, limit=options.limit)
+        begin = self.begin_of(
+            state.id,
+            job.function,
+            job.load,
+            retry=options.retry,
+            limit=options.limit,
+            profile=options.profile,
+        )
         if begin is not None:
             job.begin = begin._replace(settled=isinstance(state.source, SequenceSource))
         if options.resume is not None:
@@ -388,15 +397,17 @@ class Launcher:
         brief: bool = False,
         retry: Retry = NO_RETRIES,
         limit: Rate | None = None,
+        profile: bool = False,
     ) -> Begin | None:
         """Return the settings that workers get before a run's first call; None: they need none.
 
         `brief`: it is one of calls that are submitted one by one.
         """
         asked, begun_after = self._asked(retry), None if limit is None else limit.seconds / 2
-        wanted = {"asked": asked, "begun_after": begun_after}
+        wanted = {"asked": asked, "begun_after": begun_after, "profile": profile}
         if self._backend.in_process:
-            return None if asked is begun_after is None else Begin(run, (), (), **wanted)
+            needed = profile or asked is not None or begun_after is not None
+            return Begin(run, (), (), **wanted) if needed else None
         if self._before_run is not None:
             self._before_run(brief=brief)
         reach = reach_of_this_process()

@@ -12,6 +12,7 @@ from nbpar.core.checks import (
     ERRORS,
     PROGRESS,
     at_least,
+    check_flag,
     check_name,
     check_seconds,
     check_text,
@@ -97,6 +98,9 @@ class Options:
     needs: Mapping[str, Any] | Needs | None = None
     """What an item needs of its host, {"memory": "2GB", "cores": 2}: as many are under way as fit."""
 
+    profile: bool = False
+    """Sample the items' functions and lines for `report.profile`, and measure the memory of each."""
+
     retry: Retry = field(init=False)
     limit: Rate | None = field(init=False)
     needed: Needs | None = field(init=False)
@@ -105,6 +109,7 @@ class Options:
         self._settle_numbers()
         self._settle_failures()
         check_word("progress", self.progress, PROGRESS)
+        check_flag("profile", self.profile)
         if self.label is not None:
             check_text("label", self.label, "None or ")
         if self.resume is not None:
@@ -180,6 +185,7 @@ class MapOptions(TypedDict, total=False):
     concurrency: int | None
     workers: int | None
     needs: Mapping[str, Any] | Needs | None
+    profile: bool
 
 
 def takes_options(function: F) -> F:

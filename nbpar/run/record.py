@@ -10,6 +10,8 @@ from contextlib import suppress
 from types import TracebackType
 
 from nbpar.core import events
+from nbpar.core.measures.details import ItemDetails
+from nbpar.core.measures.profile import ProfileFold
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.progress import Progress
 from nbpar.core.snapshot import Snapshot
@@ -42,6 +44,12 @@ class Record:
 
         self._progress = Progress(frugal=streaming)
         self._transcript = Transcript()
+        self.profile: ProfileFold | None = None
+        """Merges the samples of workers, if the run is profiled."""
+
+        self._details = None if streaming else ItemDetails()
+        """Seconds, worker and memory of items; None where nothing is kept of them."""
+
         self.show_output: Callable[[list[Piece]], None] | None = None
         """Shows the output of a stream's items, just before their values are consumed."""
 
@@ -151,11 +159,19 @@ class Record:
         if self._let_go:
             return
         self._progress(event)
-        if type(event) is events.ItemFailed:
+        if type(event) is events.ItemsDone:
+            if self._details is not None:
+                self._details.take(event)
+        elif type(event) is events.ItemFailed:
             annotate(event.failure)
             self.failures.append(event.failure)
         elif type(event) is events.ItemPrinted:
             self._transcript.add(event.piece)
+        elif type(event) is events.MemoryMeasured:
+            if self._details is not None:
+                self._details.take_memory(event)
+        elif type(event) is events.StacksSampled and self.profile is not None:
+            self.profile.take(event)
 
     def _raise(self) -> None:
         """Raise the error that ended the run, if any, with the worker's frames and no others."""

@@ -7,23 +7,28 @@ from typing import TYPE_CHECKING
 from nbpar.core.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from nbpar.core.measures.profile import Profile
     from nbpar.views.report import Report
 
 
-def report_of(snapshot: Snapshot, *, chunksize: int | None, reading: float) -> Report:
+def report_of(
+    snapshot: Snapshot, *, chunksize: int | None, reading: float, profile: Profile | None = None
+) -> Report:
     """Return the report of a run.
 
     Args:
         snapshot: the final figures.
         chunksize: the requested one; None if automatic.
         reading: seconds spent reading its input.
+        profile: its profile, if it has one.
     """
     from nbpar.core.analysis import figures_of
     from nbpar.views.pipeline_report import PipelineReport
     from nbpar.views.report import Report
 
     kind = PipelineReport if snapshot.stages else Report
-    return kind(snapshot, figures_of(snapshot, chunksize=chunksize, reading=reading, cpus=_cpus_of(snapshot)))
+    figures = figures_of(snapshot, chunksize=chunksize, reading=reading, cpus=_cpus_of(snapshot))
+    return kind(snapshot, figures, profile)
 
 
 def gain_of(snapshot: Snapshot) -> float | None:

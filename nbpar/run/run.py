@@ -105,6 +105,7 @@ class Run(Record):
         """Return the results so far, without waiting; in input order unless requested otherwise."""
         results = assemble(list(self._parts), errors=self._errors, sort=self._sort)
         results.make_report = self._reporter()
+        results.details = None if self._details is None else self._details.columns
         return results
 
     @entrance
@@ -355,7 +356,10 @@ class Run(Record):
         job = self._job
         assert job is not None
         reading = job.state.source.reading
-        return partial(report_of, self.snapshot, chunksize=job.state.chunker.fixed, reading=reading)
+        profile = None if self.profile is None else self.profile.profile()
+        return partial(
+            report_of, self.snapshot, chunksize=job.state.chunker.fixed, reading=reading, profile=profile
+        )
 
     def _refuse_to_wait_for_oneself(self) -> None:
         if self._dispatcher.here and not self._over.here:

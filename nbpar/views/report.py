@@ -12,11 +12,13 @@ from typing import Any
 
 from nbpar.core import text as wording
 from nbpar.core.analysis import Figures, Finding, findings
+from nbpar.core.measures.profile import Profile
 from nbpar.core.snapshot import Snapshot
 from nbpar.core.tables import Rows, html_table, isolated
 from nbpar.host.machine import machine
 from nbpar.views import summary
 from nbpar.views.picture import Picture, timeline
+from nbpar.views.profile import ProfileReport
 
 SLOW = 1e-3
 """Seconds below which an item is never listed as slow."""
@@ -69,11 +71,14 @@ class Report:
     Attributes:
         figures: where the time went.
         snapshot: all figures.
+        profile: the functions and lines in which the items have spent their time; None unless the map had
+            `profile=True`.
     """
 
-    def __init__(self, snapshot: Snapshot, figures: Figures) -> None:
+    def __init__(self, snapshot: Snapshot, figures: Figures, profile: Profile | None = None) -> None:
         self.snapshot = snapshot
         self.figures = figures
+        self.profile = None if profile is None else ProfileReport(profile)
 
     @property
     def elapsed(self) -> float:
@@ -122,6 +127,8 @@ class Report:
             lines += [
                 f"  {row.index:>8}{wording.seconds(row.seconds):>10}  {row.named}" for row in self.slowest
             ]
+        if self.profile is not None:
+            lines += ["", repr(self.profile)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -139,6 +146,8 @@ class Report:
         if self.slowest:
             rows = [(f"{row.index}", row.named, wording.seconds(row.seconds)) for row in self.slowest]
             parts.append(table_of(("slowest item", "value", "time"), rows, right=(0, 2), own=(1,)))
+        if self.profile is not None:
+            parts.append(self.profile._repr_html_())
         return f'<div class="nbpar-run-report">{"".join(parts)}</div>'
 
     def _picture(self) -> Picture | None:

@@ -37,6 +37,7 @@ from nbpar.wire.messages import (
     Printed,
     Ready,
     SeekModule,
+    StacksSampled,
 )
 from nbpar.wire.pickling import Packed, Unreceived
 from nbpar.wire.plain_pickling import dumps_plain
@@ -64,7 +65,20 @@ _FAULTED = {
 
 
 _FOREIGN = frozenset(
-    {Load, Begin, Ready, Output, Imported, Bye, Open, Printed, SeekModule, FoundModule, LateOutput}
+    {
+        Load,
+        Begin,
+        Ready,
+        Output,
+        Imported,
+        Bye,
+        Open,
+        Printed,
+        SeekModule,
+        FoundModule,
+        LateOutput,
+        StacksSampled,
+    }
 )
 """Kinds with names, texts and facts from other code; likewise those with faults."""
 

@@ -87,6 +87,9 @@ class Begin(NamedTuple):
     """Whether to read how long exceptions ask to wait: None for not, True, or a function that tells it,
     pickled where it is sent to another process."""
 
+    profile: bool = False
+    """Whether the stacks of its items are sampled, and their memory is measured."""
+
     settled: bool = False
     """Whether the input is a list or the like: an object in several items is sent as it was in the first."""
 
@@ -268,6 +271,29 @@ class Imported(NamedTuple):
     """Name and seconds."""
 
 
+class StacksSampled(NamedTuple):
+    """Where a worker's items of a profiled run have spent their time, since the last such message."""
+
+    run: int
+    places: tuple[tuple[str, str, int, int], ...]
+    """File, function, the function's first line, and a line in it."""
+
+    stacks: tuple[tuple[tuple[int, ...], float], ...]
+    """Each stack as numbers of places, the outermost first, and the seconds for which it stands."""
+
+    samples: int
+    left_out: float
+    """Seconds of further stacks that were too many to be kept."""
+
+
+class MemoryPeaks(NamedTuple):
+    """The most memory of the worker while it ran items of a call."""
+
+    call: int
+    peaks: tuple[tuple[int, int, int], ...]
+    """Index of an item, number of items from there on, and the most resident bytes during all of them."""
+
+
 class SeekModule(NamedTuple):
     """The worker cannot import a module otherwise, or gives the client's precedence."""
 
@@ -405,6 +431,8 @@ Message = (
     | Output
     | Begun
     | Imported
+    | StacksSampled
+    | MemoryPeaks
     | Shortened
     | LateOutput
     | Bars
@@ -430,5 +458,6 @@ KINDS: tuple[type[Any], ...] = (
     Load, Call, Cancel, Ping, Release, Ready, Done, Missing, Output, Pong, Bye, Open, Item, Credit, Close,
     Printed, Begin, Items, Running, Imported, Cut, Shortened, SeekModule,
     FoundModule, LateOutput, SeekBuffers, FoundBuffers, KeptBuffers, Keep, Drop, Stop, Bars, Begun,
+    StacksSampled, MemoryPeaks,
 )  # fmt: skip
 """All kinds of messages; the index of a kind is its number in the encoding."""

@@ -195,7 +195,7 @@ class Execution(Outcomes):
         self._items = items if type(items) is list else list(items)
         self._total = len(self._items)
         self._iterator = iter(self._items)
-        self.call_id, self.call_first = call.id, call.first
+        self.call_id, self.call_first, self.run = call.id, call.first, call.run
         self._call = call
         self._broken = broken
         self._interrupts = interrupts
@@ -276,6 +276,9 @@ class Execution(Outcomes):
         except Interrupted as error:  # the signal arrived during another exception
             self._interrupts.armed = False
             self._stop(error)
+
+    ATTEMPT = _attempt.__code__
+    """The code of the frame below which the frames of an item are."""
 
     def cut(self) -> int | None:
         """Begin no item after the one at hand, while `advance` goes on in another thread.

@@ -53,6 +53,7 @@ from nbpar.worker.signals import Interrupts, Shield
 
 if TYPE_CHECKING:
     from nbpar.worker.coroutines.service import CoroutineService
+    from nbpar.worker.profiling.profiler import Profiler
 
 SILENCE = 60.0
 """Seconds of silence of the client after which the loop ends."""
@@ -135,6 +136,12 @@ class Loop:
         self._begun_after: float | None = None
         """As of the current run's settings."""
 
+        self._profiled = False
+        """Whether the current run is profiled."""
+
+        self._profiler: Profiler | None = None
+        """Samples items; None before the first profiled run."""
+
         self._interrupts = interrupts
         self._facts = facts
         self._answered_within = answered_within
@@ -172,6 +179,8 @@ class Loop:
                 pass
             if self.coroutines is not None:
                 self.coroutines.close()
+        if self._profiler is not None:
+            self._profiler.close()
         self.channels.break_all(self._mailbox.reason)
         if not self._mailbox.garbled:  # else this end counts as a loss, or messages would be repeated
             self._mailbox.send(Bye(self._mailbox.reason))
@@ -220,6 +229,8 @@ class Loop:
         self._early.look()
         if self.coroutines is not None:
             self.coroutines.watch()
+        if self._profiler is not None and (late := self._profiler.late()):
+            self._mailbox.send(*late)
         take_over_bars()  # what is loaded of tqdm without its finder
         if bars := self._bars.take():
             self._mailbox.send(Bars(bars))
@@ -290,6 +301,8 @@ class Loop:
         if call.concurrency:
             self._begin_coroutines(call, function, items, broken)
             return
+        if self._profiled and self._profiler is not None:
+            function = self._profiler.measured(function, call, len(items))
         cleanup = self._hooks.cleanup
         if cleanup is not None:
             cleanup.clears = call.run != INITIALIZER
@@ -311,6 +324,11 @@ class Loop:
             self._codec.apart = begin is not None and begin.apart
             self._describe = telling(self._codec.describe, begin)
             self._begun_after = None if begin is None else begin.begun_after
+            self._profiled = begin is not None and begin.profile
+            if self._profiled and self._profiler is None:
+                from nbpar.worker.profiling.profiler import Profiler
+
+                self._profiler = Profiler()
 
     def _begin_coroutines(
         self, call: Call, function: Callable[[Any], Any], items: Sequence[Any], faults: dict[int, Fault]
@@ -327,7 +345,7 @@ class Loop:
             ))  # fmt: skip
         made = CoroutineCall(call, function, list(items), faults, self._describe)
         made.begun_after = self._begun_after
-        self.coroutines.begin(made)
+        self.coroutines.begin(made, self._profiler if self._profiled else None)
 
     def _after_coroutines(self) -> None:
         if (cleanup := self._hooks.cleanup) is not None:
@@ -340,7 +358,7 @@ class Loop:
         over = False
         while not over:
             self._early.running = execution
-            execution.advance()
+            self._advance(execution)
             self._early.stop()
             over = self._hand_over(execution)
         execution.close()
@@ -350,6 +368,12 @@ class Loop:
         if (cleanup := self._hooks.cleanup) is not None and not cleanup.clears:
             cleanup.clears = True
             cleanup.keep()
+
+    def _advance(self, execution: Execution) -> None:
+        if self._profiled and self._profiler is not None:
+            self._profiler.advance(execution, execution.run)
+        else:
+            execution.advance()
 
     def _hand_over(self, execution: Execution) -> bool:
         """Send new outcomes to the client; return whether they were the last ones."""
@@ -361,6 +385,9 @@ class Loop:
             news.append(Imported(execution.call_id, self.imports.take()))
         if limited := execution.limited:
             self._mailbox.send(Running(execution.call_id, False))
+        if self._profiled and self._profiler is not None:
+            idle = execution.finished and not self._mailbox.has_work
+            news += self._profiler.news(execution.run, execution.call_id, idle=idle)
         done = self._done(execution)
         if limited and not done.final:
             news.append(Running(execution.call_id, True))

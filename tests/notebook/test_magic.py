@@ -87,6 +87,12 @@ def test_a_body_that_waits_has_many_items_under_way(run, pools):
     assert pools.pools[-1].asked == [("map", {"label": "x in []", "concurrency": 7})]
 
 
+def test_a_cell_can_be_profiled(run, pools):
+    run("%%parallel_map --profile x in [1]\nx")
+
+    assert pools.pools[-1].asked == [("map", {"label": "x in [1]", "profile": True})]
+
+
 def test_concurrency_for_a_body_that_never_waits_is_refused(fail):
     error, _ = fail("%%parallel_map -c 7 x in range(3)\nx")
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nbpar.core.text import short
 from nbpar.wire.faults import Fault
-from nbpar.wire.messages import INITIALIZER, Call, Done
+from nbpar.wire.messages import INITIALIZER, Call, Done, MemoryPeaks, Message
 from nbpar.worker.output.coroutines import CoroutineOutput
 
 if TYPE_CHECKING:
     from asyncio import Task, TimerHandle
+
+    from nbpar.worker.profiling.peaks import Span
 
 _clock = time.perf_counter
 
@@ -65,6 +67,9 @@ class CoroutineCall:
         self.begun_after: float | None = None
         """Seconds of an item after which the client is told that it has begun, if it wants that."""
 
+        self.peaks: list[int] | None = None
+        """The most memory of the process while each item was under way, where that is measured."""
+
         self.stopped = False
         """Whether its items are canceled, because nothing waits for them."""
 
@@ -75,6 +80,18 @@ class CoroutineCall:
     def answered(self) -> list[Any]:
         """Values of the items that the answer is about: all, or those before the first that was stopped."""
         return self.values[: min(self.unanswered, default=len(self.values))]
+
+    def measure_memory(self) -> None:
+        """Measure the memory of each item."""
+        self.peaks = [0] * len(self.items)
+
+    @property
+    def measured(self) -> list[Message]:
+        """The message that tells the memory of each item, if it was measured."""
+        if self.peaks is None:
+            return []
+        peaks = tuple((index, 1, peak) for index, peak in enumerate(self.peaks, self.call.first) if peak)
+        return [MemoryPeaks(self.call.id, peaks)]
 
     def done(
         self,
@@ -115,6 +132,7 @@ class CoroutineItem:
         "overdue",
         "place",
         "pressed",
+        "span",
         "started",
         "task",
     )
@@ -132,6 +150,9 @@ class CoroutineItem:
 
         self.pressed = 0
         """How often it was told to end."""
+
+        self.span: Span | None = None
+        """Measures memory, where that is wanted."""
 
         self.begun_timer: TimerHandle | None = None
         """Tells the client that it has begun."""

@@ -26,6 +26,7 @@ from nbpar.worker.coroutines.item import CoroutineCall, CoroutineItem, _clock, r
 from nbpar.worker.initializer import forget, make_known
 from nbpar.worker.output.coroutines import CoroutineOutput, output_of_this_coroutine
 from nbpar.worker.output.recorder import ItemId, OutputRecorder
+from nbpar.worker.profiling.peaks import peak_memory
 from nbpar.worker.seeding import give_stream
 from nbpar.worker.signals import Interrupted, Interrupts, Overdue
 
@@ -248,6 +249,8 @@ class CoroutineRunner:
         self._active[message.run] = self._active.get(message.run, 0) + 1
         which = ItemId.of(message, message.first + place)
         item = CoroutineItem(call, place, CoroutineOutput(self._recorder(call), which))
+        if call.peaks is not None:
+            item.span = peak_memory.begin()
         self.running.add(item)
         self._context.copy().run(self._start, item)
 
@@ -284,6 +287,8 @@ class CoroutineRunner:
         if item.begun_timer is not None:
             item.begun_timer.cancel()
         call.each[place] = _clock() - item.begun
+        if item.span is not None and call.peaks is not None:
+            call.peaks[place] = peak_memory.end(item.span)
         if item.overdue:
             call.faults[place] = call.describe(_timeout(item, error, swallows=item.pressed > 2))
         elif call.stopped and error is not None:

@@ -16,6 +16,7 @@ from nbpar.host.memory import resident_bytes
 from nbpar.wire.messages import NO_COSTS, Begun, Call, Done, Message, Open, Output, Running
 from nbpar.worker.codec import Codec
 from nbpar.worker.coroutines.item import CoroutineCall, CoroutineItem
+from nbpar.worker.coroutines.profiled import profile, profiled
 from nbpar.worker.coroutines.runner import CoroutineRunner
 from nbpar.worker.coroutines.watchdog import Watchdog
 from nbpar.worker.mail.mailbox import Mailbox
@@ -23,6 +24,7 @@ from nbpar.worker.output.bars import InnerBars
 from nbpar.worker.output.coroutines import CallRecorder
 from nbpar.worker.output.plain import plain_stray
 from nbpar.worker.output.recorder import DELAY, NOTHING, OutputRecorder, Pieces
+from nbpar.worker.profiling.profiler import Profiler
 from nbpar.worker.signals import Interrupts
 
 GATHER = 0.005
@@ -79,13 +81,19 @@ class CoroutineService:
         self._reading = threading.Event()
         """Whether the thread reads the mail."""
 
+        self._profiler: Profiler | None = None
+        """Samples the coroutines of profiled runs."""
+
         self._reader: threading.Thread | None = None
         self._closed = False
 
     # ---- for the worker loop
 
-    def begin(self, call: CoroutineCall) -> None:
-        """Take a call; its items begin as slots become free."""
+    def begin(self, call: CoroutineCall, profiler: Profiler | None = None) -> None:
+        """Take a call; its items begin as slots become free, and are profiled if there is a profiler."""
+        if profiler is not None:
+            self._profiler = profiler
+            profile(call, self._runner, profiler)
         self._runner.add(call)
         if call.call.id in self._mailbox.stopped:  # that message has overtaken the call
             self._runner.stop([call.call.id])
@@ -185,6 +193,7 @@ class CoroutineService:
         for call in finished:
             messages += self._outputs({call.call.id: self._recorders.pop(call.call.id, None)}, over=True)
             self._printed.pop(call.call.id, None)
+            messages += profiled(call, self._profiler, idle=not self._runner.busy)
             messages.append(self._done(call, share, costs, memory))
             costs = (0.0, 0.0, 0.0)
         printed, self._printed, self._told = self._printed, {}, False

@@ -1,0 +1,1 @@
+"""Sampling profiles of items, and their memory."""
