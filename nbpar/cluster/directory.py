@@ -155,7 +155,7 @@ def _bases() -> Iterator[Path]:
 
 def _abandoned(directory: Path) -> bool:
     try:
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(directory / LOCK, os.O_RDWR)
     except FileNotFoundError:
         return time.time() - directory.stat().st_mtime > _GRACE
     try:
@@ -168,7 +168,7 @@ def _abandoned(directory: Path) -> bool:
 
 
 def _open_locked(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     _lock(descriptor, exclusive=False)
     return descriptor
 

@@ -28,10 +28,9 @@ class Death:
         """The death as text, such as "killed by SIGSEGV" or "exit code 7"."""
         if self.code >= 0:
             return f"exit code {self.code}" + (f", {self.error}" if self.error else "")
-        killed = f"killed by {_signal_name(-self.code)}"
-        return (
-            f"{killed} ({OUT_OF_MEMORY})" if self.code == -signal.SIGKILL and self.out_of_memory else killed
-        )
+        name = _signal_name(-self.code)
+        killed = f"killed by {name}"
+        return f"{killed} ({OUT_OF_MEMORY})" if name == "SIGKILL" and self.out_of_memory else killed
 
 
 def death_of(wait_status: int, *, out_of_memory: bool = False, error: str = "") -> Death:

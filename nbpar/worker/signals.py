@@ -6,6 +6,7 @@ at most once for SIGINT.  So an interrupt can never corrupt an answer that is be
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 import time
@@ -79,8 +80,12 @@ class Interrupts:
 
     def stop(self) -> None:
         """Interrupt user code in the main thread; from any thread of this process."""
-        if signal.SIGINT in self._before:
+        if signal.SIGINT not in self._before:
+            return
+        if hasattr(signal, "pthread_kill"):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        else:  # Windows, where code that waits in C is not woken
+            _thread.interrupt_main(signal.SIGINT)
 
     @contextmanager
     def shield(self) -> Iterator[None]:
