@@ -6,6 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOX := $(BIN)/nox --session
 PROCESSES ?= 2
+# Where other Pythons are, and what is tested with them.
+PYENV_ROOT ?= $(HOME)/.pyenv
+empty :=
+PYENV := $(subst $(empty) $(empty),:,$(wildcard $(PYENV_ROOT)/versions/3.10.*/bin $(PYENV_ROOT)/versions/3.13.*/bin))
+ON_PYTHONS ?= tests/channels tests/cluster tests/contract tests/core tests/dispatch tests/host tests/notebook \
+    tests/pipeline tests/pool tests/run tests/wire tests/worker
 TOGETHER := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile
 KERNELS ?= all
 MINUTES ?= 30
@@ -14,7 +20,7 @@ TESTS ?= tests/core tests/wire
 COVERAGE := $(BIN)/python -m coverage
 
 .PHONY: demo dev fast test check format coverage test-browser test-kernels test-floors test-colab \
-    test-originals test-notebooks test-package test-hosts test-nightly notebooks docs bench soak soak-hosts clean
+    test-originals test-notebooks test-package test-hosts test-nightly test-pythons notebooks docs bench soak soak-hosts clean
 
 demo: $(VENV)/installed
 	$(BIN)/nbpar demo
@@ -77,6 +83,12 @@ test-nightly: $(VENV)/installed-for-tests $(VENV)/nox-installed
 	$(TOGETHER) -m nightly tests
 	$(NOX) browser -- -m nightly tests/browser
 	$(NOX) nightly
+
+# The oldest Python and one of pyenv, where they are; the newest two of Debian's unstable suite, as root.
+# Without root: `make test-pythons ROOT=sudo`.
+test-pythons: $(VENV)/nox-installed
+	PATH="$(PYENV):$$PATH" $(NOX) pythons -- $(ON_PYTHONS)
+	$(ROOT) .ci/pythons $(ON_PYTHONS)
 
 # Engines on other hosts, which are network namespaces of this one, and in jobs of a Slurm: Linux, root,
 # OpenSSH's server, iproute2, slurm-wlm, munge, openmpi-bin.

@@ -175,6 +175,13 @@ def nightly(session: nox.Session, versions: str) -> None:
     session.run(python_of(session, f"for-{versions}"), *TOGETHER, *OLD_KERNELS, *tests, external=True)
 
 
+@nox.session(python=["3.10", "3.13"])
+def pythons(session: nox.Session) -> None:
+    """Test with other Pythons that are installed; `.ci/pythons` does with those that must be fetched."""
+    install(session, [*NOTEBOOK, "--group", "test"])
+    session.run("python", *TOGETHER, *(session.posargs or ["tests/core", "tests/wire"]))
+
+
 @nox.session
 def originals(session: nox.Session) -> None:
     """Test what needs spaCy, Neuraxle, marimo and others, and run spaCy's own tests on nbpar's workers."""
