@@ -1,10 +1,11 @@
-"""Measure items that wait: nbpar beside bare asyncio with a semaphore, and beside a thread for each item.
+"""Measure items that wait: nbpar beside bare asyncio with a semaphore, other libraries, and threads.
 
     python benchmarks/waiting.py [--quick] [--items N] [--concurrency N] [--rounds N]
 
 Each item asks a local HTTP server, a process of its own, that answers after 50 ms, over a connection of its
-own.  All take turns; the best round of each counts.  Ratios are to bare asyncio in the same run.  Then 1000
-items wait on one engine, for its memory and CPU.
+own.  All take turns; the best round of each counts.  Ratios are to bare asyncio in the same run.  CPU is that
+of this process and the engine, without the server's; a busy machine changes it less than times.  aiometer
+and fastcore take part if they are installed.  Then 1000 items wait on one engine, for its memory and CPU.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,33 +53,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def speed(asked: argparse.Namespace, port: int, pool: nbpar.Pool) -> Section:
-    """Measure requests per second."""
+    """Measure requests per second, and the CPU time of one."""
+    engine = engine_of(pool)
     ways: dict[str, Callable[[], Sequence[Any]]] = {
         "asyncio, semaphore": lambda: asyncio.run(bare(port, asked.items, asked.concurrency)),
         "threads, one for each": lambda: threads(port, asked.items, asked.concurrency),
         "nbpar, one engine": lambda: pool.map(
             partial(fetch, port), range(asked.items), concurrency=asked.concurrency
         ),
+        **peers(port, asked.items, asked.concurrency),
     }
     best = dict.fromkeys(ways, float("inf"))
+    least = dict.fromkeys(ways, float("inf"))
     for _ in range(asked.rounds):
         for name, way in ways.items():
-            began = time.perf_counter()
+            began, cpu = time.perf_counter(), cpu_seconds(engine)
             check(way(), asked.items)
             best[name] = min(best[name], time.perf_counter() - began)
-    bare_seconds = best["asyncio, semaphore"]
+            least[name] = min(least[name], cpu_seconds(engine) - cpu)
+    bare_seconds, bare_cpu = best["asyncio, semaphore"], least["asyncio, semaphore"]
     rows = tuple(
-        Row(name, (rate(asked.items / seconds), f"{seconds / bare_seconds:.2f}"))
+        Row(
+            name,
+            (
+                rate(asked.items / seconds),
+                f"{seconds / bare_seconds:.2f}",
+                f"{least[name] / asked.items * 1e6:.0f} us",
+                f"{least[name] / bare_cpu:.2f}",
+            ),
+        )
         for name, seconds in best.items()
     )
     title = f"{asked.items} requests of {DELAY * 1000:.0f} ms, {asked.concurrency} at once"
-    return Section(title, ("requests", "time to bare"), rows)
+    return Section(title, ("requests", "time to bare", "CPU each", "CPU to bare"), rows)
 
 
 def waiting(pool: nbpar.Pool) -> Section:
     """Measure an engine on which many items wait."""
-    pid = pool.map(lambda _: __import__("os").getpid(), [0])[0]
-    engine = psutil.Process(pid)
+    engine = engine_of(pool)
     before = engine.memory_info().rss
     run = pool.map_async(stay, range(WAITING), concurrency=WAITING)
     time.sleep(1.0)  # until all have begun
@@ -92,6 +105,16 @@ def waiting(pool: nbpar.Pool) -> Section:
     return Section(
         f"{WAITING} items that wait", ("memory", "of a core", "to stop"), (Row("one engine", cells),)
     )
+
+
+def engine_of(pool: nbpar.Pool) -> psutil.Process:
+    """Return the process of the pool's only engine."""
+    return psutil.Process(pool.map(lambda _: __import__("os").getpid(), [0])[0])
+
+
+def cpu_seconds(engine: psutil.Process) -> float:
+    """Return the CPU time of this process and of the engine so far."""
+    return time.process_time() + sum(engine.cpu_times()[:2])
 
 
 def check(values: Sequence[Any], items: int) -> None:
@@ -125,6 +148,28 @@ async def bare(port: int, items: int, concurrency: int) -> list[int]:
             return await fetch(port, number)
 
     return await asyncio.gather(*(limited(number) for number in range(items)))
+
+
+def peers(port: int, items: int, concurrency: int) -> dict[str, Callable[[], Sequence[Any]]]:
+    """Return the ways of other libraries that are installed."""
+
+    def by_aiometer() -> Sequence[Any]:
+        import aiometer
+
+        calls = [partial(fetch, port, number) for number in range(items)]
+        return asyncio.run(aiometer.run_all(calls, max_at_once=concurrency))
+
+    def by_fastcore() -> Sequence[Any]:
+        from fastcore.parallel import parallel_async
+
+        fetched = parallel_async(partial(fetch, port), range(items), n_workers=concurrency, pause=0)
+        return list(asyncio.run(fetched))
+
+    ways = {
+        "aiometer.run_all": ("aiometer", by_aiometer),
+        "fastcore.parallel_async": ("fastcore", by_fastcore),
+    }
+    return {name: way for name, (library, way) in ways.items() if find_spec(library) is not None}
 
 
 def threads(port: int, items: int, concurrency: int) -> list[int]:
