@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nbpar.version import __version__
 
 if TYPE_CHECKING:  # for type checkers; at run time `__getattr__` imports them
+    from nbpar import pandas
     from nbpar.channels.files import push_files
     from nbpar.channels.multichannel import MultiChannel
     from nbpar.cluster.cluster import Cluster
@@ -129,6 +130,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import nbpar` itself loads nothing heavy."""
     if name == "last_run":
         return import_module("nbpar.run.history").run
+    if name == "pandas":  # not in `__all__`: `from nbpar import *` must not replace the real one
+        return import_module("nbpar.pandas")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'nbpar' has no attribute {name!r}")
     value = getattr(import_module(_HOME_OF[name]), name)
