@@ -41,8 +41,11 @@ CHEAP = 2e-5
 TRIED = 5
 """Calls that are made here at least, to time them."""
 
+MOST_TRIED = 20
+"""Calls that are made here at most, to time them."""
+
 LONG_ENOUGH = 0.002
-"""Seconds of calls that suffice."""
+"""Seconds of calls that suffice, if there were as many as `TRIED`."""
 
 TOO_LONG = 0.05
 """Seconds of a first call that say enough."""
@@ -277,7 +280,8 @@ class _Call:
             value = self.value(call, argument, *self.args, **self.kwargs)
             spent.append(time.perf_counter() - begun)
             self.values[call] = self.arguments.kept(value)
-            if sum(spent) > TOO_LONG or (len(spent) >= TRIED and sum(spent) > LONG_ENOUGH):
+            enough = len(spent) >= TRIED and sum(spent) > LONG_ENOUGH
+            if enough or sum(spent) > TOO_LONG or len(spent) >= MOST_TRIED:
                 break
         others = spent[1:] or spent or [0.0]  # the first may include imports, and filling caches
         return min(median(others), sum(others) / len(others))  # something else may have had the CPU
