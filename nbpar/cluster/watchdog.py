@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from nbpar.cluster.directory import remove_directory
 
@@ -58,8 +59,19 @@ def _ask_for(number: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
-def reap_one(*, wait: bool) -> tuple[int, int] | None:
-    """Pid and wait status of a child that has ended, or None.
+class Ended(NamedTuple):
+    """A child that has ended."""
+
+    pid: int
+    status: int
+    """As of `os.waitpid`."""
+
+    peak: int
+    """The most bytes that it held at once; 0 if unknown."""
+
+
+def reap_one(*, wait: bool) -> Ended | None:
+    """Return a child that has ended, or None.
 
     Other processes in the child's process group are killed before its pid can be
     used again.
@@ -71,11 +83,12 @@ def reap_one(*, wait: bool) -> tuple[int, int] | None:
                 return None
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(ended.si_pid, signal.SIGKILL)
-            return os.waitpid(ended.si_pid, 0)
+            pid, status, usage = os.wait4(ended.si_pid, 0)
+            return Ended(pid, status, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
         pid, status = os.waitpid(-1, 0 if wait else os.WNOHANG)
     except ChildProcessError:
         return None
-    return (pid, status) if pid else None
+    return Ended(pid, status, 0) if pid else None
 
 
 def stopped_or_continued() -> Iterator[tuple[int, bool]]:

@@ -204,6 +204,9 @@ class Chunk:
     deaths: int = 0
     """Number of workers that died while running one of these items."""
 
+    starved: bool = False
+    """Whether the last of them ran out of memory, so that these are tried with nothing else on the host."""
+
     @property
     def indices(self) -> range:
         """The indices of its items."""
@@ -211,19 +214,19 @@ class Chunk:
 
     def head(self, count: int) -> Chunk:
         """Return the chunk's first `count` items."""
-        return Chunk(self.first, self.items[:count], self.attempt, self.deaths)
+        return Chunk(self.first, self.items[:count], self.attempt, self.deaths, self.starved)
 
     def rest(self, done: int) -> Chunk:
         """Return the chunk without its first `done` items."""
-        return Chunk(self.first + done, self.items[done:], self.attempt, self.deaths)
+        return Chunk(self.first + done, self.items[done:], self.attempt, self.deaths, self.starved)
 
     def part(self, indices: range) -> Chunk:
         """Return the chunk's items with these indices."""
         return self.rest(indices.start - self.first).head(len(indices))
 
-    def pieces(self) -> list[Chunk]:
-        """Cut the chunk, whose worker died, into pieces to be tried again."""
-        return [replace(piece, deaths=self.deaths + 1) for piece in self.parts(PIECES)]
+    def pieces(self, *, starved: bool = False) -> list[Chunk]:
+        """Cut the chunk, whose worker died, perhaps for lack of memory, into pieces to be tried again."""
+        return [replace(piece, deaths=self.deaths + 1, starved=starved) for piece in self.parts(PIECES)]
 
     def parts(self, number: int) -> list[Chunk]:
         """Cut the chunk into at most `number` chunks of about the same size."""

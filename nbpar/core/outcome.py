@@ -178,3 +178,19 @@ def line_of(traceback: str) -> int:
     """
     frames = _FRAME.findall(traceback, max(traceback.rfind(_LAST), 0))
     return next((int(line) for file, line in reversed(frames) if file == frames[0][0]), 0)
+
+
+def parts_between(
+    first: int, values: Sequence[Any], failures: dict[int, Failure], gaps: list[int]
+) -> list[Part]:
+    """Split outcomes into parts without the items in `gaps`."""
+    if not gaps:
+        return [Part(first, values, failures)] if values else []
+    parts = []
+    starts = [first, *(gap + 1 for gap in gaps)]
+    stops = [*gaps, first + len(values)]
+    for start, stop in zip(starts, stops, strict=True):
+        if start < stop:
+            inside = {i: f for i, f in failures.items() if start <= i < stop}
+            parts.append(Part(start, values[start - first : stop - first], inside))
+    return parts

@@ -436,7 +436,7 @@ class Driver:
         runs = {call.run.id for call in window.calls.values()} if window is not None else set()
         head = self._scheduler.windows.head(worker) if window is not None else None
         died = isinstance(event, events.WorkerLost)
-        hopeless = self._scheduler.lose(worker, died=died)
+        hopeless = self._scheduler.lose(worker, died=died, starved=self._memory.ran_out(worker, reason))
         error = self._workforce.mourn(worker, reason) if died else None
         self._workforce.leave(worker)
         self.lines.lose(worker, reason, died=died)

@@ -82,8 +82,11 @@ def _cause_of(job: Job, assignment: Assignment, reason: str, memory: int | None)
         which = f"the call of {job.title_of(assignment)}" if job.spread is CallStyle.CALL else f"item {first}"
         if job.preparation is not None:
             which = f"the initializer `{job.preparation.name}` of {job.label}"
+        how = "alone"
+        if assignment.chunk.starved:
+            how = "while nothing else of its pool ran on that host"
         # the first death may have been that of others which were sent with it
-        what = f"{which} killed its worker when it was tried again, alone ({worker}: {reason})"
+        what = f"{which} killed its worker when it was tried again, {how} ({worker}: {reason})"
         what += f"; {ADVICE}" if job.preparation is not None else ""
     else:
         what = f"{worker} was gone before it had answered ({reason})"

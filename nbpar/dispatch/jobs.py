@@ -375,7 +375,7 @@ class Jobs:
                 continue
             self._overdue[worker] = (call.id, call.done)
             if before.get(worker) == (call.id, call.done):  # else its answer may be here, and not read
-                self._scheduler.condemn(call)
+                call.condemn()
                 self._backend.kill(worker, OVERDUE)
 
     def abandon(self, error: BaseException) -> None:

@@ -16,8 +16,12 @@ from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.scheduling.windows import Assignment
 from nbpar.dispatch.retiring import Retirement
 from nbpar.dispatch.workforce import Workforce
+from nbpar.host.exit_status import KILLED, lacked_memory
 from nbpar.host.machine import is_here
-from nbpar.host.memory import EVERY, MemoryGuard, resident_bytes_of
+from nbpar.host.memory import EVERY, MemoryGuard, resident_bytes_of, whole_memory
+
+MOST_OF_ALL = 0.5
+"""Share of the memory with which a worker that was killed is likely to have run out of it."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,18 @@ class Memory:
             if waiting := self._scheduler.windows.behind(worker):
                 self._workforce.cancel(worker, waiting)
             self._leaving.retire_later(worker, renew)
+
+    def ran_out(self, worker: WorkerId, reason: str) -> bool:
+        """Whether a worker that died did so for lack of memory, as far as can be known.
+
+        Where nobody tells, as in many containers, it is likely if it was killed while little was free, or
+        had most of it.
+        """
+        if lacked_memory(reason):
+            return True
+        if reason != KILLED:
+            return False
+        return self.low or self._seen.get(worker, 0) > MOST_OF_ALL * whole_memory()
 
     def take_back(self, worker: WorkerId, items: int) -> None:
         """Subtract items that were sent to a worker and not begun."""

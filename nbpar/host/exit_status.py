@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 OUT_OF_MEMORY = "the kernel's out-of-memory killer is likely"
+
+OVER_LIMIT = "it used more memory than it asked for"
+"""What a batch system says of a job that it has ended."""
+
+KILLED = "killed by SIGKILL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +30,35 @@ class Death:
     error: str = ""
     """The exception that ended it, if one did."""
 
+    peak: int = 0
+    """The most bytes that it held at once; 0 if unknown."""
+
     @property
     def reason(self) -> str:
         """The death as text, such as "killed by SIGSEGV" or "exit code 7"."""
         if self.code >= 0:
             return f"exit code {self.code}" + (f", {self.error}" if self.error else "")
-        name = _signal_name(-self.code)
-        killed = f"killed by {name}"
-        return f"{killed} ({OUT_OF_MEMORY})" if name == "SIGKILL" and self.out_of_memory else killed
+        killed = f"killed by {_signal_name(-self.code)}"
+        if killed != KILLED or not self.out_of_memory:
+            return killed
+        held = f"; it held {self.peak / 1e6:,.0f} MB at most" if self.peak else ""
+        return f"{killed} ({OUT_OF_MEMORY}{held})"
 
 
-def death_of(wait_status: int, *, out_of_memory: bool = False, error: str = "") -> Death:
+def death_of(wait_status: int, *, out_of_memory: bool = False, error: str = "", peak: int = 0) -> Death:
     """Return the death for a status of `os.waitpid`."""
-    return Death(os.waitstatus_to_exitcode(wait_status), out_of_memory, error)
+    return Death(os.waitstatus_to_exitcode(wait_status), out_of_memory, error, peak)
+
+
+def death_in(line: Mapping[str, Any]) -> Death:
+    """Return the death that a fork server tells."""
+    lack, error = line["lack"], line["error"]
+    return death_of(line["status"], out_of_memory=lack, error=error, peak=line.get("peak", 0))
+
+
+def lacked_memory(reason: str) -> bool:
+    """Whether the reason of an end says that there was too little memory."""
+    return OUT_OF_MEMORY in reason or OVER_LIMIT in reason
 
 
 def memory_kills() -> int:

@@ -14,8 +14,11 @@ from nbpar.core.scheduling.windows import Assignment
 
 CORES = 3.0
 
-MOST_DEATHS = 6
-"""A chunk of many items comes back in pieces, and those in pieces, down to one item that is tried twice."""
+MOST_DEATHS = 7
+"""A chunk of many items comes back in pieces, and those in pieces, down to one item that is tried twice.
+
+Once more if only the last death was for lack of memory.
+"""
 
 
 class Poison(Exception):

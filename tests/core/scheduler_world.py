@@ -91,7 +91,7 @@ class World:
             account = self._account(call)
             rest = range(call.chunk.first + call.done, call.chunk.first + len(call.chunk.items))
             account.deaths.update(rest)
-        self._part(worker, died=True)
+        self._part(worker, died=True, starved=self.random.random() < 0.3)
 
     def leave(self, worker: Worker) -> None:
         """Let a worker leave normally."""
@@ -255,6 +255,9 @@ class World:
         assert len(worker.calls) < account.state.chunker.window, "a window is exceeded"
         assert not any(call.chunk.deaths for call in worker.calls), "something waits behind a deadly chunk"
         assert not (assignment.chunk.deaths and worker.calls), "a deadly chunk waits behind something"
+        others = [call for other in self.workers.values() for call in other.calls]
+        assert not (assignment.chunk.starved and others), "what needs all memory begins beside others"
+        assert not any(call.chunk.starved for call in others), "something begins beside what needs all memory"
         assert assignment.alone == (not worker.calls)
         assert not worker.retiring
         assert not worker.held
@@ -332,13 +335,13 @@ class World:
         account.deliver(parts, final)
         self._forget_if_done(account)
 
-    def _part(self, worker: Worker, *, died: bool) -> None:
+    def _part(self, worker: Worker, *, died: bool, starved: bool = False) -> None:
         del self.workers[worker.name]
         for call in worker.calls:
             rest = range(call.chunk.first + call.done, call.chunk.first + len(call.chunk.items))
             self._account(call).under_way.difference_update(rest)
             self._account(call).given_back.update(rest)
-        for call in self.scheduler.lose(worker.name, died=died):
+        for call in self.scheduler.lose(worker.name, died=died, starved=starved):
             index = call.chunk.first
             account = self._account(call)
             account.given_back.discard(index)
@@ -356,6 +359,8 @@ class World:
             self.scheduler.remove(account.state)
 
     def _check_that_nobody_is_idle_without_a_reason(self) -> None:
+        if self.scheduler._solitude:
+            return
         for worker in self.workers.values():
             if worker.calls or worker.retiring or worker.held:
                 continue
@@ -398,4 +403,6 @@ class World:
             state = account.state
             assert state.done
             assert not state.running
-            assert not [*state._again, *state._later, *state._held]
+            assert not [*state._again, *state.starved, *state._later, *state._held]
+        self.scheduler._solitude.keep(self.host, self.now, lambda _: True)
+        assert not self.scheduler._solitude

@@ -120,7 +120,7 @@ def test_of_a_worker_that_was_killed_for_an_item_only_that_is_suspect():
     calls[1].limited_since = 0.0
     assert scheduler.windows["a"].limited is calls[1]
 
-    scheduler.condemn(calls[1])
+    calls[1].condemn()
 
     assert scheduler.windows["a"].suspects == {calls[1].id}
     assert scheduler.lose("a") == [calls[1]]

@@ -73,7 +73,7 @@ def test_a_call_that_could_not_be_sent_is_dropped_and_its_run_goes_on():
 
 def test_an_item_that_did_not_stop_at_its_limit_is_not_tried_again():
     scheduler, calls = begun(1)
-    scheduler.condemn(scheduler.windows.head("a"))
+    scheduler.windows.head("a").condemn()
 
     hopeless = scheduler.lose("a")
 
@@ -85,11 +85,11 @@ def test_an_item_that_did_not_stop_at_its_limit_is_not_tried_again():
 def test_of_several_items_it_is_not_certain_which_one_runs():
     scheduler, calls = begun(4, chunksize=4)
 
-    scheduler.condemn(scheduler.windows.head("a"))
+    scheduler.windows.head("a").condemn()
 
     assert not calls["a"].overdue
     scheduler.answer(calls["a"], 3, 0.1, 0.5, final=False)
-    scheduler.condemn(scheduler.windows.head("a"))
+    scheduler.windows.head("a").condemn()
     assert calls["a"].overdue
 
 

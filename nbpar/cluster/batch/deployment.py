@@ -26,7 +26,7 @@ from nbpar.cluster.remote.near import far_program
 from nbpar.cluster.remote.prompts import can_ask
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import thread_limits
-from nbpar.host.exit_status import death_of
+from nbpar.host.exit_status import death_in
 
 END_WITHIN = 25.0
 """Seconds for the process on the login node to cancel the jobs and end."""
@@ -298,7 +298,7 @@ class JobsDeployment(ForkedDeployment):
             if line["it"] == "failed":
                 process.failed(line["error"])
             else:
-                process.ended(death_of(line["status"], out_of_memory=line["lack"], error=line["error"]))
+                process.ended(death_in(line))
 
     def _over(self, job: EngineJob, line: Line) -> None:
         """A job has ended, and its engine with it."""

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from nbpar.host.exit_status import OVER_LIMIT
+
 PENDING, RUNNING, ENDED = "pending", "running", "ended"
 
 
@@ -137,7 +139,7 @@ SLURM_ENDS = {
     "FAILED": "it failed",
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node did not boot",
-    "OUT_OF_MEMORY": "it used more memory than it asked for",
+    "OUT_OF_MEMORY": OVER_LIMIT,
     "PREEMPTED": "it was preempted",
     "REVOKED": "it was revoked",
     "TIMEOUT": "it reached its time limit",

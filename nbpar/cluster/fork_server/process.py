@@ -27,7 +27,7 @@ from nbpar.cluster.directory import hold, remove_directory
 from nbpar.cluster.fork_server.children import fork_child
 from nbpar.cluster.fork_server.preload import import_stack, preload
 from nbpar.cluster.fork_server.protocol import ForkRequest, Line, LineBuffer, encode, order_of
-from nbpar.cluster.watchdog import guard_imports, open_process, reap_one, stopped_or_continued
+from nbpar.cluster.watchdog import Ended, guard_imports, open_process, reap_one, stopped_or_continued
 from nbpar.host.exit_status import memory_kills
 
 PATIENCE = 0.25
@@ -189,17 +189,16 @@ class ForkServerProcess:
     def _reap(self, *, wait: bool = False) -> None:
         """Handle every child that has ended."""
         while self._children and (ended := reap_one(wait=wait)) is not None:
-            pid, status = ended
-            child = self._children.pop(pid, None)
+            child = self._children.pop(ended.pid, None)
             if child is not None:
-                self._mourn(child, status)
+                self._mourn(child, ended)
 
         for pid, stopped in stopped_or_continued():
             child = self._children.get(pid)
             if child is not None and child.order.kind == "worker":  # a controller looks itself for the others
                 self._tell({"it": "said", "key": child.order.key, "line": {"stopped": stopped}})
 
-    def _mourn(self, child: _Child, status: int) -> None:
+    def _mourn(self, child: _Child, ended: Ended) -> None:
         self._hear_child(child)  # its last message, or the end
         self._unwatch(child.link)
         child.link.close()
@@ -207,8 +206,8 @@ class ForkServerProcess:
             self._tell_child(child.order.controller, {"gone": child.order.key})
         kills, self._memory_kills = self._memory_kills, memory_kills()
         lack = self._memory_kills > kills
-        end = {"key": child.order.key, "pid": child.pid, "status": status, "lack": lack, "error": child.error}
-        self._tell({"it": "ended", **end})
+        end = {"key": child.order.key, "pid": child.pid, "error": child.error}
+        self._tell({"it": "ended", **end, "status": ended.status, "lack": lack, "peak": ended.peak})
         self._fork_waiting()
 
     def _end_children(self) -> None:

@@ -26,7 +26,7 @@ from nbpar.cluster.fork_server.protocol import (
 )
 from nbpar.errors import ClusterError
 from nbpar.host.cpus import thread_limits
-from nbpar.host.exit_status import Death, death_of
+from nbpar.host.exit_status import Death, death_in
 from nbpar.host.interpreter_exit import ExitOrder, interpreter
 
 LOG = "template.log"
@@ -261,7 +261,7 @@ class ForkServer:
         elif line["it"] == "failed":
             listener.failed(line["error"])
         elif line["it"] == "ended":
-            listener.ended(death_of(line["status"], out_of_memory=line["lack"], error=line["error"]))
+            listener.ended(death_in(line))
 
     def _finish(self) -> None:
         """Handle the end of the template: clean up what it could not, and notify listeners."""

@@ -21,7 +21,7 @@ from nbpar.cluster.forked import EngineProcess, ForkedDeployment
 from nbpar.cluster.remote.hosts import Host, Hosts
 from nbpar.cluster.remote.prompts import ask_user, can_ask
 from nbpar.errors import ClusterError
-from nbpar.host.exit_status import Death, death_of
+from nbpar.host.exit_status import Death, death_in
 from nbpar.host.import_path import user_folders
 
 CLOSE_WITHIN = 8.0
@@ -165,7 +165,7 @@ class HostConnection:
             if line["it"] == "failed":
                 process.failed(line["error"])
             else:
-                process.ended(death_of(line["status"], out_of_memory=line["lack"], error=line["error"]))
+                process.ended(death_in(line))
 
     def _lose(self, reason: str) -> None:
         if self.problem:

@@ -26,6 +26,21 @@ def chunk_for(
     return chunk
 
 
+def starved_chunk_for(run: RunState, worker: str, host: Host, now: float) -> Chunk | None:
+    """Return, likewise, a chunk of a run that is to be tried with nothing else on a host."""
+    if (claim := run.claim) is not None and not claim.begin(worker, host):
+        return None
+    chunk = run.starved.popleft()
+    fit = len(chunk.items) if claim is None or not run.chunker.concurrency else 1
+    if run.gate is not None:
+        fit = run.gate.take(fit, now)
+    if fit < len(chunk.items):
+        run.starved.appendleft(chunk.rest(fit))
+    if not fit and claim is not None:
+        claim.end(worker)
+    return chunk.head(fit) if fit else None
+
+
 def _permitted(
     run: RunState, worker: str, workers: int, now: float, *, idle: bool, most: int = sys.maxsize
 ) -> Chunk | None:

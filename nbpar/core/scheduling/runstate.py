@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from nbpar.core.chunking import Chunk, Chunker
-from nbpar.core.outcome import Failure, Part
+from nbpar.core.outcome import Failure, Part, parts_between
 from nbpar.core.rates.rate import NEVER, OPEN, Gate
 from nbpar.core.rates.retry import Retry
 from nbpar.core.scheduling.needs import Claim
@@ -105,6 +105,9 @@ class RunState:
     forget: Callable[[int], None] | None = None
     """Called with an item that was dropped and will have no outcome; None: it is `let_go`."""
 
+    starved: deque[Chunk] = field(default_factory=deque)
+    """Chunks whose worker ran out of memory: each is to be tried with nothing else on its host."""
+
     let_go: deque[Chunk] = field(default_factory=deque)
     """Skipped items without an outcome, one each, which are to be settled as such."""
 
@@ -152,7 +155,7 @@ class RunState:
         """Whether there is nothing left to run or deliver."""
         if self.running:
             return False
-        waiting = self._again or self._later or self._held or self.let_go
+        waiting = self._again or self._later or self.starved or self._held or self.let_go
         return self.cancelled or not (waiting or not self.source.ended)
 
     @property
@@ -265,7 +268,7 @@ class RunState:
             self._retry_later(chunk, index, now, failures[index].after)
         if self.speculation.items:
             self._drop_copies([chunk.first + n for n in range(len(values)) if chunk.first + n not in retried])
-        return self._deliver(_parts_between(chunk.first, values, final, retried)), list(final.values())
+        return self._deliver(parts_between(chunk.first, values, final, retried)), list(final.values())
 
     def put_back(self, chunk: Chunk) -> None:
         """Let a chunk that was not sent be the next."""
@@ -278,15 +281,20 @@ class RunState:
             self._again.extendleft(reversed(left))
             self._touch()
 
-    def split_after_death(self, chunk: Chunk) -> bool:
-        """Return a chunk whose worker died, in pieces; False if its single item gets no other chance."""
+    def split_after_death(self, chunk: Chunk, *, starved: bool = False) -> bool:
+        """Return a chunk whose worker died, in pieces; False if its single item gets no other chance.
+
+        Of a worker that ran out of memory it has one more, with nothing else on its host.
+        """
         if not (left := self._left_of(chunk, died=True)):
             return True
-        if self.pinned is not None or (len(chunk.items) == 1 and chunk.deaths >= 1):
+        tried = chunk.deaths >= 1 and (chunk.starved or not starved)
+        if self.pinned is not None or (len(chunk.items) == 1 and tried):
             return False
         if self.cancelled:
             return True
-        self._again.extendleft(reversed([piece for part in left for piece in part.pieces()]))
+        pieces = [piece for part in left for piece in part.pieces(starved=starved)]
+        (self.starved if starved else self._again).extendleft(reversed(pieces))
         self._touch()
         return True
 
@@ -298,6 +306,9 @@ class RunState:
 
     def drop(self, index: int, *, under_way: bool) -> None:
         """Do not start an item, or start it again; if it is in flight it may still have an outcome."""
+        if not under_way and any(index in chunk.indices for chunk in self.starved):
+            self._again.extendleft(self.starved)
+            self.starved.clear()
         waiting = () if under_way else enumerate(self._again)
         place = next((place for place, chunk in waiting if index in chunk.indices), None)
         if under_way or place is not None:
@@ -335,6 +346,7 @@ class RunState:
         self.speculation.end(settled)
         fresh = self.speculation.fresh
         self._again = deque(chunk.part(part) for chunk in self._again for part in fresh(chunk.indices))
+        self.starved = deque(chunk.part(part) for chunk in self.starved for part in fresh(chunk.indices))
         self._later = [entry for entry in self._later if fresh(entry[2].indices)]
         heapq.heapify(self._later)
 
@@ -363,6 +375,7 @@ class RunState:
         if self.claim is not None:
             self.claim.leave()
         self._again.clear()
+        self.starved.clear()
         self._later.clear()
         self.let_go.clear()
 
@@ -473,19 +486,3 @@ class RunState:
             ready.append(part_or_none)
             self._next_index = part_or_none.stop
         return ready
-
-
-def _parts_between(
-    first: int, values: Sequence[Any], failures: dict[int, Failure], gaps: list[int]
-) -> list[Part]:
-    """Split outcomes into parts without the items in `gaps`."""
-    if not gaps:
-        return [Part(first, values, failures)] if values else []
-    parts = []
-    starts = [first, *(gap + 1 for gap in gaps)]
-    stops = [*gaps, first + len(values)]
-    for start, stop in zip(starts, stops, strict=True):
-        if start < stop:
-            inside = {i: f for i, f in failures.items() if start <= i < stop}
-            parts.append(Part(start, values[start - first : stop - first], inside))
-    return parts

@@ -9,18 +9,18 @@ fair queuing, Goyal, Vin and Cheng 1996).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
 from nbpar.core.chunking import Chunk
 from nbpar.core.outcome import Failure, Part
 from nbpar.core.rates import starts
-from nbpar.core.scheduling.admission import chunk_for
+from nbpar.core.scheduling.admission import chunk_for, starved_chunk_for
 from nbpar.core.scheduling.needs import ANYWHERE, Host
 from nbpar.core.scheduling.ready import ReadyRuns
 from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.scheduling.silence import Silence
+from nbpar.core.scheduling.solitude import Solitude
 from nbpar.core.scheduling.windows import Assignment, Window, Windows, WorkerId
 
 CATCH_UP = 0.5
@@ -53,6 +53,7 @@ class Scheduler:
         """The chunks in flight of each worker."""
 
         self.silence = Silence(self.windows)
+        self._solitude = Solitude(self.windows)
         self._ready = ReadyRuns()
         self._hungry: dict[WorkerId, None] = {}  # in a fixed order, so that runs are reproducible
         self._shut: list[tuple[float, int, WorkerId]] = []
@@ -143,7 +144,7 @@ class Scheduler:
         if window is None:
             return []
         window.retiring = True
-        self._leave_lines(window.host)
+        self.windows.leave_lines(self._needing, window.host)
         self._hungry.pop(worker, None)
         self._shut_by.pop(worker, None)
         return window.behind
@@ -153,7 +154,7 @@ class Scheduler:
         if (window := self.windows.get(worker)) is None:
             return []
         window.held = True
-        self._leave_lines(window.host)
+        self.windows.leave_lines(self._needing, window.host)
         return self.windows.behind(worker)
 
     def free(self, worker: WorkerId) -> None:
@@ -171,18 +172,18 @@ class Scheduler:
         """Fill every worker's window, a chunk each in turn, least loaded first."""
         self.asked = None
         self._let_retry(now)
-        if not self._ready:
+        if not (self._ready or self._solitude):
             return
         self._let_open(now)
         hungry = sorted(self._hungry, key=self.windows.load)
-        while hungry and self._ready:
+        while hungry and (self._ready or self._solitude):
             fed = []
             for worker in hungry:
-                if (assignment := self._assign_one(worker, now)) is not None:
+                if (assignment := self._assign_to(worker, now)) is not None:
                     fed.append(worker)
                     self.asked = None
                     yield assignment
-                elif not self._ready:
+                elif not (self._ready or self._solitude):
                     break
             hungry = fed
         self.asked = None
@@ -272,8 +273,10 @@ class Scheduler:
         self._forget_if_done(assignment.run)
         return settled
 
-    def lose(self, worker: WorkerId, *, died: bool = True) -> list[Assignment]:
+    def lose(self, worker: WorkerId, *, died: bool = True, starved: bool = False) -> list[Assignment]:
         """Remove a worker; its chunks return to their runs, unchanged unless it `died` of one.
+
+        If it was `starved` of memory, that one is tried with nothing else on its host.
 
         Returns the assignments that cannot be returned: of a single item that has now killed
         a second worker, and of items that belong to this worker alone.
@@ -286,7 +289,7 @@ class Scheduler:
             run.members.pop(worker, None)
         if lost is None:
             return []
-        self._leave_lines(lost.host)
+        self.windows.leave_lines(self._needing, lost.host)
         hopeless = []
         suspects = lost.suspects if died else ()
         for assignment in reversed(list(lost.calls.values())):
@@ -296,9 +299,10 @@ class Scheduler:
             rest = assignment.chunk.rest(assignment.done)
             if assignment.id not in suspects:
                 assignment.run.give_back(rest)
-            elif len(rest.items) and not assignment.run.split_after_death(rest):
+            elif len(rest.items) and not assignment.run.split_after_death(rest, starved=starved):
                 assignment.chunk, assignment.done = rest, 0
                 hopeless.append(assignment)
+            self._solitude.add(assignment.run)
             self._forget_if_done(assignment.run)
         return hopeless + self._orphans(worker)
 
@@ -308,12 +312,6 @@ class Scheduler:
             self._close(assignment)
             self._forget_if_done(assignment.run)
 
-    def condemn(self, call: Assignment) -> None:
-        """Do not retry an overdue item if its worker dies, if it is certainly the running one."""
-        if len(call.chunk.items) - call.done == 1:
-            call.overdue = True
-            call.chunk = replace(call.chunk, deaths=max(call.chunk.deaths, 1))
-
     def _orphans(self, worker: WorkerId) -> list[Assignment]:
         """Return the chunks reserved for this worker."""
         return [
@@ -321,6 +319,23 @@ class Scheduler:
             for run in self._limited.values()
             if (chunk := run.pinned_to(worker)) is not None
         ]
+
+    def _assign_to(self, worker: WorkerId, now: float) -> Assignment | None:
+        """Give a worker its next chunk, unless its host is one chunk's alone, or is to be."""
+        if not self._solitude:
+            return self._assign_one(worker, now)
+        host = self.windows[worker].host
+        run = self._solitude.keep(host, now, lambda run: self._admits(run, worker))
+        if run is None:
+            return None if self._solitude.is_taken(host) else self._assign_one(worker, now)
+        self.asked = run
+        if not (self._solitude.is_empty(host) and self._admits(run, worker)):
+            return None
+        if (chunk := starved_chunk_for(run, worker, host, now)) is None:
+            return None
+        assignment = self._record(worker, run, chunk, now)
+        self._solitude.began(assignment)
+        return assignment
 
     def _assign_one(self, worker: WorkerId, now: float) -> Assignment | None:
         window = self.windows[worker]
@@ -420,20 +435,13 @@ class Scheduler:
             return claims[worker] < 2 or not self.windows.spare
         if run.admits(worker):
             return not claims[worker] or all(claims[other] for other in self.windows)
-        return self.windows.relieves(worker, run) and self._left_by(run) is not None
-
-    def _left_by(self, run: RunState) -> WorkerId | None:
-        """Return a worker that a run shares with another and has no call on."""
-        return next((
-            worker for worker in self.windows.shared(run)
-            if all(call.run is not run for call in self.windows[worker].calls.values())
-        ), None)  # fmt: skip
+        return self.windows.relieves(worker, run) and self.windows.left_by(run) is not None
 
     def _enroll(self, run: RunState, worker: WorkerId) -> None:
         """Make a worker one of a limited run's, perhaps in place of one that it shared."""
         if run.most_workers is None or worker in run.members:
             return
-        if not run.admits(worker) and (left := self._left_by(run)) is not None:
+        if not run.admits(worker) and (left := self.windows.left_by(run)) is not None:
             del run.members[left]
             self.windows.claims[left] -= 1
         run.enroll(worker, self.windows)
@@ -453,18 +461,13 @@ class Scheduler:
         if not run.streaming and run.source.ended and run.idle(now):
             self._ready.discard(run)
         assignment = self.windows.add(worker, run, chunk, now, expected)
-        self._leave_lines(self.windows[worker].host)
+        self.windows.leave_lines(self._needing, self.windows[worker].host)
         if run.gate is not None:
             assignment.permits = len(chunk.items)
         return assignment
 
-    def _leave_lines(self, host: Host) -> None:
-        """Let runs wait no more for room at a host where no worker of theirs could take it."""
-        for run in self._needing.values() if self._needing else ():
-            if run.claim is not None and host in run.claim.lines and self.windows.all_busy_at(host):
-                run.claim.leave(host)
-
     def _close(self, assignment: Assignment) -> None:
+        self._solitude.over(assignment)
         window = self.windows.remove(assignment)
         if window is not None and not window.retiring:
             self._hungry[assignment.worker] = None
@@ -483,6 +486,7 @@ class Scheduler:
 
     def _forget(self, run: RunState) -> None:
         self._ready.discard(run)
+        self._solitude.remove(run)
         if run.id in self._limited:
             self.windows.claims.subtract(run.members.keys())
         if run.claim is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 
 from nbpar.core.chunking import Chunk
@@ -73,6 +73,12 @@ class Assignment:
 
     superseded: bool = False
     """Whether its answer is not wanted: others have finished its items, or it was given up."""
+
+    def condemn(self) -> None:
+        """Do not retry an overdue item if its worker dies, if it is certainly the running one."""
+        if len(self.chunk.items) - self.done == 1:
+            self.overdue = True
+            self.chunk = replace(self.chunk, deaths=max(self.chunk.deaths, 1))
 
     def supersede(self) -> None:
         """Go on without its answer; from now on it does not count as running."""
@@ -345,6 +351,13 @@ class Windows(dict[WorkerId, Window]):
         """Whether a worker that no limited run has could replace one that this run shares with another."""
         return not self.claims[worker] and bool(self.shared(run))
 
+    def left_by(self, run: RunState) -> WorkerId | None:
+        """Return a worker that a run shares with another and has no call on."""
+        return next((
+            worker for worker in self.shared(run)
+            if all(call.run is not run for call in self[worker].calls.values())
+        ), None)  # fmt: skip
+
     @property
     def spare(self) -> bool:
         """Whether a worker that no limited run has has nothing to do."""
@@ -407,9 +420,13 @@ class Windows(dict[WorkerId, Window]):
             for worker in self._idle
         )
 
-    def all_busy_at(self, host: Host) -> bool:
-        """Whether no worker of a host has nothing to do and may get work."""
-        return not any(self[worker].host is host and self[worker].open for worker in self._idle)
+    def leave_lines(self, needing: Mapping[int, RunState], host: Host) -> None:
+        """Let runs wait no more for room at a host where no worker has nothing to do and may get work."""
+        for run in needing.values() if needing else ():
+            if run.claim is None or host not in run.claim.lines:
+                continue
+            if not any(self[worker].host is host and self[worker].open for worker in self._idle):
+                run.claim.leave(host)
 
     def _watch(self, worker: WorkerId, at: float) -> None:
         """Check a worker's calls at that time; it must have no entry in the heap."""
