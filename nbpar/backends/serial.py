@@ -295,7 +295,7 @@ class SerialBackend:
         recorder, look = self._recorder, self._look
         execution = Execution(
             function, call.items, call, call.broken, interrupts=self.interrupts, look=look,
-            describe=self._describe(call), first_call=first_call,
+            describe=self._describe(call), first_call=first_call, by_reference=True,
         )  # fmt: skip
         over = False
         recorder.follow(execution)

@@ -65,7 +65,7 @@ class SerialCoroutines:
         profiler: Profiler | None,
     ) -> None:
         """Take a call; its items begin with the next `advance`, as slots become free."""
-        made = CoroutineCall(call, function, list(call.items), dict(call.broken), describe)
+        made = CoroutineCall(call, function, list(call.items), dict(call.broken), describe, by_reference=True)
         made.begun_after = None if settings is None else settings.begun_after
         if profiler is not None:
             self._profiler = profiler

@@ -14,7 +14,7 @@ from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any
 
-from nbpar.wire.independence import is_atom, own_class
+from nbpar.wire.independence import has_only_attributes, is_atom, own_class
 from nbpar.wire.stacking import Stack, can_be_stacked
 
 
@@ -68,7 +68,7 @@ def columns_of(items: Sequence[Any], *, smaller_than: int, instances: bool) -> C
         return _columns(kind, names, items, smaller_than) if set(map(len, items)) == {len(names)} else None
     if kind is dict:
         states = items
-    elif instances and own_class(items) is kind and _has_only_attributes(kind):
+    elif instances and own_class(items) is kind and has_only_attributes(kind):
         states = list(map(vars, items))
     else:
         return None
@@ -98,11 +98,6 @@ def _columns(kind: type, names: tuple[Any, ...], states: Sequence[Any], smaller_
         else:
             return None
     return Columns(kind, names, columns) if columns and len(set(map(id, arrays))) == len(arrays) else None
-
-
-def _has_only_attributes(kind: type) -> bool:
-    """Whether all that objects of a class hold is in their `__dict__`."""
-    return bool(kind.__dictoffset__) and not any("__slots__" in vars(base) for base in kind.__mro__)
 
 
 def _is_stored(kind: type, name: Any) -> bool:

@@ -25,18 +25,19 @@ from uuid import UUID
 DEEPEST = 16
 """Containers that are deeper within each other are pickled item by item."""
 
-_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+"""Types of single numbers and texts."""
 
-_ATOMS = _PLAIN | {
+_ATOMS = PLAIN | {
     range, date, timedelta, timezone, Decimal, Fraction, UUID,
     PosixPath, PurePosixPath, PureWindowsPath, WindowsPath,
 }  # fmt: skip
 """Types of objects that cannot be changed; shared ones do no harm."""
 
-_UNCHANGEABLE = frozenset({tuple, frozenset})
+UNCHANGEABLE = frozenset({tuple, frozenset})
 """Containers that may be shared if all that is in them may be."""
 
-_CONTAINERS = _UNCHANGEABLE | {list, dict, set}
+_CONTAINERS = UNCHANGEABLE | {list, dict, set}
 
 _NOT_SCALARS = ("void", "object_", "record")
 
@@ -54,12 +55,12 @@ def trees(items: Sequence[Any]) -> bool:
     if not any(map(gc.is_tracked, items)):  # they hold no containers
         return True
     known = _Parts()
-    level: Sequence[Any] = [item for item in items if type(item) not in _PLAIN]
+    level: Sequence[Any] = [item for item in items if type(item) not in PLAIN]
     for _ in range(DEEPEST):
         level = gc.get_referents(*level)
-        if _PLAIN.issuperset(map(type, level)):
+        if PLAIN.issuperset(map(type, level)):
             return True
-        level = [part for part in level if type(part) not in _PLAIN]
+        level = [part for part in level if type(part) not in PLAIN]
         if not known.are_new(level):
             return False
     return False
@@ -99,7 +100,7 @@ class _Parts:
 
     def are_new(self, parts: Iterable[Any]) -> bool:
         """Whether none of these was seen before, or is here twice."""
-        seen = [id(part) for part in parts if type(part) not in _UNCHANGEABLE]
+        seen = [id(part) for part in parts if type(part) not in UNCHANGEABLE]
         self._number += len(seen)
         self._known.update(seen)
         return len(self._known) == self._number
@@ -116,6 +117,11 @@ def own_class(items: Sequence[Any]) -> type | None:
     return kind if usual and not any(hasattr(kind, name) for name in _OWN) else None
 
 
+def has_only_attributes(kind: type) -> bool:
+    """Whether all that objects of a class hold is in their `__dict__`."""
+    return bool(kind.__dictoffset__) and not any("__slots__" in vars(base) for base in kind.__mro__)
+
+
 def numpy_scalar(kind: type) -> bool:
     """Whether a type is one of NumPy's for single numbers and texts."""
     if kind.__module__ != "numpy" or kind.__name__ in _NOT_SCALARS:
@@ -124,7 +130,8 @@ def numpy_scalar(kind: type) -> bool:
     return scalar is not None and issubclass(kind, scalar)
 
 
-def _is_array(kind: type) -> bool:
+def is_array(kind: type) -> bool:
+    """Whether a type is NumPy's array, and no subclass of it."""
     return kind.__module__ == "numpy" and kind.__name__ == "ndarray"
 
 
@@ -134,7 +141,7 @@ def is_atom(kind: type) -> bool:
 
 
 def _is_known(kind: type) -> bool:
-    return kind in _CONTAINERS or kind is datetime or is_atom(kind) or _is_array(kind)
+    return kind in _CONTAINERS or kind is datetime or is_atom(kind) or is_array(kind)
 
 
 def _are_plain(parts: Sequence[Any], kinds: set[type], smaller_than: int) -> bool:
@@ -143,7 +150,7 @@ def _are_plain(parts: Sequence[Any], kinds: set[type], smaller_than: int) -> boo
         type(part) is datetime and type(part.tzinfo) not in _ATOMS for part in parts
     ):
         return False
-    array = next(filter(_is_array, kinds), None)
+    array = next(filter(is_array, kinds), None)
     if array is None:
         return True
     arrays = [part for part in parts if type(part) is array]

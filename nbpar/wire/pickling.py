@@ -171,6 +171,50 @@ class Packed(NamedTuple):
         return type(self.head) is not Unreceived and Unreceived not in map(type, self.buffers)
 
 
+class Snapshot(NamedTuple):
+    """An object as it was when it was pickled, among objects that are packed."""
+
+    head: bytes
+    """Its pickle."""
+
+    buffers: Sequence[Any]
+    """Its out-of-band buffers, copied."""
+
+
+def snapshot(value: Any) -> Any:
+    """Return a snapshot of an object; the object itself, if it cannot be pickled: sending it tells why."""
+    try:
+        return _snapshots.pop().of(value)
+    except IndexError:  # it has none, or another thread takes one
+        return _Snapshots().of(value)
+
+
+class _Snapshots:
+    """A pickler for one object after the other."""
+
+    def __init__(self) -> None:
+        self._out = io.BytesIO()
+        self._buffers: list[Any] = []
+        self._pickler = Pickler(self._out, 5, buffer_callback=keeper(self._buffers))
+
+    def of(self, value: Any) -> Any:
+        try:
+            self._pickler.dump(value)
+        except BaseException:  # noqa: BLE001 (any user code may run here)
+            return value
+        self._pickler.clear_memo()
+        made = Snapshot(self._out.getvalue(), list(map(bytearray, self._buffers)))
+        self._out.seek(0)
+        self._out.truncate()
+        self._buffers.clear()
+        _snapshots[:] = [self]
+        return made
+
+
+_snapshots: list[_Snapshots] = []
+"""One that is not in use."""
+
+
 def pack(items: Sequence[Any], *, instances: bool = True) -> tuple[Packed, dict[int, BaseException]]:
     """Pickle items; those that fail are replaced by None and returned with their errors, by position.
 
@@ -371,6 +415,11 @@ def _pack_each(items: Sequence[Any]) -> tuple[Packed, dict[int, BaseException]]:
     pickler = Pickler(out, 5, buffer_callback=keeper(buffers))
     for place, item in enumerate(items):
         start, had = out.tell(), len(buffers)
+        if type(item) is Snapshot:
+            out.write(item.head)
+            buffers += item.buffers
+            layout.append((len(item.head), len(item.buffers)))
+            continue
         try:
             pickler.dump(with_stand_ins(item) if apart else item)
         except BaseException as error:  # noqa: BLE001 (any user code may run here)

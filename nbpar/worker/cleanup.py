@@ -50,6 +50,20 @@ _handler: Callable[[int], Any] = _signal.getsignal
 _timer: Callable[[int], tuple[float, float]] = getattr(_signal, "getitimer", lambda _: (0.0, 0.0))
 
 
+class AfterItem(Protocol):
+    """Collects output that bypassed Python's streams, and clears an item's leftovers."""
+
+    @property
+    def seen(self) -> bool:
+        """Whether items need that."""
+
+    def look(self, index: int | None = None) -> None:
+        """Do so for the running item, or for another one."""
+
+    def glance(self, index: int) -> None:
+        """Do the minimum after very short items; everything if that has proved necessary."""
+
+
 class Leftovers:
     """The state that items find in this thread, restored after each of them.
 

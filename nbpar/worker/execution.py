@@ -12,14 +12,17 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from nbpar.core.call_style import CallStyle
 from nbpar.errors import ItemExitedError, WrongNumberError
 from nbpar.wire.faults import Fault
 from nbpar.wire.messages import INITIALIZER, Call
+from nbpar.wire.pickling import snapshot
+from nbpar.wire.references import IN_PARAMETER, IN_VARIABLE, atoms, settled
+from nbpar.worker.cleanup import AfterItem
 from nbpar.worker.output.recorder import ItemId
 from nbpar.worker.seeding import randomness_kept, seeded
 from nbpar.worker.signals import Interrupted, Interrupts
@@ -44,20 +47,6 @@ Describe = Callable[[BaseException], Fault]
 
 GLANCE = 1e-3
 """Seconds of short items after which their leftovers are checked."""
-
-
-class AfterItem(Protocol):
-    """Collects output that bypassed Python's streams, and clears an item's leftovers."""
-
-    @property
-    def seen(self) -> bool:
-        """Whether items need that."""
-
-    def look(self, index: int | None = None) -> None:
-        """Do so for the running item, or for another one."""
-
-    def glance(self, index: int) -> None:
-        """Do the minimum after very short items; everything if that has proved necessary."""
 
 
 News = tuple[int, list[Any], dict[int, Fault], float, tuple[float, ...]]
@@ -189,6 +178,7 @@ class Execution(Outcomes):
         tell_running: Callable[[bool], None] = lambda _: None,
         look: AfterItem | None = None,
         first_call: bool = False,
+        by_reference: bool = False,
     ) -> None:
         self.finished = not len(items)
         self._function = function
@@ -209,6 +199,7 @@ class Execution(Outcomes):
         """Check the next item even if it is short: others may behave the same."""
 
         super().__init__(call.first)
+        self._by_reference = by_reference
         careful = broken or call.timeout is not None or call.seed is not None
         timed = call.timed or (look is not None and look.seen)
         short = self._first_item if self._curious else self._slab
@@ -306,18 +297,40 @@ class Execution(Outcomes):
         self.finished = True
 
     def _slab(self) -> None:
-        values = self.values
-        wanted = min(len(values) + SLAB, self._total - (self.first - self._call.first))
-        values.extend(map(self._function, islice(self._iterator, SLAB)))
-        if len(values) < wanted and _position(self._iterator) is not None:
-            raise StopIteration("raised by the function")  # `extend` took it for the end of the items
+        function, values, items, pickled = self._function, self.values, self._items, self._pickled
+        last, before = 0 if self._by_reference else self._total - 1, self.first - self._call.first
+        for item in islice(self._iterator, SLAB):
+            value = function(item)
+            if type(value) not in atoms and (place := before + len(values)) < last:
+                item = None  # noqa: PLW2901 (nothing here holds the value any more)
+                try:
+                    items[place] = None
+                except IndexError:  # the call was cut, or this is a fork
+                    pass
+                value = settled(value, IN_VARIABLE, pickled)
+            values.append(value)
         self._check_end()
+
+    def _settled(self, value: Any) -> Any:
+        """Return a value in the form in which it waits for being sent, whatever later items do."""
+        place = self.index - self._call.first
+        if self._by_reference or place + 1 >= self._total:
+            return value
+        with suppress(IndexError):  # likewise
+            self._items[place] = None
+        return settled(value, IN_PARAMETER, self._pickled)
+
+    def _pickled(self, value: Any) -> Any:
+        with self._interrupts.shield():
+            return snapshot(value)
 
     def _first_item(self) -> None:
         """Run one short item alone and check its output."""
         self._step = self._slab
         for item in islice(self._iterator, 1):
             value = self._function(item)
+            del item
+            value = self._settled(value)
             self._look_for_output(self.index)
             self.values.append(value)
         self._check_end()
@@ -329,6 +342,8 @@ class Execution(Outcomes):
         for item in self._iterator:
             value = function(item)
             ended = _clock()
+            del item
+            value = self._settled(value)
             if ended - begun > look_after:
                 self._look_for_output(self.index)
                 look_after = self._look_after()
@@ -391,6 +406,8 @@ class Execution(Outcomes):
                 value = self._function(item)
             self._interrupts.check_time()
             ended = _clock()
+            del item
+            value = self._settled(value)
             if ended - begun > look_after:
                 self._look_for_output(self.index)
                 look_after = self._look_after()

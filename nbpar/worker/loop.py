@@ -311,7 +311,7 @@ class Loop:
         execution = Execution(
             function, items, call, broken, interrupts=self._interrupts, describe=self._describe,
             is_given_up=self._mailbox.is_given_up, tell_running=self._tell_running, look=cleanup,
-            first_call=self._functions.just_made,
+            first_call=self._functions.just_made, by_reference=not self._far,
         )  # fmt: skip
         execution.begun_after = self._begun_after
         self._run(execution)
@@ -343,7 +343,7 @@ class Loop:
                 self._send_late_output if self._far else None, self._enter_run, self._after_coroutines,
                 self._cpu_since,
             ))  # fmt: skip
-        made = CoroutineCall(call, function, list(items), faults, self._describe)
+        made = CoroutineCall(call, function, list(items), faults, self._describe, by_reference=not self._far)
         made.begun_after = self._begun_after
         self.coroutines.begin(made, self._profiler if self._profiled else None)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nbpar.core.text import short
 from nbpar.wire.faults import Fault
 from nbpar.wire.messages import INITIALIZER, Call, Done, MemoryPeaks, Message
+from nbpar.wire.pickling import snapshot
+from nbpar.wire.references import IN_PARAMETER, settled
 from nbpar.worker.output.coroutines import CoroutineOutput
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class CoroutineCall:
         items: the items.
         faults: by offset, those of items that could not be made.
         describe: serializes an exception of an item.
+        by_reference: values are passed on as they are, and not pickled.
     """
 
     def __init__(
@@ -53,12 +56,15 @@ class CoroutineCall:
         items: list[Any],
         faults: dict[int, Fault],
         describe: Callable[[BaseException], Fault],
+        *,
+        by_reference: bool = False,
     ) -> None:
         self.call = call
         self.function = function
         self.items = items
         self.faults = faults
         self.describe = describe
+        self._by_reference = by_reference
         self.values: list[Any] = [None] * len(items)
         self.each = [0.0] * len(items)
         self.open = len(items)
@@ -92,6 +98,11 @@ class CoroutineCall:
             return []
         peaks = tuple((index, 1, peak) for index, peak in enumerate(self.peaks, self.call.first) if peak)
         return [MemoryPeaks(self.call.id, peaks)]
+
+    def keep(self, place: int, value: Any) -> None:
+        """Take an item's value; pickled, if something else may change it before the answer is sent."""
+        self.items[place] = None  # it does not hold the value any more
+        self.values[place] = value if self._by_reference else settled(value, IN_PARAMETER, snapshot)
 
     def done(
         self,
@@ -174,14 +185,14 @@ async def run(item: CoroutineItem, ends: Ends) -> None:
     item.started, item.begun = True, _clock()
     try:
         waiting = _called(item.call, item.place, ends)
-        value = await waiting
+        values = [await waiting]  # which `end` takes, so that no variable here refers to it
         if item.call.call.run == INITIALIZER:
-            ends.keep(value)
-            value = None
+            ends.keep(values.pop())
+            values.append(None)
     except BaseException as error:  # noqa: BLE001 (whatever the user's code raises)
         ends.end(item, None, error)
     else:
-        ends.end(item, value, None)
+        ends.end(item, values.pop(), None)
 
 
 RUN = run.__code__

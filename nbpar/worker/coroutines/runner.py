@@ -296,7 +296,7 @@ class CoroutineRunner:
         elif error is not None:
             call.faults[place] = call.describe(error)
         else:
-            call.values[place] = value
+            call.keep(place, value)
         self._leave(item)
 
     def _ended(self, item: CoroutineItem) -> None:
