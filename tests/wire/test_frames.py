@@ -80,6 +80,7 @@ faults = st.builds(
     st.text(),
     st.text(),
     st.just(((True, (None, "KeyError", "no", (), "", "because")),)),
+    after=st.one_of(st.none(), st.floats(allow_nan=False)),  # which is not equal to itself
 )
 bodies = st.one_of(
     st.builds(Packed, st.one_of(small, large), st.none(), st.just([]), st.integers(0, 9)),
