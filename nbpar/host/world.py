@@ -91,11 +91,11 @@ class BorrowedWorld:
 
     def _set_environ(self, before: dict[str, str | None], now: dict[str, str | None]) -> None:
         for name in before.keys() - now.keys():
-            _set(name, self._before.pop(name))
+            set_variable(name, self._before.pop(name))
         for name, value in now.items():
             if name not in before:
                 self._before[name] = os.environ.get(name)
-            _set(name, value)
+            set_variable(name, value)
 
     def _enter(self, directory: str | None) -> str:
         self._home = self._home or _directory()
@@ -123,7 +123,8 @@ def _added(before: tuple[str, ...]) -> list[str]:
     return [folder for folder in sys.path if isinstance(folder, str) and folder not in known]
 
 
-def _set(name: str, value: str | None) -> None:
+def set_variable(name: str, value: str | None) -> None:
+    """Set a variable of the environment; None removes it."""
     if value is None:
         os.environ.pop(name, None)
     else:

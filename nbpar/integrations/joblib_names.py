@@ -17,7 +17,7 @@ class TaskFailure(Failure):
     @property
     def where(self) -> str:
         """Its place among the tasks, or in a search."""
-        place = place_of(self.item[1]) if _is_call(self.item) else None
+        place = place_of(self.item[1])
         return f"task {self.index}" if place is None else str(place)
 
 
@@ -66,7 +66,3 @@ def total_of(kwargs: Mapping[str, Any], known: int | None) -> int | None:
 
 def _is_progress(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2 and all(type(number) is int for number in value)
-
-
-def _is_call(item: Any) -> bool:
-    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], dict)

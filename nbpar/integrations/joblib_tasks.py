@@ -92,15 +92,11 @@ class TaskRunner:
                 _thread.config = before
 
     def _call(self, item: tuple[Any, ...]) -> Any:
-        if len(item) == 1:
-            return self._own(self.function)(*item[0])
-        if len(item) == 2:
-            return self._own(self.function)(*item[0], **item[1])
-        return item[2](*item[0], **item[1])
-
-    def _own(self, function: Any) -> Any:
-        """Return the function for one task: where tasks had objects of their own, each has one again."""
-        return copy.copy(function) if self._copied else function
+        if len(item) > 2:
+            return item[2](*item[0], **item[1])
+        # where tasks had objects of their own, each has one again
+        function: Any = copy.copy(self.function) if self._copied else self.function
+        return function(*item[0]) if len(item) == 1 else function(*item[0], **item[1])
 
     def _configured(self) -> _Configuration | None:
         """Return the configuration of this thread's tasks; None if joblib keeps it elsewhere."""

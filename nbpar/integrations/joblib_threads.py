@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from nbpar.host.cpus import THREAD_VARIABLES
+from nbpar.host.world import set_variable
 
 
 class ThreadLimit:
@@ -27,7 +28,7 @@ class ThreadLimit:
         number = self._number
         with ExitStack() as restore:
             for name in THREAD_VARIABLES:
-                restore.callback(_set_variable, name, os.environ.get(name))
+                restore.callback(set_variable, name, os.environ.get(name))
                 os.environ[name] = str(number)
             if (controller := _loaded.controller()) is not None:
                 restore.enter_context(controller.limit(limits=number))
@@ -60,13 +61,6 @@ class _Loaded:
 
 
 _loaded = _Loaded()
-
-
-def _set_variable(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
 
 
 def _setter_of(name: str) -> Callable[[int], int] | None:
