@@ -69,7 +69,7 @@ class Parallel:
         *,
         backend: str = "threads",
     ) -> None:
-        at_least(0, "num_workers", num_workers)
+        num_workers = at_least(0, "num_workers", num_workers)
         if not callable(getattr(parallizable, "forward_backward", None)):
             raise TypeError(f"parallizable must have a method forward_backward, was {short(parallizable)}")
         check_word("backend", backend, BACKENDS)

@@ -43,8 +43,18 @@ EARLY_GROWTH = 8
 PIECES = 64
 """Maximal number of pieces into which the chunk of a dead worker is split."""
 
+LARGEST = 1 << 20
+"""Maximal number of items in a chunk, if nothing else limits it."""
+
 MOST_JOINED = PIECES
 """Maximal number of chunks of a fixed size in one call: if its worker dies, each is tried by itself."""
+
+
+TOGETHER = 64
+"""Maximal number of calls that are sent together: as many as are tried one by one after a death."""
+
+WITHIN = 1e-3
+"""Seconds of work that are sent together, if there is as much: no more, so that results are not late."""
 
 
 class Chunker:
@@ -67,7 +77,7 @@ class Chunker:
         *,
         joins: bool = False,
         expected: float | None = None,
-        largest: int = 1 << 20,
+        largest: int = LARGEST,
         target: float = TARGET,
         shortest: float = SHORTEST,
     ) -> None:
@@ -232,3 +242,8 @@ class Chunk:
         """Cut the chunk into at most `number` chunks of about the same size."""
         size = max(-(-len(self.items) // number), 1)
         return [self.rest(start).head(size) for start in range(0, len(self.items), size)]
+
+
+def chunker_of_calls(most: int = TOGETHER) -> Chunker:
+    """Return what decides how many calls are sent together, `most` at most."""
+    return Chunker(largest=min(TOGETHER, most), target=WITHIN, shortest=WITHIN)

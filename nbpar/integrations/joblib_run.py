@@ -218,7 +218,7 @@ class ParallelRun(Run):
         self._callbacks = ThreadPoolExecutor(1, "nbpar joblib")
         """The thread in which joblib requests the next batch: reading its input may take long."""
 
-        self.chunker = Chunker(shortest=SHORTEST)
+        self.chunker = Chunker(largest=launcher.most_together, shortest=SHORTEST)
         self._stir.state = state = RunState(desk.new_id(), self._source, self.chunker, ordered=False)
         job = _TasksJob(state, self, Load(b"", "", None), None, label, total)
         self._tasks = job

@@ -17,7 +17,7 @@ from nbpar.pipeline.links import Head, StageInput
 from nbpar.pipeline.pools import StagePools
 from nbpar.pipeline.resuming import ResumedItems, identity_of
 from nbpar.pipeline.run import PipelineRun
-from nbpar.pipeline.stage import Stage, check_batch_size
+from nbpar.pipeline.stage import Stage, batch_size_of
 from nbpar.pipeline.steps import Step, chain_of, fan_of, name_of, stages_of
 from nbpar.pipeline.wiring import PipelineRequest, Wiring
 from nbpar.pool.defaults import default_pool
@@ -38,10 +38,9 @@ class _Steps:
 
     @entrance
     def __init__(self, step: Step, batch_size: int | str, pool: Pool | None) -> None:
-        check_batch_size(batch_size)
         check_pool(pool)
         self.step = step
-        self._batch_size = batch_size
+        self._batch_size = batch_size_of(batch_size)
         self._places = StagePools(self.stages, pool)
 
     @property
@@ -240,9 +239,9 @@ def pipe(
     if not components:
         raise ValueError("pipe needs at least one component after the stream")
     chain_of(components)
-    check_batch_size(batch_size)
+    batch_size = batch_size_of(batch_size)
     check_word("backend", backend, BACKENDS)
-    if workers is not None and at_least(0, "workers", workers, "None or ") > 0:
+    if workers is not None and (workers := at_least(0, "workers", workers, "None or ")) > 0:
         number_of_workers(workers)
     Options.of(options)
     return _piped(stream, components, batch_size, workers, backend, options)

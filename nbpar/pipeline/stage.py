@@ -83,7 +83,8 @@ class Stage:
         self._check_concurrency()
         self._check_workers()
         self._check_limits()
-        check_batch_size(self.batch_size)
+        if self.batch_size is not None:
+            object.__setattr__(self, "batch_size", batch_size_of(self.batch_size))
         check_flag("batched", self.batched)
         self._settle_worker_args()
         object.__setattr__(self, "token", uuid.uuid4().hex)
@@ -98,7 +99,7 @@ class Stage:
 
     def _check_concurrency(self) -> None:
         if self.concurrency is not None:
-            at_least(1, "concurrency", self.concurrency, "None or ")
+            object.__setattr__(self, "concurrency", at_least(1, "concurrency", self.concurrency, "None or "))
         if self.at_once and self.batched:
             raise ValueError(
                 f"`{function_name(self.fn)}` is async, and its items are under way one by one, many at once; "
@@ -108,10 +109,12 @@ class Stage:
     def _check_workers(self) -> None:
         if self.backend is not None:
             check_word("backend", self.backend, BACKENDS)
-        if self.workers is not None and at_least(0, "workers", self.workers, "None or ") > 0:
-            number_of_workers(self.workers)
+        if self.workers is not None:
+            object.__setattr__(self, "workers", at_least(0, "workers", self.workers, "None or "))
+            if self.workers:
+                number_of_workers(self.workers)
         if self.queue_size is not None:
-            at_least(1, "queue_size", self.queue_size, "None or ")
+            object.__setattr__(self, "queue_size", at_least(1, "queue_size", self.queue_size, "None or "))
 
     def _check_limits(self) -> None:
         if self.retries is not None:
@@ -147,7 +150,14 @@ class Stage:
         object.__setattr__(self, "worker_args", given)
 
 
-def check_batch_size(value: int | str | None) -> None:
-    """Raise unless it is None, "auto" or a number above 0."""
-    if value is not None and not (isinstance(value, str) and value == "auto"):
-        at_least(1, "batch_size", value, '"auto" or ')
+def batch_size_of(value: int | str) -> int | str:
+    """Return "auto" or an integer.
+
+    Raises:
+        TypeError, ValueError: it is neither "auto" nor a whole number above 0.
+    """
+    return (
+        "auto"
+        if isinstance(value, str) and value == "auto"
+        else at_least(1, "batch_size", value, '"auto" or ')
+    )

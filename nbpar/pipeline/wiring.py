@@ -143,10 +143,12 @@ class Wiring:
     ) -> RunState:
         order, batch = self._order, self._batch(stage)
         streaming = order.streaming or not then.last
+        launcher = self._launchers[self._places.kind_of(stage)]
         if stage.at_once:
             chunker: Chunker = ConcurrentChunker(stage.at_once)
         else:
-            chunker = Chunker(batch, largest=STREAM_CHUNK) if streaming else Chunker(batch)
+            most = launcher.most_together
+            chunker = Chunker(batch, largest=min(STREAM_CHUNK, most) if streaming else most)
         retries = order.options.retry if stage.retries is None else Retry.of(stage.retries)
         limit = stage.workers or None
         state = RunState(
@@ -154,7 +156,6 @@ class Wiring:
             buffersize=self._room(stage, batch, then), retry=retries, most_workers=limit,
             within=None if link is None else link.appetite.bound,
         )  # fmt: skip
-        launcher = self._launchers[self._places.kind_of(stage)]
         stir = self._conductor.wake(launcher.dispatcher, state)
         if stage.rate is not None:
             state.gate = Gate(stage.rate, stir)

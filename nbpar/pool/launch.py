@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any, Generic, TypeVar
 
 from nbpar.core.call_style import CallStyle, Lent
-from nbpar.core.chunking import TARGET, Chunker
+from nbpar.core.chunking import LARGEST, TARGET, Chunker, chunker_of_calls
 from nbpar.core.concurrency import CONCURRENCY, ConcurrentChunker, concurrency_of, waits_to_begin
 from nbpar.core.measures.profile import ProfileFold
 from nbpar.core.rates.rate import Gate, Rate
@@ -143,7 +143,9 @@ class Launcher:
         """Whether all workers are on this host."""
 
         self._world = place.world
-        self._largest = {} if care.max_items is None else {"largest": care.max_items}
+        self.most_together = LARGEST if care.max_items is None else care.max_items
+        """Maximal number of items in a chunk."""
+
         self._numbers = count(1)
         self._kept: Kept[Load] = Kept()
         self._costs: OrderedDict[bytes, Chunker] = OrderedDict()
@@ -162,10 +164,9 @@ class Launcher:
             first = Initializer(self.load(initializer[0]), initializer[1], waits)
         self.dispatcher = Dispatcher(
             place.backend, initializer=first, expecting=place.expecting, problem=place.problem,
-            awaited=place.awaited,
-            rules=care.rules(place.renew, place.lifetime),
+            awaited=place.awaited, rules=care.rules(place.renew, place.lifetime),
         )  # fmt: skip
-        self._calls = SubmittedCalls(self.dispatcher)
+        self._calls = SubmittedCalls(self.dispatcher, chunker_of_calls(self.most_together))
         self._coroutines = SubmittedCalls(self.dispatcher, ConcurrentChunker(CONCURRENCY))
         self._needing: dict[tuple[Needs, bool], SubmittedCalls] = {}
         """Those whose calls need something of their host."""
@@ -227,7 +228,7 @@ class Launcher:
         waits = concurrency_of(fn, None) > 0
         calls = self._coroutines if waits else self._calls
         if needs is not None:
-            chunker = ConcurrentChunker(CONCURRENCY) if waits else None
+            chunker = ConcurrentChunker(CONCURRENCY) if waits else chunker_of_calls(self.most_together)
             made = SubmittedCalls(self.dispatcher, chunker, needs)
             calls = self._needing.setdefault((needs, waits), made)
         return calls.submit(fn, load, begin, args, kwargs)
@@ -321,13 +322,12 @@ class Launcher:
             return ConcurrentChunker(concurrency)
         if streaming and self.dispatcher.blocking:
             return Chunker(largest=1)
-        largest = {"largest": STREAM_CHUNK} if streaming else {}
         before = self._costs.pop(load.digest, None)
         chunker = Chunker(
             fixed, joins=not self.dispatcher.blocking,
             expected=None if before is None or streaming else before.seconds_per_item,
             target=TARGET if limit is None else min(TARGET, SHARE_OF_WINDOW * limit.seconds),
-            **{**largest, **self._largest},
+            largest=min(STREAM_CHUNK, self.most_together) if streaming else self.most_together,
         )  # fmt: skip
         if not self._backend.in_process:  # there digests are of runs
             self._costs[load.digest] = chunker

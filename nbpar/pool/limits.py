@@ -32,9 +32,11 @@ class WorkerLimits:
 
     def __post_init__(self) -> None:
         if self.max_items is not None:
-            at_least(1, "max_items_per_worker", self.max_items, "None or ")
+            most = at_least(1, "max_items_per_worker", self.max_items, "None or ")
+            object.__setattr__(self, "max_items", most)
         if self.max_memory is not None:
-            at_least(1, "max_worker_memory", self.max_memory, "None or ")
+            most = at_least(1, "max_worker_memory", self.max_memory, "None or ")
+            object.__setattr__(self, "max_memory", most)
         if self.min_free is not None and self.min_free != "auto":
             _amount("min_free_memory", self.min_free)
 

@@ -119,9 +119,9 @@ class Options:
         if not _is_auto(self.chunksize):
             object.__setattr__(self, "chunksize", at_least(1, "chunksize", self.chunksize, '"auto" or '))
         if self.total is not None:
-            at_least(0, "total", self.total, "None or ")
+            object.__setattr__(self, "total", at_least(0, "total", self.total, "None or "))
         if self.buffersize is not None:
-            at_least(1, "buffersize", self.buffersize)
+            object.__setattr__(self, "buffersize", at_least(1, "buffersize", self.buffersize))
         if self.concurrency is not None:
             object.__setattr__(self, "concurrency", at_least(1, "concurrency", self.concurrency, "None or "))
         if self.workers is not None:
@@ -134,7 +134,7 @@ class Options:
             object.__setattr__(self, "timeout", None)
         check_word("errors", self.errors, ERRORS)
         if self.max_errors is not None:
-            at_least(0, "max_errors", self.max_errors, "None or ")
+            object.__setattr__(self, "max_errors", at_least(0, "max_errors", self.max_errors, "None or "))
             if self.errors == "raise":
                 raise ValueError(
                     f'max_errors needs errors="collect" or "skip", was {self.max_errors} with "raise", '

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nbpar.core.call_style import CallStyle, Lent
-from nbpar.core.chunking import Chunker
+from nbpar.core.chunking import Chunker, chunker_of_calls
 from nbpar.core.events import Event, ItemFailed, ItemPrinted
 from nbpar.core.outcome import Part
 from nbpar.core.scheduling.needs import Claim, Needs
@@ -27,12 +27,6 @@ from nbpar.run.callbacks import callback_thread
 from nbpar.run.notes import annotate
 from nbpar.run.printing import CallOutput
 from nbpar.wire.messages import Begin, Call, Load
-
-TOGETHER = 64
-"""Maximal number of calls that are sent together: as many as are tried one by one after a death."""
-
-WITHIN = 1e-3
-"""Seconds of work that are sent together, if there is as much: no more, so that results are not late."""
 
 
 class Group(Protocol):
@@ -214,7 +208,7 @@ class SubmittedCalls:
         self.dispatcher = dispatcher
         self.lock = threading.RLock()  # for all state, and for every future between two states
         # its estimate carries over from one job to the next
-        self.chunker = chunker or Chunker(largest=TOGETHER, target=WITHIN, shortest=WITHIN)
+        self.chunker = chunker or chunker_of_calls()
         self._batch: _CallStream | None = None
         self._shared: dict[bytes, _Shared] = {}
         """By digest of the function."""

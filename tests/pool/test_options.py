@@ -7,6 +7,7 @@ import pytest
 import nbpar
 import nbpar.pool.defaults
 from nbpar.core.rates.retry import Retry
+from nbpar.pool.limits import WorkerLimits
 from nbpar.pool.options import Options
 
 
@@ -44,10 +45,23 @@ def test_what_makes_sense_is_taken(given):
 def test_numbers_of_numpy_are_numbers():
     import numpy as np
 
-    options = Options.of({"chunksize": np.int64(5), "seed": np.uint8(3), "timeout": np.float32(2.0)})
+    names = ["chunksize", "seed", "total", "buffersize", "concurrency", "workers", "max_errors"]
+    numbers = dict.fromkeys(names, np.uint8(3))
 
-    assert options.fixed_chunksize == 5
-    assert type(options.seed) is int
+    options = Options.of({**numbers, "timeout": np.float32(2.0), "errors": "skip"})
+
+    assert {name: type(getattr(options, name)) for name in names} == dict.fromkeys(names, int)
+
+
+def test_numbers_of_numpy_are_numbers_in_stages_and_limits():
+    import numpy as np
+
+    names = ["workers", "queue_size", "batch_size", "concurrency"]
+    stage = nbpar.Stage(abs, **dict.fromkeys(names, np.int64(5)))
+    limits = WorkerLimits(np.int64(5), np.int64(5))
+
+    assert {name: type(getattr(stage, name)) for name in names} == dict.fromkeys(names, int)
+    assert (type(limits.max_items), type(limits.max_memory)) == (int, int)
 
 
 @pytest.mark.parametrize(

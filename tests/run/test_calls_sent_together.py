@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nbpar.run.futures import TOGETHER, WITHIN, SubmittedCalls
+from nbpar.core.chunking import TOGETHER, WITHIN
+from nbpar.run.futures import SubmittedCalls
 
 
 @pytest.fixture

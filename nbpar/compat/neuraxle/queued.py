@@ -61,8 +61,7 @@ class BaseQueuedPipeline(bases.MiniBatchSequentialPipeline):  # type: ignore[mis
         default_value_data_inputs: Any = bases.StripAbsentValues(),  # noqa: B008 (a word)
         default_value_expected_outputs: Any = bases.StripAbsentValues(),  # noqa: B008 (likewise)
     ) -> None:
-        at_least(1, "batch_size", batch_size)
-        self.batch_size = batch_size
+        self.batch_size = at_least(1, "batch_size", batch_size)
         self.n_workers_per_step = n_workers_per_step
         self.max_queued_minibatches = max_queued_minibatches or 0
         self.data_joiner = data_joiner
