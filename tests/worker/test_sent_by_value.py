@@ -71,4 +71,4 @@ def test_another_python_is_refused_with_the_way_out():
 
 
 def test_what_is_sent_is_small():
-    assert len(shipment()) < 175_000
+    assert len(shipment()) < 190_000
