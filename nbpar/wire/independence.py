@@ -41,7 +41,7 @@ _CONTAINERS = UNCHANGEABLE | {list, dict, set}
 
 _NOT_SCALARS = ("void", "object_", "record")
 
-_TYPE, _SIZE = attrgetter("dtype"), attrgetter("nbytes")
+_TYPE, _SIZE, _WRITABLE = attrgetter("dtype"), attrgetter("nbytes"), attrgetter("flags.writeable")
 
 _DEFAULTS = ("__reduce__", "__reduce_ex__", "__getattribute__", "__new__")
 """Methods that a class has from `object` if its objects are pickled and made in the usual way."""
@@ -66,11 +66,13 @@ def trees(items: Sequence[Any]) -> bool:
     return False
 
 
-def independent(items: Sequence[Any], *, smaller_than: int, instances: bool = True) -> bool:
+def independent(
+    items: Sequence[Any], *, smaller_than: int, instances: bool = True, arrays: list[Any] | None = None
+) -> bool:
     """Whether items share nothing that can be changed, and none can fail alone to be pickled or made.
 
     All their arrays are smaller than a number of bytes.  `instances`: they may be objects of one class of
-    the user's that has no say in it, like a dataclass.
+    the user's that has no say in it, like a dataclass.  Arrays that are found are added to `arrays`.
     """
     known = _Parts()
     level: Sequence[Any] = items
@@ -83,7 +85,7 @@ def independent(items: Sequence[Any], *, smaller_than: int, instances: bool = Tr
         if len(atoms) == len(kinds):
             return True
         parts = [part for part in level if type(part) not in atoms] if atoms else level
-        if not (known.are_new(parts) and _are_plain(parts, kinds, smaller_than)):
+        if not (known.are_new(parts) and _are_plain(parts, kinds, smaller_than, arrays)):
             return False
         level = gc.get_referents(*parts)
         if own is not None:
@@ -140,11 +142,16 @@ def is_atom(kind: type) -> bool:
     return kind in _ATOMS or numpy_scalar(kind)
 
 
+def are_writable(arrays: Sequence[Any]) -> bool:
+    """Whether all arrays may be written to."""
+    return all(map(_WRITABLE, arrays))
+
+
 def _is_known(kind: type) -> bool:
     return kind in _CONTAINERS or kind is datetime or is_atom(kind) or is_array(kind)
 
 
-def _are_plain(parts: Sequence[Any], kinds: set[type], smaller_than: int) -> bool:
+def _are_plain(parts: Sequence[Any], kinds: set[type], smaller_than: int, found: list[Any] | None) -> bool:
     """Whether arrays are small ones of numbers of this machine, and no time has a zone of the user's."""
     if datetime in kinds and any(
         type(part) is datetime and type(part.tzinfo) not in _ATOMS for part in parts
@@ -154,5 +161,7 @@ def _are_plain(parts: Sequence[Any], kinds: set[type], smaller_than: int) -> boo
     if array is None:
         return True
     arrays = [part for part in parts if type(part) is array]
+    if found is not None:
+        found += arrays
     types = set(map(_TYPE, arrays))
     return max(map(_SIZE, arrays)) < smaller_than and all(one.isnative and not one.hasobject for one in types)

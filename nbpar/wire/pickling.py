@@ -2,8 +2,8 @@
 
 Items of built-in types, small arrays and objects of plain classes are pickled as one list, which is
 fastest, where they share nothing.  Other items are pickled one by one, so that one that cannot be pickled
-or unpickled does not affect others.  Buffers of arrays are sent out of band (protocol 5, PEP 574) and
-arrive writable.
+or unpickled does not affect others.  Buffers of arrays are sent out of band (protocol 5, PEP 574).
+An array arrives writable or read-only, as it was.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from nbpar.wire.columns import columns_of
-from nbpar.wire.independence import independent, numpy_scalar, trees
+from nbpar.wire.independence import are_writable, independent, numpy_scalar, trees
 from nbpar.wire.large_bytes import are_likely, with_stand_ins
 from nbpar.wire.stacking import Stack, can_be_stacked
 
@@ -99,7 +99,7 @@ def _learn_connections(table: MutableMapping[type, Any]) -> None:
 
 
 SMALL_ARRAYS = 4
-"""Protocol of which arrays that are not sent out of band are made in half the time."""
+"""Protocol of which arrays that are not sent out of band are made in half the time, all of them writable."""
 
 
 def dumps(obj: Any, buffer_callback: Callable[[Any], Any] | None = None, protocol: int = 5) -> bytes:
@@ -265,11 +265,14 @@ def _pack_bulk(items: Sequence[Any], instances: bool) -> Packed | None:
     buffers: list[Any] = []
     what: Any = items
     keep: Any = None
+    arrays: list[Any] = []
     protocol = SMALL_ARRAYS
     if columns := columns_of(items, smaller_than=OUT_OF_BAND, instances=instances):
         what, keep, protocol = columns, keeper(buffers), 5
-    elif not independent(items, smaller_than=OUT_OF_BAND, instances=instances):
+    elif not independent(items, smaller_than=OUT_OF_BAND, instances=instances, arrays=arrays):
         return None
+    elif not are_writable(arrays):
+        protocol = 5
     quick = importable(type(items[0]))  # there is nothing else in them that could need cloudpickle
     head = pickle.dumps(what, protocol, buffer_callback=keep) if quick else dumps(what, keep, protocol)
     return Packed(head, None, buffers, len(items))

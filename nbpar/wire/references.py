@@ -58,7 +58,7 @@ def settled(value: Any, alone: int, pickled: Callable[[Any], Any]) -> Any:
     kind = type(value)
     if kind in _arrays:
         held = getrefcount(value) > alone or (value.base is not None and _is_memory_held(value.base))
-        return pickled(value) if value.dtype.hasobject else value.copy("K") if held else value
+        return pickled(value) if value.dtype.hasobject else _copied(value) if held else value
     if kind in _PLAIN_CONTAINERS:
         if getrefcount(value) > alone and kind is not tuple:
             return value.copy() if _has_only_atoms(value, kind) else pickled(value)
@@ -70,6 +70,12 @@ def settled(value: Any, alone: int, pickled: Callable[[Any], Any]) -> Any:
     elif getrefcount(value) > alone or not (kind in _CONTAINERS or _is_own(kind, value)):
         return pickled(value)
     return value if _are_alone(value, kind) or not _holds_held(value, kind) else pickled(value)
+
+
+def _copied(array: Any) -> Any:
+    copy = array.copy("K")
+    copy.flags.writeable = array.flags.writeable
+    return copy
 
 
 def _has_only_atoms(value: Any, kind: type) -> bool:
