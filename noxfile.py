@@ -59,9 +59,9 @@ ON_COLAB = in_tests(
 
 ON_FLOORS = in_tests(
     "host kernels notebook wire contract/test_failures.py contract/test_maps.py contract/test_runs.py"
-    " test_scripts.py"
+    " integrations/test_pandas.py test_scripts.py"
 )
-"""Tests that lean on cloudpickle, pyzmq, ipyparallel, psutil, tqdm and ipywidgets."""
+"""Tests that lean on cloudpickle, pyzmq, ipyparallel, psutil, tqdm, ipywidgets and pandas."""
 
 AT_NIGHT = {
     "colab": (
@@ -120,7 +120,8 @@ def for_colab(session: nox.Session) -> None:
 @nox.session(name="for-floors")
 def for_floors(session: nox.Session) -> None:
     """Make the environment with the oldest versions that are allowed."""
-    install(session, [*NOTEBOOK, "--group", "test"], constraint=FLOORS)
+    # the oldest pandas that nbpar.pandas takes, which is no dependency
+    install(session, [*NOTEBOOK, "--group", "test", "pandas==2.2.*"], constraint=FLOORS)
 
 
 @nox.session(name="for-notebooks")

@@ -21,6 +21,7 @@ WORKER_MODULES = (
     "nbpar.core.rates.retry_after",
     "nbpar.core.safe_exceptions",
     "nbpar.core.text",
+    "nbpar.integrations.pandas_arguments",
 )
 """Single modules that these need."""
 

@@ -154,6 +154,7 @@ def computed(
     """
     __tracebackhide__ = True
     if inside_item() or len(arguments) < 2:
+        _say(arguments, "here: it is within an item" if inside_item() else "here: there is no other")
         return operation(function)
     call = _Call(operation, arguments, function, args, kwargs, settings, dict(known or {}))
     if settings.try_here:
