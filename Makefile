@@ -20,7 +20,8 @@ TESTS ?= tests/core tests/wire
 COVERAGE := $(BIN)/python -m coverage
 
 .PHONY: demo dev fast test check format coverage test-browser test-kernels test-floors test-colab \
-    test-originals test-notebooks test-package test-hosts test-nightly test-pythons notebooks docs bench soak soak-hosts clean
+    test-originals test-devices test-notebooks test-package test-hosts test-nightly test-pythons notebooks \
+    docs bench soak soak-hosts clean
 
 demo: $(VENV)/installed
 	$(BIN)/nbpar demo
@@ -70,6 +71,9 @@ test-colab: $(VENV)/nox-installed
 
 test-originals: $(VENV)/nox-installed
 	$(NOX) originals
+
+test-devices: $(VENV)/nox-installed
+	$(NOX) devices
 
 test-notebooks: $(VENV)/nox-installed
 	$(NOX) notebooks

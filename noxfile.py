@@ -197,6 +197,13 @@ def originals(session: nox.Session) -> None:
     session.run("python", *PYTEST, *(session.posargs or ["tests/originals"]))
 
 
+@nox.session
+def devices(session: nox.Session) -> None:
+    """Test what needs PyTorch, on a GPU if there is one; its builds on PyPI, with CUDA, have some GB."""
+    install(session, [*NOTEBOOK, "--group", "test", "torch", "torchvision"])
+    session.run("python", *PYTEST, *(session.posargs or ["tests/devices"]))
+
+
 @nox.session(venv_backend="none", requires=["for-notebooks", "for-colab"])
 def notebooks(session: nox.Session) -> None:
     """Test the notebooks with an older ipykernel and more libraries, by papermill, with Colab's versions."""
