@@ -3,6 +3,9 @@
 joblib writes large arrays to files, which workers map.  Here the array that all fits of a search have in
 common is copied into shared memory once, also if it is inside a table or a model, and tasks refer to it.
 Arrays that map a file already are sent by the file's name, so that workers can write to them.
+
+One array object is taken to be the same in all tasks, as by joblib.  The memory of views, which are others
+in each task, is compared with what is shared, because a generator may refill it.
 """
 
 from __future__ import annotations
@@ -82,15 +85,23 @@ class Sealer:
             return array
         key = _address(array), raw.nbytes
         if key in self._shared:
-            return self._shared[key][1]
+            first, known = self._shared[key]
+            if first.obj is raw.obj or np.array_equal(known.here, array):
+                return known
+            return self._alone(array.copy())  # the next task may refill it
         owner, seen = _owner_of(raw.obj), self._seen.get(key)
         if owner is None or seen is None or seen() is not owner:
             if owner is not None:
                 self._seen[key] = weakref.ref(owner)
-            return array if self._writable else _ReadOnly(array)
-        shared = _SharedBuffer(self._share(array), writable=self._writable)
+            return self._alone(array if owner is raw.obj else array.copy())
+        kept = array if owner is raw.obj else array.copy()
+        shared = _SharedBuffer(self._share(kept), writable=self._writable)
         self._shared[key] = raw, shared
         return shared
+
+    def _alone(self, array: Any) -> Any:
+        """Return the bytes of a buffer that is not shared, as they are sent."""
+        return array if self._writable else _ReadOnly(array)
 
 
 class _ReadOnly:

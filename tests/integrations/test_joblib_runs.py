@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 
 import nbpar
+from nbpar.integrations.joblib_sealing import Sealer
 from nbpar.integrations.joblib_tasks import MOST_FUNCTIONS
 from nbpar.run import history
 from nbpar.testing import Gate
@@ -275,6 +276,18 @@ def test_a_large_array_within_a_table_is_in_memory_once():
     assert not any(writable for _, _, writable in looks)
     if hasattr(os, "memfd_create"):
         assert {files for _, files, _ in looks[2:]} == {1}
+
+
+def test_views_of_memory_that_is_refilled_are_sent_as_they_were_handed_in():
+    memory = np.zeros(1 << 18)
+    with nbpar.Pool(1, backend="serial") as pool:
+        sealer = Sealer(pool.share, 1 << 20, writable=False, same_host=True)
+        sealed = []
+        for n in range(6):
+            memory[:] = n
+            sealed += sealer.items([((memory[:],),)])
+
+    assert [item.open()[0][0][0] for item in sealed] == list(range(6))
 
 
 @pytest.mark.parametrize("options", [{"max_nbytes": None}, {"mmap_mode": "c"}, {"mmap_mode": None}], ids=str)
