@@ -23,9 +23,10 @@ from nbpar.pipeline.wiring import PipelineRequest, Wiring
 from nbpar.pool.defaults import default_pool
 from nbpar.pool.in_use import check_pool
 from nbpar.pool.inputs import can_iterate, source_of
-from nbpar.pool.launch import Launch, shown_stream, total_of, views_on_demand
+from nbpar.pool.launch import Launch, total_of, views_on_demand
 from nbpar.pool.options import Options
 from nbpar.pool.pool import Pool
+from nbpar.pool.result_stream import shown_stream
 from nbpar.run.display import BackgroundViews, shown
 from nbpar.run.unbegun import beginning
 

@@ -15,8 +15,9 @@ from nbpar.core.results import Results
 from nbpar.core.scheduling.needs import Needs
 from nbpar.core.text import function_name
 from nbpar.host.frames import entrance
-from nbpar.pool.launch import Launch, Launcher, shown_stream, total_of
+from nbpar.pool.launch import Launch, Launcher, total_of
 from nbpar.pool.options import MapOptions, Options, parameters_of, takes_options
+from nbpar.pool.result_stream import shown_stream
 from nbpar.run.display import BackgroundViews, shown
 from nbpar.run.run import Run
 from nbpar.run.unbegun import beginning

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -26,7 +25,6 @@ from nbpar.dispatch.job import Job
 from nbpar.dispatch.workforce import Initializer
 from nbpar.errors import PicklingError
 from nbpar.host.ctrl_c import may_be_ctrl_c
-from nbpar.host.frames import seen_from
 from nbpar.host.interpreter_exit import interpreter
 from nbpar.pool.inputs import length_of, source_of, warn_of_repetition
 from nbpar.pool.limits import WorkerLimits
@@ -34,9 +32,8 @@ from nbpar.pool.lost_changes import warn_of_lost_changes
 from nbpar.pool.options import Options
 from nbpar.pool.outstanding import OutstandingWork, prepare_for_exit
 from nbpar.pool.placement import Placement
-from nbpar.pool.result_stream import ResultStream
 from nbpar.run import history
-from nbpar.run.display import BackgroundViews, shown
+from nbpar.run.display import BackgroundViews
 from nbpar.run.futures import CallFuture, SubmittedCalls
 from nbpar.run.run import Run
 from nbpar.wire.diagnosis.explain import explain
@@ -262,10 +259,9 @@ class Launcher:
         at_end: Callable[[], None] = nothing,
     ) -> Launch[Run]:
         __tracebackhide__ = True
-        concurrency = concurrency_of(fn, options.concurrency)
+        concurrency, limit = concurrency_of(fn, options.concurrency), options.limit
         self._check(fn, options, concurrent=concurrency > 0)
         load = self.load(fn)
-        limit = options.limit
         chunker = self._chunker(
             options.fixed_chunksize, load, streaming=streaming, concurrency=concurrency, limit=limit
         )
@@ -477,29 +473,3 @@ def views_on_demand(progress: str, total: int | None) -> Callable[[], Background
 def total_of(iterables: tuple[Iterable[Any], ...], options: Options) -> int | None:
     """Return the number of items; None if it is unknown."""
     return options.total if options.total is not None else length_of(iterables)
-
-
-def shown_stream(
-    run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
-) -> ResultStream:
-    """Yield a streaming run's values and show it meanwhile; stop it when that is closed."""
-    values = _shown_stream(run, options, total, resize)
-    next(values)  # from now on dropping it stops it, even before the first value
-    return ResultStream(values, run, here=run.works_here)
-
-
-def _shown_stream(
-    run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
-) -> Iterator[Any]:
-    __tracebackhide__ = True
-    try:
-        yield None
-        with shown(run, options.progress, total=total, resize=resize) as watch:
-            yield from run.stream(watch)
-    except GeneratorExit:  # at the interpreter's end there is no caller's frame
-        raise
-    except BaseException as error:  # noqa: BLE001 (raised again)
-        raise seen_from(sys._getframe(1), error)  # noqa: B904, SLF001 (the same one)
-    finally:
-        run.cancel()
-        del run  # the error's traceback holds this frame, and the run the error

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from nbpar.host.frames import seen_from
+from nbpar.pool.options import Options
+from nbpar.run.display import shown
 from nbpar.run.run import Run
 
 if TYPE_CHECKING:
@@ -99,6 +103,32 @@ class ResultStream(Iterator[Any]):
         asked, self._asked = self._asked, None
         if asked is not None:
             asked.put(None)
+
+
+def shown_stream(
+    run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
+) -> ResultStream:
+    """Yield a streaming run's values and show it meanwhile; stop it when that is closed."""
+    values = _shown_stream(run, options, total, resize)
+    next(values)  # from now on dropping it stops it, even before the first value
+    return ResultStream(values, run, here=run.works_here)
+
+
+def _shown_stream(
+    run: Run, options: Options, total: int | None, resize: Callable[[int], None] | None
+) -> Iterator[Any]:
+    __tracebackhide__ = True
+    try:
+        yield None
+        with shown(run, options.progress, total=total, resize=resize) as watch:
+            yield from run.stream(watch)
+    except GeneratorExit:  # at the interpreter's end there is no caller's frame
+        raise
+    except BaseException as error:  # noqa: BLE001 (raised again)
+        raise seen_from(sys._getframe(1), error)  # noqa: B904, SLF001 (the same one)
+    finally:
+        run.cancel()
+        del run  # the error's traceback holds this frame, and the run the error
 
 
 def _serve(asked: queue.SimpleQueue[Callable[[], None] | None]) -> None:

@@ -28,8 +28,8 @@ from nbpar.compat.neuraxle.tasks import (
 from nbpar.core.outcome import Failure
 from nbpar.errors import StoppedError
 from nbpar.pipeline import Pipeline, Stage
-from nbpar.pool.launch import shown_stream
 from nbpar.pool.options import Options
+from nbpar.pool.result_stream import shown_stream
 
 if TYPE_CHECKING:
     from nbpar.pipeline.run import PipelineRun
