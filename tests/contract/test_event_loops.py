@@ -32,7 +32,10 @@ def run_it_in_a_new_loop(n):
 def close_the_current_loop(n):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        loop = asyncio.get_event_loop()
+        try:
+            loop = asyncio.get_event_loop()
+        except RuntimeError:  # Python 3.14 and newer make none
+            asyncio.set_event_loop(loop := asyncio.new_event_loop())
     value = loop.run_until_complete(tenfold(n))
     loop.close()
     return value
