@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nbpar.channels.channel import Channel
-from nbpar.channels.ports import Hub, Modules, hub_of
+from nbpar.channels.ports import ClientPort, Hub, Modules, hub_of
 from nbpar.channels.sources import Source, check_pure, code_of, name_of, standing_alone
 from nbpar.channels.status import GatewayStatus, Table
 from nbpar.core.checks import at_least, check_flag, check_word
@@ -43,13 +43,14 @@ class Gateway:
         *,
         id: str | None = None,  # noqa: A002 (execnet's word)
         spec: Spec | None = None,
+        port: ClientPort | None = None,
     ) -> None:
         self.worker = worker
         self.id = id or worker
         self.spec = spec
         self.pool = pool
         self._hub = hub
-        self._port = hub.port(worker)
+        self._port = port or hub.port(worker)
         if id is not None or self._port.gateway() is None:
             self._port.gateway = weakref.ref(self)
         self._begun: weakref.WeakSet[Channel] = weakref.WeakSet()

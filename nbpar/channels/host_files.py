@@ -1,19 +1,26 @@
-"""Copy files to the hosts of a pool's workers before its runs (`files=`), as `push_files` does."""
+"""Copy files to the hosts of a pool's workers before its runs (`files=`), as `push_files` does.
+
+A run's caller copies what has changed before the run begins; a thread serves workers that come later.
+On neither way does a worker get its initializer, or an item, before its host has the files.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbpar.channels.files import transfers
-from nbpar.channels.gateway import Gateway, gateways_of
+from nbpar.channels.gateway import Gateway
+from nbpar.channels.ports import EarlyPort, Hub, hub_of, hub_on
 from nbpar.endpoint.code import FunctionCode
 from nbpar.endpoint.receive_files import tell_place
-from nbpar.errors import ChannelError, ClusterError, RemoteError
+from nbpar.errors import ChannelError, ClusterError, PoolClosedError, RemoteError
+from nbpar.host.interpreter_exit import interpreter
 from nbpar.host.machine import machine
 
 FIRST_WITHIN = 60.0
@@ -24,6 +31,9 @@ OTHERS_WITHIN = 10.0
 
 LOOK_AGAIN = 1.0
 """Seconds after which files are looked at again for calls that are submitted one by one."""
+
+AGAIN = 10.0
+"""Seconds after which it is tried again to copy them to hosts that could not take them."""
 
 LOOK_THERE = 10.0
 """Seconds after which hosts are asked again whether they still have them."""
@@ -41,11 +51,17 @@ class HostFiles:
 
     Args:
         files: absolute path here, and path there, relative to the working folder of the workers.
+        pool: the pool, which must not be held by what it began.
     """
 
-    def __init__(self, files: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, files: tuple[tuple[str, str], ...], pool: weakref.ref[Any]) -> None:
         self._files = files
-        self._lock = threading.Lock()
+        self._pool = pool
+        self._dispatcher: Callable[[], Any] = lambda: None
+        self._called = False
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()  # for these two
+        self._lock = threading.Lock()  # for what follows
         self._looked = 0.0
         self._places: dict[str, HostFolder | None] = {}
         """Where each worker is; None for those on this machine, which has the files."""
@@ -53,33 +69,94 @@ class HostFiles:
         self._pushed: dict[HostFolder, tuple[tuple[Any, ...], float]] = {}
         """The state of the files that each place has, and when it was seen to have them."""
 
-    def push(self, pool: Any, *, brief: bool) -> None:
+    def serve(self, dispatcher: Any) -> None:
+        """Copy them to the workers of this dispatcher."""
+        self._dispatcher = weakref.ref(dispatcher)
+
+    def push(self, *, brief: bool) -> None:
         """Copy what has changed to each host of the pool's workers.
 
         Args:
-            pool: whose workers are asked.
             brief: files that were looked at just now have not changed.
 
         Raises:
             ClusterError: a host cannot take them; it has the host's words.
             FileNotFoundError: they do not exist any more.
         """
+        if (pool := self._pool()) is None:
+            return
         with self._lock:
-            gateways = {gateway.worker: gateway for gateway in _usable(pool)}
-            new = {key: gateway for key, gateway in gateways.items() if key not in self._places}
+            hub = hub_of(pool)
+            gateways = {worker: _gateway(pool, hub, worker) for worker in _usable(pool)}
+            arrived = set(hub.dispatcher.without_files)
+            self._places = {
+                key: place for key, place in self._places.items() if key in gateways and key not in arrived
+            }
+            new = gateways.keys() - self._places.keys()
             if not new and brief and time.monotonic() - self._looked < LOOK_AGAIN:
                 return
-            state = tuple(_state_of(source) for source, _ in self._files)
-            self._places = {key: place for key, place in self._places.items() if key in gateways}
-            self._places.update(_places_of(new))
             self._looked = time.monotonic()
-            targets: dict[HostFolder, Gateway] = {}
-            for key, place in self._places.items():
-                if place is not None and not self._has(place, state):
-                    targets.setdefault(place, gateways[key])
-            for source, destination in self._files if targets else ():
-                _copy(source, destination, targets)
-            self._pushed.update(dict.fromkeys(targets, (state, time.monotonic())))
+            self._copy_to(gateways)
+
+    def bring(self) -> None:
+        """Copy them to workers that have come meanwhile, in a thread; returns at once."""
+        with self._starting:
+            self._called = True
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._run, name="nbpar files", daemon=True)
+        interpreter.start(self._thread)
+
+    def _run(self) -> None:
+        while True:
+            with self._starting:
+                if not self._called:
+                    self._thread = None
+                    return
+                self._called = False
+            if not self._bring():  # which holds the pool meanwhile
+                threading.Event().wait(AGAIN)
+                self._called = True
+
+    def _bring(self) -> bool:
+        """Copy them to workers that lack them; return whether all that lacked them have them."""
+        pool, dispatcher = self._pool(), self._dispatcher()
+        if dispatcher is None:
+            return True
+        if pool is None:
+            dispatcher.files_refused(
+                ClusterError("files= cannot be copied to new workers: the pool was dropped; keep it")
+            )
+            return True
+        try:
+            with self._lock:
+                hub = hub_on(pool, dispatcher)
+                gateways = {worker: _gateway(pool, hub, worker) for worker in dispatcher.without_files}
+                for worker in gateways:  # it may have another's name
+                    self._places.pop(worker, None)
+                self._copy_to(gateways)
+                return gateways.keys() <= self._places.keys()
+        except PoolClosedError:
+            return True
+        except Exception as error:  # noqa: BLE001 (runs must be told of any)
+            dispatcher.files_refused(error)
+            return False
+
+    def _copy_to(self, gateways: dict[str, Gateway]) -> None:
+        """Copy what the places of these workers lack, and have the workers go on (with the lock held)."""
+        state = tuple(_state_of(source) for source, _ in self._files)
+        new = {key: gateway for key, gateway in gateways.items() if key not in self._places}
+        self._places.update(_places_of(new))
+        known = {key: self._places[key] for key in gateways if key in self._places}
+        targets: dict[HostFolder, Gateway] = {}
+        for key, place in known.items():
+            if place is not None and not self._has(place, state):
+                targets.setdefault(place, gateways[key])
+        for source, destination in self._files if targets else ():
+            _copy(source, destination, targets)
+        self._pushed.update(dict.fromkeys(targets, (state, time.monotonic())))
+        if (dispatcher := self._dispatcher()) is not None:
+            dispatcher.files_came(list(known))
 
     def _has(self, place: HostFolder, state: tuple[Any, ...]) -> bool:
         """Whether a place had the files just now."""
@@ -87,9 +164,13 @@ class HostFiles:
         return known == state and time.monotonic() - seen < LOOK_THERE
 
 
-def _usable(pool: Any) -> Iterator[Gateway]:
-    unusable = {str(facts["worker"]) for facts in pool.workers if "problem" in facts}
-    return (gateway for gateway in gateways_of(pool) if gateway.worker not in unusable)
+def _usable(pool: Any) -> list[str]:
+    return [str(facts["worker"]) for facts in pool.workers if "problem" not in facts]
+
+
+def _gateway(pool: Any, hub: Hub, worker: str) -> Gateway:
+    """Return a gateway to a worker that may not have run the pool's initializer."""
+    return Gateway(pool, hub, worker, port=EarlyPort(hub, worker))
 
 
 def _places_of(gateways: dict[str, Gateway]) -> dict[str, HostFolder | None]:

@@ -27,6 +27,9 @@ from nbpar.wire.pickling import Packed
 class ClientPort:
     """The `Port` shared by the ends of channels to one worker."""
 
+    early = False
+    """Whether its channels open before the worker has run the pool's initializer."""
+
     def __init__(self, hub: Hub, worker: str, channel_class: type[Channel] = Channel) -> None:
         self.worker = worker
         self.guard: AbstractContextManager[object] = nullcontext()
@@ -36,7 +39,7 @@ class ClientPort:
 
         self._hub = hub
         self._lines = hub.dispatcher.lines
-        self.outbox = self._lines.box(worker)
+        self.outbox = self._lines.early_box(worker) if self.early else self._lines.box(worker)
         self._class = channel_class
         self._ends: weakref.WeakValueDictionary[int, ClientEnd] = weakref.WeakValueDictionary()
         """Open ends, which the dispatcher holds, and referenced closed ones."""
@@ -68,8 +71,12 @@ class ClientPort:
                 self._lines.occupy(self.worker, end.number)
             self.outbox.cork()
             self.outbox.post(Open(end.number, how, items, nbytes, code))
-            self._hub.dispatcher.admit(lambda: self._lines.open(self.worker, end, occupies=how == "main"))
+            self._hub.dispatcher.admit(lambda: self._opened(end))
             return channel
+
+    def _opened(self, end: ClientEnd) -> None:
+        """Let the dispatcher know of a new channel; called in its thread."""
+        self._lines.open(self.worker, end, occupies=end.how == "main")
 
     def accept(self, opened: Open) -> ClientEnd:
         """Register a channel that the worker has made."""
@@ -142,6 +149,15 @@ class ClientPort:
     def _sweep(self) -> None:
         """Close unreferenced channels."""
         drop_all(self.dropped)
+
+
+class EarlyPort(ClientPort):
+    """A port for code that must not wait for the pool's initializer, and occupies no main thread."""
+
+    early = True
+
+    def _opened(self, end: ClientEnd) -> None:
+        self._lines.open_early(self.worker, end)
 
 
 def _sleep(end: ClientEnd, ready: Callable[[], bool], timeout: float | None) -> bool:
@@ -226,8 +242,13 @@ def hub_of(pool: Any) -> Hub:
         raise ChannelError(
             'a serial pool has no worker to talk to; use backend="engines" or backend="threads"'
         )
-    dispatcher = pool.launcher.dispatcher
-    hub: Hub = dispatcher.lines.users_side(lambda: Hub(dispatcher, in_process=pool.backend == "threads"))
+    return hub_on(pool, pool.launcher.dispatcher)
+
+
+def hub_on(pool: Any, dispatcher: Any) -> Hub:
+    """Return the hub of a pool with this dispatcher."""
+    in_process = pool.backend == "threads"
+    hub: Hub = dispatcher.lines.users_side(lambda: Hub(dispatcher, in_process=in_process))
     return hub
 
 

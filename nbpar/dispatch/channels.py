@@ -96,6 +96,12 @@ class PoolChannels:
         """Channels whose code occupies the main thread of a worker, or waits for it."""
 
         self._boxes: dict[WorkerId, Outbox] = {}
+        self._early: dict[WorkerId, Outbox] = {}
+        """Those of channels that need not wait until the worker takes calls."""
+
+        self._greeted: set[WorkerId] = set()
+        """Workers to which these are sent."""
+
         self._connected: set[WorkerId] = set()
         self._forgotten: set[WorkerId] = set()
         """Workers whose boxes are deleted with them."""
@@ -140,15 +146,11 @@ class PoolChannels:
 
     def box(self, worker: WorkerId) -> Outbox:
         """Return the outgoing mailbox of a worker; it is sent when the worker is present."""
-        with self._lock:
-            if (box := self._boxes.get(worker)) is None:
-                box = self._boxes[worker] = Outbox(
-                    lambda messages: self._backend.send(worker, messages),
-                    self._remind,
-                    hold,
-                )
-                box.cork()
-            return box
+        return self._box(worker, self._boxes)
+
+    def early_box(self, worker: WorkerId) -> Outbox:
+        """Return the one for channels that may open before the worker has run its initializer."""
+        return self._box(worker, self._early)
 
     def occupied(self, worker: WorkerId) -> int:
         """Return the number of channels that have or need the main thread of a worker."""
@@ -169,6 +171,14 @@ class PoolChannels:
         box = self.box(worker)
         if worker in self._workforce.ready:
             self._connect(worker)
+        box.uncork()
+
+    def open_early(self, worker: WorkerId, end: OpenEnd) -> None:
+        """Add a channel, whose `Open` is in the worker's early box, corked once for this call."""
+        self._ends.setdefault(worker, {})[end.number] = end
+        box = self.early_box(worker)
+        if worker in self._workforce.present:
+            self.greet(worker)
         box.uncork()
 
     def close(self, reason: str) -> None:
@@ -224,6 +234,12 @@ class PoolChannels:
         if (ends := self._ends.get(worker)) is not None and (end := ends.get(message.channel)) is not None:
             end.take(message)
 
+    def greet(self, worker: WorkerId) -> None:
+        """Handle a worker that is present, and may not take calls yet."""
+        if worker in self._early and worker not in self._greeted:
+            self._greeted.add(worker)
+            self.early_box(worker).uncork()
+
     def arrive(self, worker: WorkerId) -> None:
         """Handle a worker that is present and takes calls."""
         if self._occupying.get(worker):
@@ -233,10 +249,11 @@ class PoolChannels:
 
     def lose(self, worker: WorkerId, reason: str, *, died: bool = True) -> None:
         """Handle the loss of a worker; a released one is called back for channels that wait for it."""
-        if died or worker in self._connected:
+        if died or worker in self._connected or worker in self._greeted:
             self._break(worker, reason)
-        if died and worker in self._boxes:
-            self._boxes[worker].clear()
+        for boxes in (self._boxes, self._early):
+            if died and worker in boxes:
+                boxes[worker].clear()
         self.disconnect(worker)
         if worker in self._forgotten:
             self.forget_worker(worker)
@@ -248,6 +265,7 @@ class PoolChannels:
             self._forgotten.discard(worker)
             with self._lock:
                 self._boxes.pop(worker, None)
+                self._early.pop(worker, None)
         else:
             self._forgotten.add(worker)
 
@@ -256,6 +274,9 @@ class PoolChannels:
         if worker in self._connected:
             self._connected.discard(worker)
             self._boxes[worker].cork()
+        if worker in self._greeted:
+            self._greeted.discard(worker)
+            self._early[worker].cork()
 
     def look_for_gone(self, here: set[object]) -> None:
         """Give up workers that no longer exist."""
@@ -280,7 +301,7 @@ class PoolChannels:
         if self._flush_at is not None and now >= self._flush_at:
             self._flush_at = None
             self._reminded = False
-            for worker, box in tuple(self._boxes.items()):
+            for worker, box in (*self._boxes.items(), *self._early.items()):
                 try:
                     box.flush()
                 except BaseException as bug:  # noqa: BLE001 (the others must be sent as well)
@@ -296,6 +317,15 @@ class PoolChannels:
         self._flush_wanted = True
 
     # ---- internals
+
+    def _box(self, worker: WorkerId, boxes: dict[WorkerId, Outbox]) -> Outbox:
+        with self._lock:
+            if (box := boxes.get(worker)) is None:
+                box = boxes[worker] = Outbox(
+                    lambda messages: self._backend.send(worker, messages), self._remind, hold
+                )
+                box.cork()
+            return box
 
     def _connect(self, worker: WorkerId) -> None:
         if worker not in self._connected:
@@ -326,7 +356,9 @@ class PoolChannels:
     def _give_up_all(self, worker: WorkerId, bug: BaseException) -> None:
         reason = f"nbpar failed to send to {worker} ({type(bug).__name__})"
         log_error(reason, bug)
-        self._boxes[worker].clear()
+        for boxes in (self._boxes, self._early):
+            if worker in boxes:
+                boxes[worker].clear()
         self._break(worker, reason)
 
     def _break(self, worker: WorkerId, reason: str) -> None:

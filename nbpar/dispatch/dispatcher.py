@@ -11,7 +11,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 
 from nbpar.backends.base import Backend
@@ -77,13 +77,15 @@ class Dispatcher:
         awaited: Callable[[], str] = str,
         rules: MemoryRules = NO_RULES,
         clock: Callable[[], float] = time.monotonic,
+        bring_files: Callable[[], None] | None = None,
     ) -> None:
         self._backend = backend
         self._interrupts = backend.interrupts or nullcontext()
         self._clock = clock
+        self._workforce = Workforce(backend, initializer, bring_files)
         self._driver = Driver(
             backend,
-            Workforce(backend, initializer),
+            self._workforce,
             expecting=expecting,
             problem=problem,
             awaited=awaited,
@@ -128,6 +130,19 @@ class Dispatcher:
     def failed(self) -> bool:
         """Whether a bug of nbpar has ended its thread, so that nothing can start though it was not closed."""
         return self._failure is not None
+
+    @property
+    def without_files(self) -> list[str]:
+        """Workers that wait for the pool's files."""
+        return self._workforce.without_files
+
+    def files_came(self, workers: Iterable[str]) -> None:
+        """Let workers begin: their hosts have the pool's files."""
+        self.request(lambda: self._driver.files.came(workers))
+
+    def files_refused(self, error: Exception) -> None:
+        """Note that the files could not be copied to all hosts."""
+        self.request(lambda: self._driver.files.refused(error))
 
     def new_id(self) -> int:
         """Return a number for a new run."""

@@ -15,6 +15,7 @@ from nbpar.core import events
 from nbpar.core.scheduling.runstate import RunState, nothing_known
 from nbpar.core.scheduling.scheduler import Scheduler
 from nbpar.core.scheduling.windows import Assignment
+from nbpar.dispatch.awaited_files import AwaitedFiles
 from nbpar.dispatch.channels import CHANNEL_MESSAGES, PoolChannels
 from nbpar.dispatch.failures import UnfitAnswerError, calls_in, death_of, failure_of, fitted, judged
 from nbpar.dispatch.hosts import host_of
@@ -85,6 +86,7 @@ class Driver:
         self.lines = PoolChannels(backend, workforce, self._scheduler, request)
         self._silence = SilentWorkers(self._scheduler, workforce, backend, self.jobs)
         self.skips = Skips(self._scheduler, workforce, self.jobs)
+        self.files = AwaitedFiles(workforce, self.jobs, lambda worker: self._join(worker, self.jobs.now))
         self.leaving = Retirement(self._scheduler, workforce, backend)
         self._memory = Memory(rules, self._scheduler, workforce, self.leaving)
         self._news = CallNews(self._scheduler, self.jobs, self._memory, blocking=backend.blocking)
@@ -319,6 +321,7 @@ class Driver:
         elif isinstance(message, NEWS):
             self._news.take(worker, message, now)
         elif isinstance(message, Ready):
+            self.lines.greet(worker)
             if self._workforce.arrive(worker, message.facts):
                 self._join(worker, now)
         elif isinstance(message, Missing):
@@ -332,12 +335,9 @@ class Driver:
             self._part(worker, message.reason, events.WorkerLost(now, worker, message.reason))
 
     def _join(self, worker: WorkerId, now: float) -> None:
-        self._welcome(worker, now)
-        self.lines.arrive(worker)
-
-    def _welcome(self, worker: WorkerId, now: float) -> None:
         self._scheduler.join(worker, host_of(self._workforce.facts(worker)))
         self.jobs.emit(self._workforce.joined(worker, now))
+        self.lines.arrive(worker)
 
     def _take_done(self, worker: WorkerId, done: Done, now: float) -> None:
         if done.interrupted:

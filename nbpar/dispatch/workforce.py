@@ -37,6 +37,7 @@ class _Worker:
     begun: set[int] = field(default_factory=set)
     ready: bool = False
     leaving: bool = False
+    lacks_files: bool = False
 
 
 @dataclass
@@ -81,11 +82,26 @@ class Initializer(NamedTuple):
 
 
 class Workforce:
-    """The workers between `Ready` and `Bye`, with the pool's initializer run on each."""
+    """The workers between `Ready` and `Bye`, with the pool's initializer run on each.
 
-    def __init__(self, backend: Backend, initializer: Initializer | None) -> None:
+    Args:
+        backend: where they are.
+        initializer: what runs on them first.
+        bring_files: is called when one on another host lacks the pool's files; None if there are none.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        initializer: Initializer | None,
+        bring_files: Callable[[], None] | None = None,
+    ) -> None:
         self._backend = backend
         self._initializer = initializer
+        self._bring_files = bring_files
+        self._with_files: set[tuple[WorkerId, Any]] = set()
+        """Workers whose hosts have got them, also if they were released meanwhile."""
+
         self._workers: dict[WorkerId, _Worker] = {}
         self._initialized: set[tuple[WorkerId, Any]] = set()
         """Workers that have run it, also if they were released meanwhile."""
@@ -128,15 +144,39 @@ class Workforce:
         return [worker for worker, state in self._workers.items() if state.ready]
 
     def arrive(self, worker: WorkerId, facts: dict[str, Any]) -> bool:
-        """Add a worker; False if it is present, or if its initializer must run first."""
+        """Add a worker; False if it is present, or if its files or its initializer come first."""
         if worker in self._workers:
             return False  # it repeats its greeting until it gets a message
         self._workers[worker] = state = _Worker(facts)
-        if self._initializer is None or (worker, facts.get("pid")) in self._initialized:
+        known = (worker, facts.get("pid")) in self._with_files
+        if self._bring_files is not None and not known and not is_here(facts):
+            state.lacks_files = True
+            self._bring_files()
+            return False
+        return self._prepare(worker, state)
+
+    def _prepare(self, worker: WorkerId, state: _Worker) -> bool:
+        """Have the initializer run on a worker; True if it takes calls already."""
+        if self._initializer is None or (worker, state.facts.get("pid")) in self._initialized:
             state.ready = True
             return True
         self.initialize(worker)
         return False
+
+    @property
+    def without_files(self) -> list[WorkerId]:
+        """Workers that wait for the pool's files; for any thread."""
+        workers = list(self._workers.items())
+        return [worker for worker, state in workers if state.lacks_files and not state.leaving]
+
+    def got_files(self, worker: WorkerId) -> bool:
+        """Note that a worker's host has the pool's files; return whether it takes calls from now on."""
+        state = self._workers.get(worker)
+        if state is None or not state.lacks_files:
+            return False
+        self._with_files.add((worker, state.facts.get("pid")))
+        state.lacks_files = False
+        return not state.leaving and self._prepare(worker, state)
 
     def initialize(self, worker: WorkerId) -> None:
         """Run the initializer on a worker."""
@@ -163,7 +203,11 @@ class Workforce:
     @property
     def preparing(self) -> list[WorkerId]:
         """Workers that run the initializer."""
-        return [worker for worker, state in self._workers.items() if not (state.ready or state.leaving)]
+        return [
+            worker
+            for worker, state in self._workers.items()
+            if not (state.ready or state.leaving or state.lacks_files)
+        ]
 
     def stop_initializers(self, now: float) -> None:
         """Interrupt the initializer wherever it runs: nothing waits for it."""

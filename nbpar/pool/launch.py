@@ -19,6 +19,7 @@ from nbpar.core.scheduling.needs import Claim, Needs
 from nbpar.core.scheduling.runstate import RunState
 from nbpar.core.source import Arms, HandedOverSource, SequenceSource, Source
 from nbpar.core.text import full_function_name, function_name, short
+from nbpar.dispatch.awaited_files import PoolFiles
 from nbpar.dispatch.dispatcher import Dispatcher, Stir
 from nbpar.dispatch.hosts import accounted
 from nbpar.dispatch.job import Job
@@ -124,7 +125,7 @@ class Launcher:
         place: has the workers.
         initializer: a function, with its arguments, that each worker calls first.
         care: when workers are replaced, or get less work.
-        before_run: called in the caller's thread before each run, with `brief` as of `begin_of`.
+        files: copies files to workers on other hosts, before each run and when one comes.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class Launcher:
         place: Placement,
         initializer: tuple[Callable[..., Any], tuple[Any, ...]] | None,
         care: WorkerLimits = WorkerLimits(),  # noqa: B008 (it is frozen)
-        before_run: Callable[..., None] | None = None,
+        files: PoolFiles | None = None,
     ) -> None:
         self._backend = place.backend
         self._same_host = place.same_host
@@ -148,7 +149,7 @@ class Launcher:
         self._costs: OrderedDict[bytes, Chunker] = OrderedDict()
         """What the last run of a function has learned, by digest; the oldest first."""
 
-        self._before_run = before_run
+        self._files = files
         self.reached_all = False
         """Whether a call was made on every worker, which may have kept values there."""
 
@@ -162,7 +163,10 @@ class Launcher:
         self.dispatcher = Dispatcher(
             place.backend, initializer=first, expecting=place.expecting, problem=place.problem,
             awaited=place.awaited, rules=care.rules(place.renew, place.lifetime),
+            bring_files=None if files is None else files.bring,
         )  # fmt: skip
+        if files is not None:
+            files.serve(self.dispatcher)
         self._calls = SubmittedCalls(self.dispatcher, chunker_of_calls(self.most_together))
         self._coroutines = SubmittedCalls(self.dispatcher, ConcurrentChunker(CONCURRENCY))
         self._needing: dict[tuple[Needs, bool], SubmittedCalls] = {}
@@ -404,8 +408,8 @@ class Launcher:
         if self._backend.in_process:
             needed = profile or asked is not None or begun_after is not None
             return Begin(run, (), (), **wanted) if needed else None
-        if self._before_run is not None:
-            self._before_run(brief=brief)
+        if self._files is not None:
+            self._files.push(brief=brief)
         reach = reach_of_this_process()
         if not self._same_host:
             modules = reach.with_carried(load.function)

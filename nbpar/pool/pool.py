@@ -23,6 +23,7 @@ from nbpar.core.checks import (
     number_of_workers,
 )
 from nbpar.core.text import plural
+from nbpar.dispatch.awaited_files import PoolFiles
 from nbpar.errors import ClusterError, NbparError, PoolClosedError
 from nbpar.host.error_log import call_safely
 from nbpar.host.frames import entrance
@@ -377,15 +378,15 @@ class Pool(Calls):
                 return None
             place.mend()
             if keeper.launcher is None:
-                keeper.launcher = Launcher(place, self._initializer, self._care, self._before_run())
+                keeper.launcher = Launcher(place, self._initializer, self._care, self._host_files())
             return keeper.launcher
 
-    def _before_run(self) -> Callable[..., None] | None:
+    def _host_files(self) -> PoolFiles | None:
         """Return what copies files to the hosts of new workers; None if there are none to copy."""
         if not self._files:
             return None
-        there = import_module("nbpar.channels.host_files").HostFiles(self._files)
-        return partial(_push, there.push, weakref.ref(self))
+        made: PoolFiles = import_module("nbpar.channels.host_files").HostFiles(self._files, weakref.ref(self))
+        return made
 
     @property
     def _stuck(self) -> bool:
@@ -413,12 +414,6 @@ class Pool(Calls):
         if not self._place.resizable:
             return None
         return partial(_resize_by, weakref.ref(self))
-
-
-def _push(push: Callable[..., None], pool: weakref.ref[Pool], *, brief: bool) -> None:
-    """Copy files to the hosts of a pool, which must not be held by what it began."""
-    if (known := pool()) is not None:
-        push(known, brief=brief)
 
 
 def _resize_by(pool: weakref.ref[Pool], more: int) -> None:

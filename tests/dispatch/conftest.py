@@ -26,7 +26,9 @@ STEPS = 100
 class Bench:
     """Everything around one dispatcher."""
 
-    def __init__(self, workers: int = 2, *, initializer=None, blocking: bool = True, **backend: Any) -> None:
+    def __init__(
+        self, workers: int = 2, *, initializer=None, bring_files=None, blocking: bool = True, **backend: Any
+    ) -> None:
         self.clock = FakeClock()
         self.backend = ManualBackend(workers, blocking=blocking, **backend)
         self.expected = False
@@ -37,6 +39,7 @@ class Bench:
             expecting=lambda: self.expected,
             awaited=lambda: self.awaited,
             clock=self.clock,
+            bring_files=bring_files,
         )
 
     def begin(

@@ -7,8 +7,9 @@ import pytest
 from nbpar.core import events
 from nbpar.dispatch.driver import ANNOUNCE
 from nbpar.dispatch.jobs import LOOK_FOR_OVERDUE
-from nbpar.errors import ItemTimeoutError, NoWorkersError, WorkerDied
-from nbpar.wire.messages import Call, Running
+from nbpar.errors import ClusterError, ItemTimeoutError, NoWorkersError, WorkerDied
+from nbpar.host.machine import machine
+from nbpar.wire.messages import INITIALIZER, Call, Running
 
 
 def double(x):
@@ -269,6 +270,70 @@ def test_the_initializer_runs_on_every_worker_before_anything_else(make_bench):
 
     assert begun[:2] == ["initializer"] * 2
     assert sorted(begun[2:]) == [0, 1, 2, 3]
+
+
+def test_a_worker_elsewhere_gets_its_files_before_the_initializer_and_items(make_bench):
+    asked = []
+    bench = make_bench(1, initializer=lambda: None, bring_files=lambda: asked.append(1), comes=False)
+    run = bench.begin(double, range(2))
+    bench.backend.come("worker 0", machine="another")
+    bench.step()
+    assert asked == [1]
+    assert bench.dispatcher.without_files == ["worker 0"]
+    assert not bench.backend.calls("worker 0")
+
+    bench.dispatcher.files_came(["worker 0"])
+    bench.step()
+    assert [call.run for call in bench.backend.calls("worker 0")] == [INITIALIZER]
+    bench.run(run)
+
+    assert run.results == [0, 2]
+    bench.backend.leave("worker 0")
+    bench.step()
+    bench.backend.come("worker 0", machine="another")
+    bench.step()
+    assert asked == [1]
+
+
+def test_a_worker_here_has_the_files(make_bench):
+    bench = make_bench(1, bring_files=lambda: pytest.fail("it has them"), comes=False)
+    run = bench.begin(double, range(2))
+    bench.backend.come("worker 0", machine=machine())
+
+    bench.run(run)
+
+    assert run.results == [0, 2]
+
+
+def test_files_that_no_worker_can_take_end_the_runs_and_otherwise_its_worker_waits(make_bench):
+    bench = make_bench(2, bring_files=lambda: None, comes=False)
+    run = bench.begin(double, range(2))
+    bench.backend.come("worker 0", machine="another")
+    bench.step()
+    bench.dispatcher.files_refused(ClusterError("disk full"))
+    bench.step()
+    assert str(run.error) == "disk full"
+
+    again = bench.begin(double, range(2))
+    bench.backend.come("worker 1", machine=machine())
+    bench.step()
+    bench.dispatcher.files_refused(ClusterError("disk full"))
+    bench.run(again)
+
+    assert again.results == [0, 2]
+    assert bench.dispatcher.without_files == ["worker 0"]
+
+
+def test_a_stop_does_not_interrupt_a_worker_that_waits_for_files(make_bench):
+    bench = make_bench(1, initializer=lambda: None, bring_files=lambda: None, comes=False)
+    run = bench.begin(double, range(2))
+    bench.backend.come("worker 0", machine="another")
+    bench.step()
+
+    bench.dispatcher.stop(run.job, None)
+    bench.step()
+
+    assert not bench.backend.interrupted
 
 
 def test_an_initializer_that_fails_ends_the_run_with_its_error_every_time(make_bench):

@@ -1,5 +1,6 @@
 """Files that hosts get before a run."""
 
+import os
 import socket
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,56 @@ def test_files_are_there_before_the_first_item_and_kept_up_to_date(cluster, here
 
         assert {word for _, word, _ in pool.map(read, range(6))} == {"another"}
         assert pool.submit(lambda: Path("data/more.txt").exists()).result()
+
+
+def remember():
+    import builtins
+
+    builtins.words_at_first = Path("data/deep/words.txt").read_text()
+
+
+def remembered(_):
+    import builtins
+
+    return builtins.words_at_first
+
+
+def test_an_initializer_finds_them(cluster):
+    with nbpar.Pool(cluster=cluster, initializer=remember) as pool:
+        assert pool.each(remembered, 0) == ["one"] * 3
+
+
+def die_once(shared):
+    """On the host `two`: delete what there is and die, and the next time tell; elsewhere wait for that."""
+    import shutil
+    import signal
+    import time
+
+    if socket.gethostname() != "two":
+        while not (shared / "told").exists():
+            time.sleep(0.05)
+        return None
+    if not (shared / "died").exists():
+        (shared / "died").touch()
+        shutil.rmtree("data")
+        os.kill(os.getpid(), signal.SIGKILL)
+    words = Path("data/deep/words.txt").read_text()
+    (shared / "told").touch()
+    return words
+
+
+def test_an_engine_that_comes_in_the_middle_of_a_run_has_them_before_its_first_item(
+    cluster, stage, monkeypatch
+):
+    from nbpar.channels import host_files
+
+    monkeypatch.setattr(host_files, "LOOK_THERE", 0.0)
+    shared = stage.folder / "engine-that-comes"
+    shared.mkdir()
+    with nbpar.Pool(cluster=cluster) as pool:
+        told = pool.map(die_once, [shared] * 4, chunksize=1)
+
+    assert set(told) == {"one", None}
 
 
 def test_each_host_gets_them_once(cluster, here, monkeypatch):
