@@ -327,11 +327,13 @@ class Workforce:
 
     def _press(self, worker: WorkerId, stop: _Stop, now: float) -> bool:
         """Take the next step to stop a worker; False if that is impossible."""
+        moves = self._is_moving(worker, stop)
+        patience = stop.patience * (MOVED if moves else 1)
+        if moves:  # the last of it may be in relays between here and there
+            stop.until = max(stop.until, now + patience)
         running = stop.runs()
         if not running or running is not stop.seen:  # it was just about to start, or to answer
-            stop.seen, stop.again, stop.until = running, now, now + stop.patience
-        elif now >= stop.until and self._is_moving(worker, stop):
-            stop.until = now + MOVED * stop.patience  # relays between here and there have some of it, too
+            stop.seen, stop.again, stop.until = running, now, now + patience
         elif now >= stop.until:
             stop.again = stop.until = math.inf
             killed = self._backend.kill(worker, "killed because it could not be stopped otherwise")
@@ -351,7 +353,7 @@ class Workforce:
     def _is_moving(self, worker: WorkerId, stop: _Stop) -> bool:
         """Whether large data goes to a worker, or comes: what it is to stop may be waiting behind that."""
         before, stop.transit = stop.transit, self._backend.in_transit(worker)
-        return stop.transit not in ((0, 0), before)
+        return stop.transit != before
 
     def _interrupt(self, worker: WorkerId, *, skip: bool = False) -> bool:
         self._interrupts[worker] += 1

@@ -62,6 +62,27 @@ def test_a_worker_is_not_killed_while_large_data_goes_to_it_or_comes(make_bench)
     assert bench.backend.killed == ["worker 0"]
 
 
+def test_a_worker_is_not_killed_just_after_the_last_of_large_data_has_left_for_it(make_bench):
+    bench = make_bench(1)
+    run = bench.begin(double, range(9))
+    bench.step()
+    bench.dispatcher.stop(run.job, StoppedError("stopped"))
+    bench.step()
+    bench.backend.transit["worker 0"] = (3000, 0)
+    bench.clock.advance(0.7)
+    bench.step()
+    bench.backend.transit["worker 0"] = (0, 0)
+    bench.step()
+
+    bench.clock.advance(0.8)
+    bench.step()
+    assert bench.backend.killed == []
+
+    bench.clock.advance(3.0)
+    bench.step()
+    assert bench.backend.killed == ["worker 0"]
+
+
 def test_a_worker_elsewhere_gets_more_time(make_bench):
     bench = make_bench(1)
     run = bench.begin(double, range(9))
