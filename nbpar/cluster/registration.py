@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import psutil
@@ -120,7 +123,7 @@ class _Wait:
             raise ClusterError(with_logs(ended, starting.logs))
         # what has no engine yet may have been queued for long, as on Slurm
         since = self._began if starting.number and not self.here else starting.since
-        since = min(since, self._began)  # the clock of the files' host may be fast
+        since = min(since, self._began)  # a file that was copied may be of any time
         if (left := since + starting.timeout - time.time()) <= 0:
             self._end(starting)
             return True
@@ -240,7 +243,22 @@ def _is_here(controller: Any) -> bool:
 
 
 def _written(path: Path) -> float:
+    """Return when a file was written, by this host's clock; 0 if there is none."""
     try:
-        return path.stat().st_mtime
+        return path.stat().st_mtime - _clock_ahead(path.parent)
     except OSError:
         return 0.0
+
+
+@lru_cache(maxsize=8)
+def _clock_ahead(folder: Path) -> float:
+    """Return how many seconds the clock of the host that keeps a folder is ahead of this one's.
+
+    It is 0 where that cannot be found out: nothing can be written there.
+    """
+    try:
+        with TemporaryFile(dir=folder) as probe:
+            ahead = os.fstat(probe.fileno()).st_mtime - time.time()
+    except OSError:
+        return 0.0
+    return ahead if abs(ahead) > 1.0 else 0.0  # files have coarser times

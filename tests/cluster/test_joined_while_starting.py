@@ -247,3 +247,15 @@ def test_without_the_file_of_a_cluster_the_age_of_its_connection_file_is_known(t
     os.utime(tmp_path / "cluster-x.json", (1.0, 1.0))  # of a cluster that ran before
     assert of_file(connection) == Starting(since=written)
     assert of_file(tmp_path / "ipcontroller-gone-client.json") == Starting()
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+def test_the_clock_of_the_host_that_keeps_the_files_may_differ(tmp_path, monkeypatch, ahead):
+    registration._clock_ahead.cache_clear()
+    here = time.time
+    (tmp_path / "ipcontroller-client.json").touch()
+    monkeypatch.setattr(registration.time, "time", lambda: here() - ahead)
+
+    known = of_file(tmp_path / "ipcontroller-client.json")
+
+    assert abs(known.since - time.time()) < 600
