@@ -18,7 +18,7 @@ from typing import Any
 from nbpar.core.text import function_name, plural, seconds
 from nbpar.errors import NbparError
 from nbpar.host.cpus import default_workers
-from nbpar.integrations.pandas_arguments import Arguments, ItemFunction
+from nbpar.integrations.pandas_arguments import Arguments, ItemFunction, Rows
 from nbpar.pool.defaults import default_pools, pool_for, used_place
 from nbpar.pool.in_use import check_pool
 from nbpar.pool.options import Options
@@ -61,6 +61,16 @@ WORTH = 0.8
 
 LATE = 4
 """Calls that take this number of times as long as was expected are continued on the workers."""
+
+PATIENCE = 1.0
+"""Seconds before that is looked at."""
+
+OF_PANDAS = 2e-5
+"""Seconds that pandas itself takes for a call at most, about."""
+
+
+_UNCHANGING = (float, int, str, bool, type(None))
+"""Types of values that the next row cannot change."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,7 @@ def computed(
         if _seconds_on_workers(rest, each, arguments, settings) > WORTH * rest * each:
             _say(arguments, f"here, {seconds(each)} each: workers would not be faster")
             try:
-                return operation(_here(call, time.perf_counter() + max(1.0, LATE * rest * each)))
+                return operation(_here(call, LATE * (each + OF_PANDAS)))
             except _Late:
                 pass
     tried = len(call.values)
@@ -351,27 +361,30 @@ class _Replay:
         raise _Deviation
 
 
-def _here(call: _Call, due: float) -> Callable[..., Any]:
-    """Return a function that returns the known values and computes the others, unless that takes too long.
+def _here(call: _Call, longest: float) -> Callable[..., Any]:
+    """Return a function that returns the known values and computes the others.
+
+    It ends the operation if a call takes more than `longest` seconds on average.
 
     A closure, and not a class: it is called for each of many short calls.
     """
-    values, function, kept, clock = call.values, call.function, call.arguments.kept, time.perf_counter
-    numbers = count()
+    values, function, clock = call.values, call.function, time.perf_counter
+    kept = call.arguments.kept if isinstance(call.arguments, Rows) else None
+    numbers, begun = count(), clock()
 
     def value_of(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         number = next(numbers)
         if number in values:
             return values[number]
-        if not number % 16 and clock() > due:
+        if not number % 16 and clock() - begun > max(PATIENCE, longest * number):
             raise _Late
         try:
             value = function(*args, **kwargs)
         except Exception as error:
             _name(error, call.arguments, number)
             raise
-        values[number] = kept(value)
+        values[number] = value if kept is None or isinstance(value, _UNCHANGING) else kept(value)
         return value
 
     return value_of
