@@ -53,6 +53,18 @@ def test_an_item_that_has_not_begun_is_skipped_too(pool):
     assert run.results()[99] in (99, *run.failures)  # it may have been quicker
 
 
+def test_an_item_that_waits_for_its_rate_is_skipped_at_once(busy_pool):
+    run = busy_pool.map_async(abs, range(3), rate=(1, 3600), chunksize=1)
+    until(lambda: run.snapshot.done)
+
+    run.skip(1)
+    until(lambda: len(run.failures) == 1)
+    run.skip(2)
+
+    assert [n for n in run.get(timeout=60) if not isinstance(n, Failure)] == [0]
+    assert [failure.item for failure in run.failures] == [1, 2]
+
+
 def test_a_stream_goes_on_behind_the_skipped_item(busy_pool, lasting, gate):
     stream = busy_pool.imap(lasting, range(6), chunksize=1, buffersize=4)
     run = nbpar.last_run

@@ -159,6 +159,25 @@ def test_nothing_is_left_to_do_when_the_last_items_are_skipped():
     assert run.done
 
 
+def test_the_next_items_of_the_input_are_let_go_at_once_with_those_after_them_that_were_skipped():
+    run = run_of("abcd")
+
+    run.skip(1, under_way=False)
+    assert let_go(run) == []
+    run.skip(0, under_way=False)
+
+    assert let_go(run) == [(0, "a"), (1, "b")]
+    assert waiting(run) == [(2, ["c", "d"], 0)]
+
+
+def test_an_item_that_the_input_does_not_have_is_not_let_go():
+    run = run_of("")
+    run.skip(0, under_way=False)
+
+    assert let_go(run) == []
+    assert run.done
+
+
 def test_an_item_that_waits_for_its_retry_is_let_go_at_once():
     run = run_of("abcd", retry=Retry(2, first=5.0))
     chunk = run.next_chunk("worker", 1, 0.0, idle=True)

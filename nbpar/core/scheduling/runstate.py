@@ -328,8 +328,17 @@ class RunState:
             self.let_go.append(retried[2])
         elif index >= self.taken:
             self._dropped.add(index)
+            self._let_go_of_next()
         else:
             self.drop(index, under_way=under_way)
+
+    def _let_go_of_next(self) -> None:
+        """Read the next items of the input if they were skipped: they need not wait for worker or rate."""
+        while self.taken in self._dropped and self.known is nothing_known and self._room() > 0:
+            if not (self.source.ready and len(items := self.source.take(1, eager=True))):
+                return
+            self.taken += 1
+            self._undropped(Chunk(self.taken - 1, items))
 
     def is_dropped(self, index: int) -> bool:
         """Whether an item that may be in flight was dropped."""
