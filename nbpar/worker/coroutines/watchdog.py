@@ -9,6 +9,7 @@ from types import FrameType
 
 from nbpar.core.text import plural
 from nbpar.errors import BlockedLoopWarning
+from nbpar.host.frames import is_own
 from nbpar.wire.messages import Running
 from nbpar.worker.coroutines.item import RUN, CoroutineItem
 from nbpar.worker.coroutines.runner import LASTS, CoroutineRunner
@@ -67,7 +68,7 @@ class Watchdog:
             if lasts > BLOCKS:
                 self._strike()  # the signal's handler knows the item
             return
-        if lasts > BLOCKS and not _imports(self._thread):
+        if lasts > BLOCKS and not is_own(frame) and not _imports(self._thread):
             self._tell(item, frame)
         limit = item.call.call.timeout
         if limit is None or lasts < LASTS or (over := now - item.begun - limit) < 0:
