@@ -39,7 +39,7 @@ from nbpar.worker.codec import ByReference
 from nbpar.worker.execution import Execution
 from nbpar.worker.mail.mailbox import FUNCTIONS
 from nbpar.worker.nesting import inside
-from nbpar.worker.output.recorder import FollowingRecorder
+from nbpar.worker.output.recorder import FollowingRecorder, tell_strays
 from nbpar.worker.output.streams import bars_here, caught
 from nbpar.worker.signals import Interrupts
 
@@ -305,6 +305,8 @@ class SerialBackend:
                     execution.advance()
                 else:
                     profiler.advance(execution, call.run)
+            strays, execution.strays = execution.strays, ()
+            tell_strays(strays, recorder)
             over = execution.finished
             if profiler is not None:
                 self._arrived += profiler.news(call.run, call.id, idle=over and not self._calls)

@@ -5,7 +5,10 @@ Between two waits their event loop stands still.
 
 from __future__ import annotations
 
+import _thread
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
@@ -20,7 +23,7 @@ from nbpar.worker.coroutines.profiled import profile, profiled
 from nbpar.worker.coroutines.runner import LASTS, CoroutineRunner
 from nbpar.worker.nesting import inside
 from nbpar.worker.output.coroutines import CurrentCoroutine
-from nbpar.worker.output.recorder import FollowingRecorder
+from nbpar.worker.output.recorder import FollowingRecorder, tell_strays
 from nbpar.worker.output.streams import caught
 from nbpar.worker.profiling.profiler import Profiler
 from nbpar.worker.signals import ALARM_AGAIN, Interrupts, can_limit
@@ -45,6 +48,10 @@ class SerialCoroutines:
                 is_unwanted=lambda _: bool(getattr(interrupts, "came", False)),
             )  # fmt: skip
         self._runner.tell_begun = self._tell_begun
+        self._runner.when_early = self._strike_later
+        self._turning = threading.Lock()
+        """Held while a signal is sent to the step that lasts, so that it cannot arrive after that."""
+
         self._profiler: Profiler | None = None
         """Samples the coroutines of profiled runs."""
 
@@ -81,9 +88,23 @@ class SerialCoroutines:
             timer = None if timeout is None else loop.call_later(timeout, loop.stop)
             with self._inside(run), self._limited():
                 self._runner.turn()
+            with self._turning:
+                pass
+            strays, self._runner.strays = self._runner.strays, []
+            tell_strays(strays, self._recorder_of(run))
             if timer is not None:
                 timer.cancel()
         return self._answers()
+
+    def _strike_later(self, woke: float) -> None:
+        """Let Ctrl-C strike the step that has just begun, if it lasts: it is pressed only once."""
+        _thread.start_new_thread(self._strike_if_it_lasts, (woke,))  # no lock is taken, in a signal's handler
+
+    def _strike_if_it_lasts(self, woke: float) -> None:
+        time.sleep(LASTS)
+        with self._turning:
+            if self._runner.loop.times.woke == woke:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def _tell_begun(self, item: CoroutineItem, age: float) -> None:
         self._begun.append(Begun(item.call.call.id, item.place + 1, age))

@@ -586,3 +586,16 @@ def test_items_that_another_cancels_before_they_begin_have_failed(kind, make_poo
     assert results[0] == 0
     assert all(isinstance(result, Failure) for result in results[1:])
     assert pool.map(double, range(3)) == [0, 2, 4]
+
+
+def test_an_exception_that_leaves_the_event_loop_is_told_and_ends_no_item(pool):
+    async def starts(n):
+        async def leaves():
+            raise SystemExit("left")
+
+        task = asyncio.create_task(leaves())
+        await asyncio.sleep(0.05)
+        return task.done(), n
+
+    with pytest.warns(nbpar.StrayExceptionWarning, match="left"):
+        assert pool.map(starts, [7]) == [(True, 7)]

@@ -51,6 +51,19 @@ def map_for_ever(pool, go):
         pool.map(abs, range(300), chunksize=1)
 
 
+def test_a_step_of_a_coroutine_that_blocks_is_struck_however_early_the_key_is_pressed(pool):
+    async def blocks(n):
+        interrupt()
+        time.sleep(120)
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        pool.map(blocks, [1])
+
+    assert time.monotonic() - begun < 100
+    assert pool.map(abs, [-1]) == [1]
+
+
 def test_an_item_is_struck_at_once_and_what_was_done_is_kept(pool):
     def strikes(x):
         if x == 3:

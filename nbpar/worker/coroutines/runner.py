@@ -81,6 +81,9 @@ class CoroutineRunner:
         self.tell_begun: Callable[[CoroutineItem, float], None] = lambda *_: None
         """Called there with an item that lasts, and for how long it has, where the client wants that."""
 
+        self.when_early: Callable[[float], None] = lambda _: None
+        """Called in a handler with the start of a step that has not lasted long enough to be struck."""
+
         self._describe = describe
         self._interrupts = interrupts
         self._recorder = recorder
@@ -367,6 +370,8 @@ class CoroutineRunner:
         """Handle SIGINT while the loop runs."""
         self.wake()
         self.strike()
+        if (woke := self.loop.times.woke) is not None and _clock() - woke < LASTS:
+            self.when_early(woke)
 
     def strike(self) -> None:
         """Raise in a step that lasts, of an item that must end; for handlers of signals."""

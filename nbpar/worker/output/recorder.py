@@ -10,16 +10,17 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nbpar.core.call_style import CallStyle
 from nbpar.core.text import without_surrogates
-from nbpar.worker.output.plain import as_text
+from nbpar.worker.output.plain import as_text, plain_stray
 
 if TYPE_CHECKING:
+    from nbpar.wire.faults import Fault
     from nbpar.wire.messages import Call
 
 PER_ITEM = 20_000
@@ -208,6 +209,12 @@ class FollowingRecorder(OutputRecorder):
 
     def _running_item(self) -> ItemId | None:
         return self._call.item_id if self._call is not None else None
+
+
+def tell_strays(faults: Iterable[Fault], recorder: OutputRecorder) -> None:
+    """Record a warning about each exception outside of items."""
+    for fault in faults:
+        recorder.note("warning", plain_stray(fault), NOTHING)
 
 
 def size_of(kind: str, content: Any) -> int:
