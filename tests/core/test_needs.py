@@ -102,7 +102,20 @@ def test_what_never_fits_is_told_with_what_there_is():
     assert not host.fits(Needs(64 * 10**9))
     assert host.lacks(Needs(64 * 10**9)) == "an item needs 64 GB, this host has 24 GB"
     assert host.lacks(Needs(64 * 10**9, 8)) == "an item needs 64 GB and 8 cores, this host has 24 GB and 4"
+    assert host.lacks(Needs(0, 8)) == "an item needs 8 cores, this host has 4"
     assert host.fits(Needs(24 * 10**9, 4))
+
+
+def test_who_leaves_twice_waits_no_more():
+    host, first, second = Host(0, 1), claim_of(), claim_of()
+    first.begin("a", host)
+    assert not second.begin("b", host)
+
+    second.leave(host)
+    second.leave(host)
+    first.end("a")
+
+    assert first.begin("a", host)
 
 
 def test_memory_counts_as_cores_do():
