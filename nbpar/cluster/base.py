@@ -159,7 +159,7 @@ def _folder(folder: Any) -> str | None:
 class DeploymentListener(Protocol):
     """Receives the events of a deployment; called from any thread, must not block."""
 
-    def engine_died(self, uuid: str, reason: str) -> None:
+    def engine_died(self, uuid: str, reason: str, *, for_good: bool = True) -> None:
         """A process ended, possibly before it registered."""
 
     def engine_replaced(self) -> None:

@@ -391,10 +391,10 @@ class Cluster(DemandState):
 
     # ---- events of the deployment, in any thread
 
-    def engine_died(self, uuid: str, reason: str) -> None:
-        """Handle the unexpected end of an engine's process."""
+    def engine_died(self, uuid: str, reason: str, *, for_good: bool = True) -> None:
+        """Handle the unexpected end of an engine's process, or not `for_good` of its answers."""
         self._last_end = reason
-        if self._members is not None:
+        if self._members is not None and for_good:
             self._members.drop([uuid])
         self._listeners.died(uuid, reason)
 

@@ -21,6 +21,7 @@ from ipyparallel import util
 from ipyparallel.controller import app as controller_app
 from ipyparallel.controller.broadcast_scheduler import BroadcastScheduler, launch_broadcast_scheduler
 from ipyparallel.controller.heartmonitor import HeartMonitor
+from ipyparallel.controller.hub import EngineConnector, Hub
 from traitlets import Float
 from traitlets.config import Config
 from zmq.devices import ThreadMonitoredQueue
@@ -55,6 +56,28 @@ class QuickHeartMonitor(HeartMonitor):  # type: ignore[misc]  # ipyparallel has 
         silent = {heart: silent_since.get(heart, now) for heart in missed if heart in hearts}
         lost = [heart for heart, since in silent.items() if now - since > self.silence]
         return lost, {heart: since for heart, since in silent.items() if heart not in lost}
+
+
+class ForgivingHub(Hub):  # type: ignore[misc]  # ipyparallel has no types
+    """Registers an engine again whose heart had stopped, as that of a host that was cut off, and beats."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._given_up: dict[bytes, EngineConnector] = {}
+
+    def handle_stopped_heart(self, heart: bytes) -> None:
+        if (engine_id := self.hearts.get(heart)) is not None:
+            self._given_up[heart] = self.engines[engine_id]
+        super().handle_stopped_heart(heart)
+
+    def handle_new_heart(self, heart: bytes) -> None:
+        lost = self._given_up.pop(heart, None)
+        if lost is not None and heart not in self.incoming_registrations:
+            # under another number: what was under way with the old one is failed, perhaps not before now
+            self.incoming_registrations[heart] = EngineConnector(
+                id=self.new_engine_id(), uuid=lost.uuid, ident=lost.ident
+            )
+        super().handle_new_heart(heart)
 
 
 class HeartThread(threading.Thread):
@@ -135,6 +158,7 @@ class Controller(controller_app.IPController):  # type: ignore[misc]  # ipyparal
 
     def init_hub(self) -> None:
         controller_app.time = _NoWait
+        controller_app.Hub = ForgivingHub
         if self.engine_ip == "*":
             self.context.set(zmq.IPV6, 1)  # all addresses, of both families
         super().init_hub()

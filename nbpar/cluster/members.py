@@ -29,7 +29,9 @@ class MemberList:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._ids: dict[str, int] = {}
-        self._gone: set[str] = set()  # identities are never reused, even if messages arrive later
+        self._gone: set[str] = set()  # whatever else arrives of them later
+        self._dropped: set[str] = set()
+        """Those of them that must not come back."""
 
     def ids(self) -> dict[str, int]:
         """The number of each engine at the controller, by identity."""
@@ -80,7 +82,7 @@ class MemberList:
         raise NotImplementedError
 
     def _strike(self, uuids: Sequence[str]) -> dict[str, int]:
-        """Remove engines permanently; return the numbers of those that were there."""
+        """Remove engines; return the numbers of those that were there."""
         with self._changed:
             ids = {uuid: self._ids.pop(uuid) for uuid in uuids if uuid in self._ids}
             self._gone.update(uuids)
@@ -122,6 +124,7 @@ class Members(MemberList):
         The returned event is set when no view of the client has them any more.
         """
         client, done = self._client, threading.Event()
+        self._dropped.update(uuids)
         ids = self._strike(uuids)
 
         def unregister() -> None:
@@ -161,6 +164,8 @@ class Members(MemberList):
     def _notice(self, event: dict[str, Any]) -> None:
         uuid, engine_id = event["uuid"], int(event["id"])
         if event["event"] == "register":
+            if uuid not in self._dropped:  # it had been given up, and answers again
+                self._gone.discard(uuid)
             self._join(uuid, engine_id)
         else:
             if uuid in self.ids():

@@ -28,10 +28,10 @@ class Occupancy:
     def __init__(self, cluster: Owner) -> None:
         self._cluster = weakref.ref(cluster)
 
-    def engine_died(self, uuid: str, reason: str) -> None:
+    def engine_died(self, uuid: str, reason: str, *, for_good: bool = True) -> None:
         """A process ended, perhaps before the controller had taken it in."""
         if (cluster := self._cluster()) is not None:
-            cluster.engine_died(uuid, reason)
+            cluster.engine_died(uuid, reason, for_good=for_good)
 
     def engine_replaced(self) -> None:
         """A new engine is on its way in place of a dead one."""

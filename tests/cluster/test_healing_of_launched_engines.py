@@ -10,6 +10,7 @@ import pytest
 from ipyparallel.cluster.launcher import LocalEngineSetLauncher
 
 import nbpar
+from nbpar.cluster.fork_server.preload import LAUNCHED_SETTINGS, LOOPBACK
 from nbpar.errors import NoWorkersError
 from nbpar.testing import until
 
@@ -48,6 +49,29 @@ def test_engines_that_end_are_replaced_whatever_started_them(launcher):
         assert not before & {engine.uuid for engine in cluster.engines}
         assert pool.map(abs, range(-3, 0)) == [3, 2, 1]
     assert sum(launcher.started) == 4
+
+
+def test_an_engine_that_was_given_up_takes_part_again_when_it_answers(launcher):
+    settings = [*LAUNCHED_SETTINGS[:-1], LOOPBACK, "--QuickHeartMonitor.silence=2"]
+    with (
+        nbpar.Cluster(2, engines=launcher, heal=False, controller_args=settings) as cluster,
+        nbpar.Pool(cluster=cluster, progress="none") as pool,
+    ):
+        until(lambda: all(engine.pid for engine in cluster.engines), WITHIN)
+        pids = {engine.pid for engine in cluster.engines}
+        assert set(pool.each(os.getpid)) == pids
+        stopped = cluster.engines[0].pid
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            until(lambda: len(cluster.engines) == 1, WITHIN)
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+
+        until(lambda: len(cluster.engines) == 2, WITHIN)
+        until(lambda: {engine.pid for engine in cluster.engines} == pids, WITHIN)
+
+        assert pool.map(abs, range(-3, 0)) == [3, 2, 1]
+        until(lambda: set(pool.each(os.getpid)) == pids, WITHIN)
 
 
 def test_without_heal_they_are_not(launcher):

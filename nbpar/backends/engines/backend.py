@@ -136,6 +136,7 @@ class EnginesBackend:
             )
         held = {engine.uuid for engine in self._engines.values()}
         self._ends.keep(set((listed := self._listed()).values()))
+        self._ends.take_back(listed)
         for engine_id, uuid in listed.items():
             if uuid not in held and uuid not in self._ends.unfit:
                 self._enter(engine_id, uuid)
@@ -400,6 +401,7 @@ class EnginesBackend:
 
     def _end(self, worker: WorkerId, reason: str, *, lives: bool = False, stray: bool = False) -> None:
         if (engine := self._engines.get(worker)) is not None:
+            self._ends.number(engine.uuid, engine.engine_id)
             end = LostEngine(worker, engine.uuid, reason, lives, stray)
             self._ends.begin(end, wait=lives or (self._care.explains_deaths and not stray))
 

@@ -118,6 +118,9 @@ class LostEngines:
         self.spoiled: set[str] = set()
         """Those of them whose process continues, and is untrustworthy."""
 
+        self._numbers: dict[str, int] = {}
+        """The number of each engine at its end."""
+
         self._clock = clock
         self._going: dict[WorkerId, LostEngine] = {}
         self._reasons: dict[str, str] = {}
@@ -133,6 +136,12 @@ class LostEngines:
         if before is None or end.reason != CUT:
             until = self._clock() + (REASON_WAIT if wait else 0.0)
             self._going[end.worker] = replace(end, until=min(until, before.until) if before else until)
+
+    def number(self, uuid: str, number: int) -> None:
+        """Record the number of an engine that is ending."""
+        self._numbers[uuid] = number
+        while len(self._numbers) > REASONS:
+            self._numbers.pop(next(iter(self._numbers)))
 
     def note(self, uuid: str, reason: str, *, surely: bool = False) -> None:
         """Record why an engine has died; thread-safe.  `surely`: overrides all other reasons."""
@@ -158,6 +167,15 @@ class LostEngines:
         self.unfit &= listed
         self.dead &= listed
         self.spoiled &= listed
+
+    def take_back(self, listed: Mapping[int, str]) -> None:
+        """Forget the ends of engines that their cluster had given up, and lists again with other numbers."""
+        for number, uuid in listed.items():
+            if self._numbers.get(uuid, number) != number:
+                del self._numbers[uuid]
+                self.unfit.discard(uuid)
+                self.dead.discard(uuid)
+                self._reasons.pop(uuid, None)
 
     def forget(self, worker: WorkerId) -> None:
         """Handle a good-bye."""

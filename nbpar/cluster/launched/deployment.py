@@ -150,8 +150,11 @@ class LaunchedDeployment(UnqueuedEngines):
     def registered(self, uuid: str) -> None:
         """Query the host and pid of a new engine."""
         with self._lock:
+            returns = uuid in self._ids
             name = next((name for name, count in self._awaited.items() if count), None)
-            if name is not None:
+            if returns:  # the controller had given it up, and it answers again
+                pass
+            elif name is not None:
                 self._awaited[name] -= 1
             elif self._starting:
                 self._early += 1
@@ -174,7 +177,7 @@ class LaunchedDeployment(UnqueuedEngines):
                 delay = self._healing.delay_after_death(time.monotonic(), registered=True)
                 self._pause = max(TOGETHER, delay or 0.0)
             begins, self._replaces = heals and not self._replaces, heals or self._replaces
-        self._occupant.engine_died(uuid, LOST)
+        self._occupant.engine_died(uuid, LOST, for_good=wanted)  # it may answer again
         if begins:
             threading.Thread(target=self._replace_lost, name="nbpar heal", daemon=True).start()
 
