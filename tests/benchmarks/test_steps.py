@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.steps import StepCounter, further, steps_of_maps
 
-MOST = 50
+MOST = 60
 """How many steps a further chunk may take, here and on its engine together."""
 
 CALLER = """

@@ -47,6 +47,14 @@ def test_the_seconds_of_a_profile_are_those_of_the_items(pool):
     assert results.report.profile.profile.seconds == pytest.approx(whole, rel=0.5)
 
 
+def test_short_items_are_sampled_too_though_their_worker_gives_the_gil_away_between_them(pool):
+    pool.map(work, [0.001] * 500, profile=True)
+
+    report = nbpar.last_run.report
+    seconds = sum(row.self_seconds for row in report.profile.functions)
+    assert seconds > 0.2 * dict(report.parts)["computing"]
+
+
 def test_without_being_asked_for_there_is_no_profile(pool):
     results = pool.map(work, [0.02] * 2)
 

@@ -359,7 +359,7 @@ class World:
             self.scheduler.remove(account.state)
 
     def _check_that_nobody_is_idle_without_a_reason(self) -> None:
-        if self.scheduler._solitude:
+        if self.scheduler._solitude.needed:
             return
         for worker in self.workers.values():
             if worker.calls or worker.retiring or worker.held:
@@ -405,4 +405,4 @@ class World:
             assert not state.running
             assert not [*state._again, *state.starved, *state._later, *state._held]
         self.scheduler._solitude.keep(self.host, self.now, lambda _: True)
-        assert not self.scheduler._solitude
+        assert not self.scheduler._solitude.needed

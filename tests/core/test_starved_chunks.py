@@ -72,7 +72,7 @@ def test_everything_goes_on_when_it_is_over():
     pool.answer(alone)
 
     assert set(pool.assign()) == {"0.1", "0.2"}
-    assert not pool.scheduler._solitude
+    assert not pool.scheduler._solitude.needed
     assert other.running + other.taken > 0
 
 

@@ -22,28 +22,27 @@ class ReadyRuns:
     """
 
     def __init__(self) -> None:
-        self._runs: dict[int, RunState] = {}
+        self.runs: dict[int, RunState] = {}
+        """By number."""
+
         self._heap: list[_Entry] = []
         self._entries: dict[int, _Entry] = {}
         """The valid entry of each run."""
 
         self._number = 0
 
-    def __len__(self) -> int:
-        return len(self._runs)
-
     def add(self, run: RunState) -> None:
         """Add a run, unless it is here."""
-        if run.id not in self._runs:
+        if run.id not in self.runs:
             if not run.order:  # otherwise it was here before
                 self._number += 1
                 run.order = self._number
-            self._runs[run.id] = run
+            self.runs[run.id] = run
             self._put(run)
 
     def discard(self, run: RunState) -> None:
         """Remove a run, if it is here."""
-        if self._runs.pop(run.id, None) is not None:
+        if self.runs.pop(run.id, None) is not None:
             del self._entries[run.id]
 
     def correct(self, run: RunState) -> None:
@@ -54,10 +53,10 @@ class ReadyRuns:
 
     def neediest_first(self) -> Iterable[RunState]:
         """Return the runs by time used, least first; equal ones in order of arrival."""
-        return tuple(self._runs.values()) if len(self._runs) < 2 else self._by_priority()
+        return tuple(self.runs.values()) if len(self.runs) < 2 else self._by_priority()
 
     def _by_priority(self) -> Iterator[RunState]:
-        heap, runs, entries = self._heap, self._runs, self._entries
+        heap, runs, entries = self._heap, self.runs, self._entries
         passed: list[_Entry] = []
         try:
             while heap:
@@ -77,7 +76,7 @@ class ReadyRuns:
                     heappush(heap, entry)
 
     def _put(self, run: RunState) -> None:
-        if len(self._heap) > 2 * len(self._runs) + MOST_STALE:
+        if len(self._heap) > 2 * len(self.runs) + MOST_STALE:
             self._heap = sorted(self._entries.values())
         self._entries[run.id] = entry = (run.priority, run.order, run.id)
         heappush(self._heap, entry)

@@ -77,7 +77,7 @@ class Scheduler:
         self._let_retry(now)
         looks = (
             self._delayed[0][0] if self._delayed else None,
-            self._opening() if self._ready else None,
+            self._opening() if self._ready.runs else None,
             self.windows.recall_at(now),
         )
         return min((time for time in looks if time is not None and time > now), default=None)
@@ -172,18 +172,18 @@ class Scheduler:
         """Fill every worker's window, a chunk each in turn, least loaded first."""
         self.asked = None
         self._let_retry(now)
-        if not (self._ready or self._solitude):
+        if not (self._ready.runs or self._solitude.needed):
             return
         self._let_open(now)
         hungry = sorted(self._hungry, key=self.windows.load)
-        while hungry and (self._ready or self._solitude):
+        while hungry and (self._ready.runs or self._solitude.needed):
             fed = []
             for worker in hungry:
                 if (assignment := self._assign_to(worker, now)) is not None:
                     fed.append(worker)
                     self.asked = None
                     yield assignment
-                elif not (self._ready or self._solitude):
+                elif not (self._ready.runs or self._solitude.needed):
                     break
             hungry = fed
         self.asked = None
@@ -322,7 +322,7 @@ class Scheduler:
 
     def _assign_to(self, worker: WorkerId, now: float) -> Assignment | None:
         """Give a worker its next chunk, unless its host is one chunk's alone, or is to be."""
-        if not self._solitude:
+        if not self._solitude.needed:
             return self._assign_one(worker, now)
         host = self.windows[worker].host
         run = self._solitude.keep(host, now, lambda run: self._admits(run, worker))
@@ -369,8 +369,11 @@ class Scheduler:
 
     def _offer(self, run: RunState, worker: WorkerId, now: float) -> Assignment | None:
         """Give a worker the next chunk of a run, if there is one that may begin."""
-        window = self.windows[worker]
-        chunk = chunk_for(run, worker, window.host, len(self.windows), now, idle=not window.calls)
+        window, workers = self.windows[worker], len(self.windows)
+        if run.gate is None and run.claim is None:
+            chunk = run.next_chunk(worker, workers, now, idle=not window.calls)
+        else:
+            chunk = chunk_for(run, worker, window.host, workers, now, idle=not window.calls)
         if chunk is not None:
             return self._record(worker, run, chunk, now)
         if run.id in self._attended and run.source.ended:
@@ -461,13 +464,15 @@ class Scheduler:
         if not run.streaming and run.source.ended and run.idle(now):
             self._ready.discard(run)
         assignment = self.windows.add(worker, run, chunk, now, expected)
-        self.windows.leave_lines(self._needing, self.windows[worker].host)
+        if self._needing:
+            self.windows.leave_lines(self._needing, self.windows[worker].host)
         if run.gate is not None:
             assignment.permits = len(chunk.items)
         return assignment
 
     def _close(self, assignment: Assignment) -> None:
-        self._solitude.over(assignment)
+        if self._solitude.calls:
+            self._solitude.over(assignment)
         window = self.windows.remove(assignment)
         if window is not None and not window.retiring:
             self._hungry[assignment.worker] = None

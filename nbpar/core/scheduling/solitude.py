@@ -22,11 +22,13 @@ class Solitude:
         self._kept: dict[Host, RunState] = {}
         """Hosts that get nothing else until they are empty, each with the run whose turn it is then."""
 
-        self._calls: dict[int, Host] = {}
+        self.calls: dict[int, Host] = {}
         """The calls that are alone on a host, by number."""
 
-    def __bool__(self) -> bool:
-        return bool(self._runs or self._calls)
+    @property
+    def needed(self) -> bool:
+        """Whether there is any such chunk, waiting or running."""
+        return bool(self._runs or self.calls)
 
     def add(self, run: RunState) -> None:
         """Note that a run may have such chunks."""
@@ -52,7 +54,7 @@ class Solitude:
 
     def is_taken(self, host: Host) -> bool:
         """Whether such a chunk is running on a host."""
-        return host in self._calls.values()
+        return host in self.calls.values()
 
     def is_empty(self, host: Host) -> bool:
         """Whether no worker of a host runs anything, as far as they answer."""
@@ -62,12 +64,12 @@ class Solitude:
     def began(self, call: Assignment) -> None:
         """Note that such a chunk was sent."""
         host = self._windows[call.worker].host
-        self._calls[call.id] = host
+        self.calls[call.id] = host
         self._kept.pop(host, None)
 
     def over(self, call: Assignment) -> None:
         """Note that a call is over."""
-        self._calls.pop(call.id, None)
+        self.calls.pop(call.id, None)
 
 
 def _can_begin(run: RunState, now: float) -> bool:

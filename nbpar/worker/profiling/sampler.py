@@ -20,6 +20,13 @@ PERIOD = 0.01
 MOST_COST = 0.005
 """Share of a CPU that the samples may take; where stacks are deep there are fewer samples."""
 
+SWITCH = 5e-5
+"""Seconds for which the sampling thread waits for the GIL.
+
+With the usual 5 ms, a worker with short items is seen only where it gives the GIL away by itself: between
+them.  Several threads that compute would switch as often, which costs them, and are seen elsewhere anyway.
+"""
+
 KEEP = 1.0
 """Seconds for which the sampling thread waits for the next call."""
 
@@ -38,6 +45,8 @@ class Sampler:
         """By what looks at its samples: thread, and since when it has rested."""
 
         self._running = False
+        self._usual: float | None = None
+        """The process's switch interval, while it is `SWITCH` instead."""
 
     def watch(self, look: Look) -> None:
         """Sample the calling thread from now on."""
@@ -60,6 +69,7 @@ class Sampler:
 
     def reset(self) -> None:
         """Begin anew, in the child after a fork: the thread has stayed in the parent."""
+        self._switch_fast(False)
         self.__init__()  # type: ignore[misc]  # also the lock, which may have been held
 
     def _start(self) -> None:
@@ -92,7 +102,17 @@ class Sampler:
         for look, thread in watched:
             if thread in frames:
                 look(frames[thread], seconds)
+        self._switch_fast(len(watched) == 1)
         return bool(watched)
+
+    def _switch_fast(self, fast: bool) -> None:
+        if fast and self._usual is None and sys.getswitchinterval() > SWITCH:
+            self._usual = sys.getswitchinterval()
+            sys.setswitchinterval(SWITCH)
+        elif not fast and self._usual is not None:
+            if sys.getswitchinterval() < 2 * SWITCH:  # else the user has set it meanwhile
+                sys.setswitchinterval(self._usual)
+            self._usual = None
 
 
 sampler = Sampler()
