@@ -331,7 +331,7 @@ def test_engines_and_jobs_end_when_the_watching_process_is_killed(batch, start, 
     jobs = batch()
     cluster = start(1)
     (owner,) = run_folder.glob("*/owner")
-    os.kill(int(owner.read_text().split()[1]), signal.SIGKILL)
+    os.kill(json.loads(owner.read_text())["pid"], signal.SIGKILL)
 
     until(lambda: cluster.problem, 60)
     until(lambda: not jobs.running(), 60)
