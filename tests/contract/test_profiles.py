@@ -28,7 +28,7 @@ def places_of(report):
 
 
 def test_a_profile_has_the_functions_and_lines_of_the_items_and_nothing_of_nbpar(pool):
-    results = pool.map(work, [0.1] * 6, profile=True, chunksize=1)
+    results = pool.map(work, [0.4] * 4, profile=True, chunksize=1)
 
     profile = results.report.profile
     assert {place.function for place in places_of(results.report)} == {"work", "lasts"}
@@ -41,7 +41,7 @@ def test_a_profile_has_the_functions_and_lines_of_the_items_and_nothing_of_nbpar
 
 
 def test_the_seconds_of_a_profile_are_those_of_the_items(pool):
-    results = pool.map(work, [0.1] * 4, profile=True, chunksize=1)
+    results = pool.map(work, [0.2] * 4, profile=True, chunksize=1)
 
     whole = results.to_frame(details=True)["seconds"].sum()
     assert results.report.profile.profile.seconds == pytest.approx(whole, rel=0.5)
@@ -65,8 +65,8 @@ def test_runs_at_the_same_time_are_told_apart(busy_pool):
     def other(seconds):
         return work(seconds)
 
-    run, quiet = busy_pool.map_async(other, [0.1] * 4, profile=True), busy_pool.map_async(work, [0.1] * 4)
-    third = busy_pool.map(work, [0.1] * 4, profile=True)
+    run, quiet = busy_pool.map_async(other, [0.2] * 4, profile=True), busy_pool.map_async(work, [0.2] * 4)
+    third = busy_pool.map(work, [0.2] * 4, profile=True)
     run.get(), quiet.get()
 
     assert {stack[0].function for stack in run.report.profile.profile.stacks} == {"other"}
@@ -118,7 +118,7 @@ def test_a_deep_recursion_is_sampled_in_part(pool):
 
 
 def test_a_stream_has_a_profile_as_well(pool):
-    assert list(pool.imap(work, [0.1] * 3, profile=True)) == [0.1] * 3
+    assert list(pool.imap(work, [0.4] * 3, profile=True)) == [0.4] * 3
 
     assert nbpar.last_run.report.profile.functions[0].function == "lasts"
 

@@ -80,14 +80,15 @@ class Sampler:
 
     def _sample(self) -> None:
         vary = random.Random()  # the items have their own generators
-        last, pause = _clock(), PERIOD
+        last, pause, before = _clock(), PERIOD, 0.0
         while True:
             time.sleep(pause * vary.uniform(0.5, 1.5))
             now, begun = _clock(), time.thread_time()
             if not self._look(now, now - last):
                 return
-            last = now
-            pause = max(PERIOD, (time.thread_time() - begun) / MOST_COST)
+            last, cost = now, time.thread_time() - begun
+            pause = max(PERIOD, min(before, cost) / MOST_COST)  # one sample may take long for another reason
+            before = cost
 
     def _look(self, now: float, seconds: float) -> bool:
         """Sample all threads once; return whether there are any."""
