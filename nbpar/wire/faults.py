@@ -41,7 +41,7 @@ Frames = tuple[Frame, ...]
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 (shipped modules are no files)
 LIBRARY = tuple(
     os.path.join(_PACKAGE, folder) + os.sep  # noqa: PTH118 (likewise)
-    for folder in ("core", "host", "wire", "endpoint", "worker", "backends")
+    for folder in ("core", "host", "wire", "endpoint", "worker", "backends", "integrations")
 )
 
 FRAMES = 40
@@ -219,15 +219,19 @@ def _pickled(error: BaseException) -> tuple[bytes | None, str]:
     return payload, ""
 
 
-def _is_library(filename: str) -> bool:
-    return filename.startswith(LIBRARY)
+def _is_library(tb: TracebackType) -> bool:
+    """Whether a frame is nbpar's, also in a module that was carried here from another machine."""
+    frame = tb.tb_frame
+    return frame.f_code.co_filename.startswith(LIBRARY) or str(frame.f_globals.get("__name__")).startswith(
+        "nbpar.integrations."
+    )
 
 
 def _frames_of(tb: TracebackType | None) -> Frames:
     frames = []
     while tb is not None:
         code = tb.tb_frame.f_code
-        if not _is_library(code.co_filename):
+        if not _is_library(tb):
             line = tb.tb_lineno or code.co_firstlineno
             frames.append((code.co_filename, code.co_name, line, code.co_firstlineno, _span(tb, line)))
         tb = tb.tb_next
@@ -264,7 +268,7 @@ def _format(error: BaseException) -> str:
 
 def _trim(tb: TracebackType | None) -> TracebackType | None:
     """Remove the frames of the worker loop, which come first."""
-    while tb is not None and _is_library(tb.tb_frame.f_code.co_filename):
+    while tb is not None and _is_library(tb):
         tb = tb.tb_next
     return tb
 

@@ -104,6 +104,7 @@ def test_what_fails_is_named_by_its_call_and_shows_the_workers_lines(on_pool):
 
     text = "".join(traceback.format_exception(caught.value))
     assert "in fail_at_three" in text
+    assert "joblib_tasks.py" not in text
     assert "task 3: the call fail_at_three(3) failed" in text
     failure = nbpar.last_run.failures[0]
     assert (failure.index, failure.item, failure.function.__name__) == (3, ((3,), {}), "fail_at_three")

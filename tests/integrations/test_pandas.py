@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 import warnings
 from contextlib import contextmanager
 
@@ -327,6 +328,7 @@ def test_rows_run_on_engines_and_a_failing_one_is_named_by_its_label():
             table.apply(lambda row: 1 / int(row["a"] - 7), axis=1)
 
     assert "it was row 'r7', at position 7" in caught.value.__notes__
+    assert not any("pandas_" in entry.filename for entry in traceback.extract_tb(caught.value.__traceback__))
 
 
 def test_a_row_that_fails_here_is_named_too(threads_alone):
