@@ -9,7 +9,7 @@ import pytest
 
 import nbpar
 from nbpar.errors import InternalError, PoolClosedError
-from nbpar.pool.defaults import _pools
+from nbpar.pool.defaults import DefaultPool, _pools
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -21,6 +21,11 @@ def broken_pool(kind, make_pool, monkeypatch):
         pytest.skip("a serial pool has no thread")
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     pool = make_pool().wait()
+    return pool, break_way(pool)
+
+
+def break_way(pool):
+    """Break a pool's way to its workers for good; return the error of the run that was under way."""
     run = pool.map_async(lambda n: time.sleep(0.05), range(1000))
     pool._place.backend.receive = _fail
     pool._place.backend.wake()
@@ -28,7 +33,7 @@ def broken_pool(kind, make_pool, monkeypatch):
         run.get(timeout=60)
     pool.launcher_before = pool._keeper.launcher
     pool.launcher_before.dispatcher._thread.join(60)
-    return pool, caught.value
+    return caught.value
 
 
 def _fail(_):
@@ -62,8 +67,11 @@ def test_the_next_map_begins_anew(broken_pool):
         pool.map(abs, [1])
 
 
-def test_the_default_pool_begins_anew(broken_pool, monkeypatch):
-    pool, _ = broken_pool
-    monkeypatch.setitem(_pools, "engines", pool)
+def test_the_default_pool_begins_anew(monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    with DefaultPool(2, "threads") as pool:
+        break_way(pool)
+        monkeypatch.setitem(_pools, "engines", pool)
 
-    assert nbpar.map(abs, [-3], progress="none") == [3]
+        assert nbpar.map(abs, [-3], progress="none") == [3]
+        assert not pool.broken
