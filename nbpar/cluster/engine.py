@@ -14,10 +14,14 @@ from typing import Any
 import zmq
 from ipyparallel.controller.heartmonitor import Heart
 from ipyparallel.engine import app as engine_app
+from traitlets import default
 from zmq.eventloop.zmqstream import ZMQStream
 
 HANDSHAKE_TIMEOUT = 5.0
 """Seconds to wait for one connection before continuing without; zmq keeps trying anyway."""
+
+REGISTRATION_TIMEOUT = 60.0
+"""Seconds for the controller to answer a registration; with ipyparallel's 5, engines of busy hosts end."""
 
 _numbers = itertools.count()
 
@@ -38,6 +42,10 @@ def _is_ipv6(url: str) -> bool:
 
 class SteadyEngine(engine_app.IPEngine):  # type: ignore[misc]  # ipyparallel has no types
     """An IPEngine whose connections are complete, one after the other, before its heart beats."""
+
+    @default("timeout")  # type: ignore[untyped-decorator]  # traitlets has no types here
+    def _default_timeout(self) -> float:
+        return REGISTRATION_TIMEOUT
 
     def init_connector(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """Connect the sockets like ipyparallel, and wait until they are connected."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from run_accounts import Plan
 from scheduler_world import World
 
-often = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+pytestmark = pytest.mark.timeout(600)  # coverage and other traces make it slow
+
+often = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 seeds = st.integers(0, 2**32)
 indices = st.integers(0, 60)
