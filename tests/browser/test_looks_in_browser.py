@@ -47,7 +47,7 @@ def test_many_workers_over_ten_million_items_stay_readable(open_notebook, worker
 
     notebook.wait_until("legend", "worker joined")
 
-    assert card.bounding_box()["height"] < 560
+    assert card.bounding_box()["height"] < 600
     assert not cut_off(card)
     notebook.shoot_both(f"workers-{workers}", card)
     notebook.press("Stop")
