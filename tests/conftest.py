@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import signal
 import sys
 
@@ -36,7 +37,12 @@ def let_examples_take_their_time():
         from hypothesis import HealthCheck, settings
     except ImportError:  # the environment of the browser
         return
-    settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile(
+        "any machine",
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize="CI" in os.environ,  # there a change is judged, and nothing is explored
+    )
     settings.load_profile("any machine")
 
 

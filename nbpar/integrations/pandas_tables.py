@@ -136,9 +136,16 @@ def _record(passed: list[Any], value: Any, *_: Any, **__: Any) -> None:
 
 
 def _is_cell_by_cell(table: Any) -> bool:
-    """Whether pandas passes each cell in turn; of categories and sparse arrays it passes each value once."""
+    """Whether pandas passes each cell in turn, as it would in a part of the table.
+
+    Of categories and sparse arrays it passes each value once.  Masked arrays and those of Arrow are converted
+    before, depending on whether anything is missing.
+    """
     kinds = [table.dtype] if table.ndim == 1 else list(table.dtypes)
-    return bool(kinds) and not any(isinstance(kind, (pd.CategoricalDtype, pd.SparseDtype)) for kind in kinds)
+    return bool(kinds) and all(isinstance(kind, _CELL_BY_CELL) for kind in kinds)
+
+
+_CELL_BY_CELL = (np.dtype, pd.StringDtype, pd.DatetimeTZDtype)
 
 
 def _joined(table: Any, head: Any, rest: Any) -> Any:

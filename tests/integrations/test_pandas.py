@@ -198,6 +198,17 @@ def test_cells_give_what_pandas_gives(pool, frame, function, na_action):
     check(frame["c0"], pool, lambda series: series.map(function, na_action=na_action))
 
 
+@pytest.mark.parametrize("kind", ["Int64", "string", "category", "datetime64[ns, UTC]"])
+def test_cells_of_a_column_of_which_only_the_end_is_missing(threads_alone, kind):
+    values = pd.Series([1, 2] * 35 + [None] * 5, dtype="Int64")
+    frame = pd.DataFrame(
+        {"c0": values.astype(kind) if kind != "category" else values.astype(str).astype(kind)}
+    )
+
+    check(frame, threads_alone, lambda table: table.map(str))
+    check(frame["c0"], threads_alone, lambda series: series.map(str))
+
+
 @given(frames(), st.sampled_from([text_or_none, twice, row_of_two]), st.sampled_from(["compat", False]))
 @FEWER
 def test_series_give_what_pandas_gives(pool, frame, function, by_row):
