@@ -402,14 +402,16 @@ def test_async_functions_are_refused(threads_alone):
 
 
 def test_stop_leaves_the_pool_usable(threads_alone):
-    frame = pd.DataFrame({"a": range(4)})
+    frame = pd.DataFrame({"a": range(1000)})
 
     def stopping(row):
         if row["a"] == 2:
             nbpar.last_run.request_stop()
+        time.sleep(0.01)  # so that others are left when it has stopped
         return row["a"]
 
     with pytest.raises(KeyboardInterrupt):
         frame.nbpar(pool=threads_alone, try_here=False, chunksize=1).apply(stopping, axis=1)
 
-    assert list(frame.nbpar(pool=threads_alone, try_here=False).apply(first, axis=1)) == [0, 1, 2, 3]
+    few = frame.head(4).nbpar(pool=threads_alone, try_here=False)
+    assert list(few.apply(first, axis=1)) == [0, 1, 2, 3]

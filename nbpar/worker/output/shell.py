@@ -11,7 +11,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from nbpar.host.error_log import log_warning
@@ -65,6 +65,16 @@ class _Loader:
         renew()
 
 
+class _NoComms:
+    """Takes targets of comms, which nobody opens here; ipywidgets 7 registers one when it is imported."""
+
+    def register_target(self, name: str, callback: object) -> None:
+        pass
+
+    def unregister_target(self, name: str, callback: object) -> None:
+        pass
+
+
 def _make_shell() -> None:
     """Make the shell that an engine has, with what shows and publishes results without a kernel."""
     from ipykernel import zmqshell
@@ -81,5 +91,6 @@ def _make_shell() -> None:
 
     main = sys.modules["__main__"]
     config = Config({"HistoryManager": {"enabled": False}})  # it would open a file, and start a thread
-    ZMQInteractiveShell.instance(config=config, user_module=main)
+    shell = ZMQInteractiveShell.instance(config=config, user_module=main)
+    shell.kernel = SimpleNamespace(comm_manager=_NoComms(), eventloop=None)
     sys.modules["__main__"] = main
