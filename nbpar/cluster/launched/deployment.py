@@ -256,7 +256,6 @@ class LaunchedDeployment(UnqueuedEngines):
             cluster.shutdown_atexit = False  # it would try the same again, and print what comes of it
 
     def _arguments(self, engines: int, timeout: float) -> dict[str, Any]:
-        from IPython.core.profiledir import ProfileDir
         from traitlets.config import Config
 
         config = Config()
@@ -286,9 +285,7 @@ class LaunchedDeployment(UnqueuedEngines):
             config.MPIEngineSetLauncher.engine_cmd = command("rank", str(self._shared / ORDERS))
             arguments["controller_ip"] = "*"
         if not {"profile", "profile_dir"} & set(options):
-            profile = str((self._shared or self._runtime.path) / "profile")
-            ProfileDir.create_profile_dir(profile)  # now, because an engine may be faster than its controller
-            arguments["profile_dir"] = profile
+            arguments["profile_dir"] = str((self._shared or self._runtime.path) / "profile")
         return {**arguments, **options, "config": config}
 
     def _order_ranks(self) -> None:
