@@ -43,10 +43,9 @@ class ExecutionEngine(_Base):  # type: ignore[misc]  # pandas has no types here
             return table.map(lambda cell: function(cell, *args, **kwargs), na_action=action)
 
         settings = _settings_of(decorator)
-        if isinstance(data, pd.Series | pd.DataFrame):
-            return cells(data, func, operation, args, kwargs, settings, ignores_missing=skip_na)
-        table = pd.DataFrame(data)
-        return cells(table, func, operation, args, kwargs, settings, ignores_missing=skip_na).to_numpy()
+        table = data if isinstance(data, pd.Series | pd.DataFrame) else pd.DataFrame(data)
+        result = cells(table, func, operation, args, kwargs, settings, ignores_missing=skip_na)
+        return result if table is data else result.to_numpy()
 
     @staticmethod
     @entrance

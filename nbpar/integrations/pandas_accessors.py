@@ -21,6 +21,15 @@ class _Accessor:
         """Return an accessor with options: those of `nbpar.pandas.engine`."""
         return type(self)(self._table, Settings.of(options))
 
+    @entrance
+    def map(self, func: Any, na_action: str | None = None, **kwargs: Any) -> Any:
+        """Apply a function to each value; like `DataFrame.map` and `Series.map`."""
+        __tracebackhide__ = True
+        return cells(
+            self._table, func, lambda table, function: table.map(function, na_action=na_action, **kwargs),
+            (), kwargs, self._settings, ignores_missing=na_action is not None,
+        )  # fmt: skip
+
     def groupby(self, *args: Any, **kwargs: Any) -> Grouped:
         """Group the table as its own `groupby` does; the groups have this accessor's methods."""
         return Grouped(self._table, self._table.groupby(*args, **kwargs), self._settings)
@@ -53,15 +62,6 @@ class FrameAccessor(_Accessor):
         return frame_apply(self._table, func, axis, self._settings, args=args, kwargs=kwargs, **how)
 
     @entrance
-    def map(self, func: Any, na_action: str | None = None, **kwargs: Any) -> Any:
-        """Apply a function to each cell; like `DataFrame.map`."""
-        __tracebackhide__ = True
-        return cells(
-            self._table, func, lambda table, function: table.map(function, na_action=na_action, **kwargs),
-            (), kwargs, self._settings, ignores_missing=na_action is not None,
-        )  # fmt: skip
-
-    @entrance
     def agg(self, func: Any = None, axis: Any = 0, *args: Any, **kwargs: Any) -> Any:
         """Aggregate each column, or row with `axis=1`; like `DataFrame.agg`."""
         __tracebackhide__ = True
@@ -83,15 +83,6 @@ class SeriesAccessor(_Accessor):
 
     `s.nbpar(workers=4, progress="none")` is an accessor with options.
     """
-
-    @entrance
-    def map(self, func: Any, na_action: str | None = None, **kwargs: Any) -> Any:
-        """Apply a function to each value; like `Series.map`."""
-        __tracebackhide__ = True
-        return cells(
-            self._table, func, lambda table, function: table.map(function, na_action=na_action, **kwargs),
-            (), kwargs, self._settings, ignores_missing=na_action is not None,
-        )  # fmt: skip
 
     @entrance
     def apply(self, func: Any, args: tuple[Any, ...] = (), *, by_row: Any = "compat", **kwargs: Any) -> Any:
